@@ -1,0 +1,1 @@
+//! Nothing here: each file of this folder is an example.

@@ -1,0 +1,231 @@
+//! Claim: how a producer takes space, alone or against others.
+//!
+//! ```text
+//!              +-------- lost the race, or no space: look again -------+
+//!              v                                                       |
+//!   IDLE -> intent = p -> tail p -> p + span -> CLAIMED -> DATA | PAD -> IDLE
+//!           nothing is owned yet  |  owned: only the owner or its reaper goes on
+//! ```
+//!
+//! The limit is `min(tail, consumers' positions, intents in flight) + capacity`. Loads go in this order: tail, high-water marks,
+//! intents; `granted` is raised; SeqCst fence; consumers once more. Each was earned by a counterexample in the protocol's model.
+//!
+//! (I1) a claimer never writes at or above `limit`; (I2) one claim at a time; (I3) the intent is stored before the tail moves and
+//! cleared after the commit, so that at every instant the space belongs to a frame or to an intent.
+//! Takes space and gives it away; touches no payload.
+
+use super::table::Table;
+use crate::error::ClaimError;
+use crate::layout::frame::{Head, IDLE, POSITION_END, State};
+use crate::layout::slots::ProducerSlot;
+use crate::map::region::View;
+use crate::sync::{Ordering, fence};
+
+/// One producer's side of the protocol.
+#[derive(Debug)]
+pub(crate) struct Claimer {
+    table: Table,
+    slot: View<ProducerSlot>,
+    index: u16,
+    exclusive: bool,
+    generation: u64,
+    /// Exclusive: nobody else moves it.
+    tail: u64,
+    /// Nothing at or above it may be written.
+    limit: u64,
+    /// The next record's.
+    sequence: u64,
+}
+
+impl Claimer {
+    /// A claimer for a slot whose byte the caller holds and which was reaped.
+    pub(crate) fn new(table: Table, slot: View<ProducerSlot>, index: u16, exclusive: bool) -> Self {
+        // ORDER none (Relaxed): only the holder of the slot's byte writes it.
+        let generation = slot.generation.load(Ordering::Relaxed);
+        let sequence = slot.sequence.load(Ordering::Relaxed);
+        let tail = table.tail();
+        Self { table, slot, index, exclusive, generation, tail, limit: 0, sequence }
+    }
+
+    /// The slot that this claimer owns.
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> &ProducerSlot {
+        &self.slot
+    }
+
+    /// Its number.
+    #[inline(always)]
+    pub(crate) fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// What all processes share.
+    #[inline(always)]
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The next record's sequence.
+    #[inline(always)]
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Takes `span_bytes`, a multiple of 16 and at most the longest frame, for up to `records`; the claim's position.
+    #[inline(always)]
+    pub(crate) fn try_claim(&mut self, span_bytes: u64, records: u64) -> Result<u64, ClaimError> {
+        debug_assert!(span_bytes % 16 == 0 && span_bytes <= self.table.frames.span_max_bytes());
+        // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
+        if self.slot.generation.load(Ordering::Relaxed) != self.generation {
+            return Err(ClaimError::Revoked);
+        }
+        let position =
+            if self.exclusive { self.take_alone(span_bytes)? } else { self.take_shared(span_bytes)? };
+        // Before the header: a death leaves a gap in the sequence, never a repeat.
+        // ORDER none (Relaxed): carried by S1.
+        self.slot.sequence.store(self.sequence + records, Ordering::Relaxed);
+        // ORDER L1 (Release, pairs with L2): whoever reads a byte that is written from here on sees the tail above it.
+        fence(Ordering::Release);
+        self.table.frames.open(position, self.index, span_bytes);
+        Ok(position)
+    }
+
+    #[inline(always)]
+    fn take_alone(&mut self, span_bytes: u64) -> Result<u64, ClaimError> {
+        let position = self.tail;
+        if position + span_bytes > self.limit {
+            self.refresh(span_bytes, position)?;
+        }
+        self.announce(position, span_bytes);
+        self.tail = position + span_bytes;
+        // ORDER T1 (Release, pairs with T2): the intent is visible to whoever sees the tail above it.
+        self.table.live.tail.0.store(self.tail, Ordering::Release);
+        Ok(position)
+    }
+
+    #[inline(always)]
+    fn take_shared(&mut self, span_bytes: u64) -> Result<u64, ClaimError> {
+        let mut position = self.table.tail();
+        loop {
+            if position + span_bytes > self.limit {
+                // Others move the tail meanwhile: look at it again, for the claim goes there.
+                position = self.refresh(span_bytes, position)?;
+            }
+            self.announce(position, span_bytes);
+            // ORDER T1 (AcqRel, pairs with T2): the intent is visible to whoever sees the new tail, and the earlier claimers' intents
+            // are visible here. Failure (Acquire): the same for the tail that won.
+            let moved = self.table.live.tail.0.compare_exchange(
+                position,
+                position + span_bytes,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+            match moved {
+                Ok(_) => return Ok(position),
+                Err(newer) => position = newer,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn announce(&self, position: u64, span_bytes: u64) {
+        // ORDER none (Relaxed): carried by I1.
+        self.slot.intent_len.store(span_bytes, Ordering::Relaxed);
+        // ORDER I1 (Release, pairs with I2): the length, and that the claim before this one is finished.
+        self.slot.intent.store(position, Ordering::Release);
+    }
+
+    /// Recomputes the limit; the tail it is good for, or why there is no space.
+    #[cold]
+    #[inline(never)]
+    fn refresh(&mut self, span_bytes: u64, position: u64) -> Result<u64, ClaimError> {
+        // ORDER I1 (Release, pairs with I2): an intent that lost its race must not hold the others back while this one waits.
+        self.slot.intent.store(IDLE, Ordering::Release);
+        if position + span_bytes > POSITION_END {
+            return Err(ClaimError::Exhausted);
+        }
+        let capacity = self.table.frames.capacity_bytes();
+        // The tail first: a slot that claims after this load claims at or above it.
+        let tail = self.table.tail();
+        let (floor, any_consumer) = self.consumers_floor(self.intents_floor(tail));
+        let mut limit = floor + capacity;
+        if !any_consumer {
+            // In steps, so that history stays readable for whoever joins.
+            limit = limit.min(tail + span_bytes.max(capacity / 8));
+        }
+        // ORDER G1 (AcqRel and the fence, pairs with G2): a consumer that joins either sees this grant, or is seen by the second scan.
+        // The read-modify-write counts also when the word was high enough already.
+        self.table.live.grants.0.granted.fetch_max(limit, Ordering::AcqRel);
+        // ORDER G1 (SeqCst, pairs with G2): `granted` before this, the consumers' positions after it.
+        fence(Ordering::SeqCst);
+        let (floor, _) = self.consumers_floor(IDLE);
+        self.limit = self.limit.max(limit.min(floor.saturating_add(capacity)));
+        if tail + span_bytes > self.limit {
+            let free_bytes = self.limit.saturating_sub(tail);
+            return Err(ClaimError::Full { needed_bytes: span_bytes, free_bytes });
+        }
+        Ok(tail)
+    }
+
+    fn consumers_floor(&self, mut floor: u64) -> (u64, bool) {
+        let mut any = false;
+        for consumer in self.table.consumers() {
+            // ORDER P2 (Acquire, pairs with P1): its reads below this position are over.
+            let position = consumer.position.load(Ordering::Acquire);
+            if position != IDLE {
+                any = true;
+                floor = floor.min(position);
+            }
+        }
+        (floor, any)
+    }
+
+    fn intents_floor(&self, tail: u64) -> u64 {
+        let mut floor = tail;
+        for (other, slot) in self.table.producers().iter().enumerate() {
+            if other == usize::from(self.index) {
+                continue;
+            }
+            // ORDER I2 (Acquire, pairs with I1): a claim that its owner is done with is done for us too.
+            let intent = slot.intent.load(Ordering::Acquire);
+            if intent < floor && holds(&self.table, intent, other) {
+                floor = intent;
+            }
+        }
+        floor
+    }
+
+    /// Publishes the claim, whose first frame is `head`, as `records` with `bytes` of payload, and is ready for the next.
+    #[inline(always)]
+    pub(crate) fn commit(&mut self, position: u64, head: Head, records: u64, bytes: u64) {
+        self.table.frames.commit(position, head);
+        self.sequence += records;
+        let slot = &*self.slot;
+        // ORDER none (Relaxed), for the three counters: only the owner writes them; others read them for display.
+        slot.sequence.store(self.sequence, Ordering::Relaxed);
+        slot.records.store(slot.records.load(Ordering::Relaxed) + records, Ordering::Relaxed);
+        slot.bytes.store(slot.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        // ORDER I1 (Release, pairs with I2): the commit before the slot is idle, or the space could be lapped under it.
+        slot.intent.store(IDLE, Ordering::Release);
+    }
+
+    /// Gives the claim up: readers skip it.
+    pub(crate) fn abort(&mut self, position: u64, span_bytes: u64) {
+        let head = Head {
+            len_bytes: crate::layout::frame::filler_len(span_bytes),
+            state: State::Pad,
+            slot: self.index,
+        };
+        self.commit(position, head, 0, 0);
+    }
+}
+
+/// Whether the slot `index` may still have an unfinished frame at its intent.
+fn holds(table: &Table, intent: u64, index: usize) -> bool {
+    match table.frames.sealed(intent) {
+        // Somebody's frame stands there. Only while it is this slot's own, and open, is it unfinished.
+        Some(head) => head.state == State::Claimed && usize::from(head.slot) == index,
+        // The place was granted again: a stale intent, of a race that was lost a lap ago.
+        None => intent + table.frames.capacity_bytes() >= table.granted(),
+    }
+}

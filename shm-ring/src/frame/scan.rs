@@ -1,0 +1,21 @@
+//! Scan: finding a frame without having walked there, by its seal.
+//!
+//! (I1) what is found is a frame boundary: a seal can't be guessed, stale ones don't match, and INNER is passed over; (I2) the scan
+//! ends, at the latest at the limit that its caller gives.
+
+use super::view::Frames;
+use crate::layout::frame::{FRAME_ALIGN, State};
+
+/// The first frame boundary in `from..to`; `to` itself, which must be one, when nothing is sealed before it.
+pub(crate) fn first_frame(frames: &Frames, from: u64, to: u64) -> u64 {
+    let mut position = from.next_multiple_of(FRAME_ALIGN);
+    // At most one lap: older positions hold nothing that could match.
+    position = position.max(to.saturating_sub(frames.capacity_bytes()));
+    while position < to {
+        match frames.sealed(position) {
+            Some(head) if head.state != State::Inner => return position,
+            _ => position += FRAME_ALIGN,
+        }
+    }
+    to
+}

@@ -1,0 +1,74 @@
+//! Table: everything that a ring's processes share, as the protocol sees it.
+//!
+//! (I1) counts that another process can write are clamped to what is mapped before they are used.
+//! Holds views; decides nothing.
+
+use super::view::Frames;
+use crate::layout::slots::{ConsumerSlot, Live, ProducerSlot};
+use crate::map::region::View;
+use crate::sync::Ordering;
+
+/// Live page, slots and frames of one ring.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Page 1.
+    pub(crate) live: View<Live>,
+    /// All producer slots.
+    producers: View<[ProducerSlot]>,
+    /// All consumer slots.
+    consumers: View<[ConsumerSlot]>,
+    /// The data.
+    pub(crate) frames: Frames,
+}
+
+impl Table {
+    /// Puts the views of one region together.
+    pub(crate) fn new(
+        live: View<Live>,
+        producers: View<[ProducerSlot]>,
+        consumers: View<[ConsumerSlot]>,
+        frames: Frames,
+    ) -> Self {
+        Self { live, producers, consumers, frames }
+    }
+
+    /// The producer slots that were ever used.
+    #[inline]
+    pub(crate) fn producers(&self) -> &[ProducerSlot] {
+        // ORDER H2 (Acquire, pairs with H1): the slots below the mark are initialised.
+        let high = self.live.grants.0.producers_high.load(Ordering::Acquire);
+        &self.producers[..self.producers.len().min(high as usize)]
+    }
+
+    /// The consumer slots that were ever used.
+    #[inline]
+    pub(crate) fn consumers(&self) -> &[ConsumerSlot] {
+        // ORDER H2 (Acquire, pairs with H1): the slots below the mark are initialised.
+        let high = self.live.grants.0.consumers_high.load(Ordering::Acquire);
+        &self.consumers[..self.consumers.len().min(high as usize)]
+    }
+
+    /// All producer slots, used or not.
+    pub(crate) fn all_producers(&self) -> &[ProducerSlot] {
+        &self.producers
+    }
+
+    /// All consumer slots, used or not.
+    pub(crate) fn all_consumers(&self) -> &[ConsumerSlot] {
+        &self.consumers
+    }
+
+    /// The next position to claim.
+    #[inline(always)]
+    pub(crate) fn tail(&self) -> u64 {
+        // ORDER T2 (Acquire, pairs with T1): intents of the claims below it are visible.
+        self.live.tail.0.load(Ordering::Acquire)
+    }
+
+    /// The highest limit that anybody may be using.
+    #[inline]
+    pub(crate) fn granted(&self) -> u64 {
+        // ORDER T2 (Acquire, pairs with T1's read-modify-write of `granted`): a grant is seen with what led to it.
+        self.live.grants.0.granted.load(Ordering::Acquire)
+    }
+}

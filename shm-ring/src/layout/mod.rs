@@ -1,0 +1,23 @@
+//! Layout: what the bytes of a ring file mean. `docs/format.md` says the same in prose and with rulers.
+//!
+//! ```text
+//!  page 0      page 1      ..                ..                 data_offset
+//! +-----------+-----------+-----------------+------------------+---------------------------+
+//! | header    | live      | producer slots  | consumer slots   | data: capacity bytes      |
+//! +-----------+-----------+-----------------+------------------+---------------------------+
+//!  once, before  atomics    128 bytes each    128 bytes each     frames, 16-byte aligned
+//!  publication
+//! ```
+//!
+//! (I1) only this folder knows an offset; (I2) sizes are computed in checked arithmetic, in [`geometry`], and nowhere else.
+//! Pure: no I/O, no loads, no stores.
+
+pub(crate) mod frame;
+pub(crate) mod geometry;
+pub(crate) mod header;
+pub(crate) mod slots;
+
+#[cfg(not(all(target_os = "linux", target_endian = "little", target_pointer_width = "64")))]
+compile_error!(
+    "shm-ring's files are little-endian and its locks and futexes are Linux's: a 64-bit little-endian Linux is needed"
+);

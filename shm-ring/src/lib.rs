@@ -1,0 +1,64 @@
+//! Processes exchange records through one memory-mapped file: many producers in one total order, reliable and lossy readers side by
+//! side, no daemon.
+//!
+//! ```
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("app.ring");
+//! use shm_ring::{Ring, RingOptions};
+//!
+//! let ring = RingOptions::new().create(&path)?; // one process
+//! let mut producer = ring.producer()?;
+//! producer.push(b"hello")?;
+//!
+//! let ring = Ring::open(&path)?; // another one
+//! let mut consumer = ring.consumer("collector")?;
+//! let frame = consumer.poll()?; // in place, no copy
+//! assert_eq!(&*frame, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Which reader
+//!
+//! A [`Consumer`] has a name and gets every record, in place; producers wait for the slowest one. An [`Observer`] has nothing, copies, is
+//! never waited for, and is told exactly what it missed. Both can read the same ring at once.
+//!
+//! # Trust
+//!
+//! [`Ring::open`] is safe because it takes only files that nobody but this user can write, and other programs of this user are trusted to
+//! write a ring only through this library (or by [`format`](mod@format)). Whoever can write the file can also write nonsense into it: a
+//! `Consumer` hands out slices of shared memory and relies on producers to leave them alone until they are released. Use an `Observer` for
+//! files of people you don't trust; it copies, checks everything and never misbehaves. A file that somebody *truncates* while it is mapped
+//! ends the process with SIGBUS; this library never truncates one.
+//!
+//! # Limits
+//!
+//! Linux, 64-bit, little-endian; local file systems. Records up to a quarter of the capacity. A ring is memory, not a log: what must survive
+//! a power cut belongs into a file of its own.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod codec;
+mod error;
+mod frame;
+mod layout;
+mod map;
+mod ring;
+mod sync;
+mod typed;
+
+pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
+pub use error::{ClaimError, Error, PollError};
+pub use ring::Ring;
+pub use ring::consumer::{Consumer, ConsumerOptions, Frame, RecordInfo, Start};
+pub use ring::observer::Observer;
+pub use ring::options::RingOptions;
+pub use ring::producer::{Batch, BatchFull, Claim, Producer};
+pub use ring::stats::{ConsumerStats, ProducerStats, Stats};
+pub use ring::wait::Wait;
+
+#[cfg(feature = "bincode")]
+pub use codec::bincode::CodecError;
+#[cfg(feature = "bincode")]
+pub use typed::{RecvError, SendError};
+
+/// Bytes ever written before a frame: grows only, is never folded.
+pub type Position = u64;

@@ -1,0 +1,37 @@
+//! Clock: the three times that the library uses.
+//!
+//! (I1) liveness never depends on a clock; (I2) waiting uses the monotonic one, records the wall clock.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds since the Unix epoch, for a record's timestamp.
+pub(crate) fn realtime_ns() -> u64 {
+    ns(ClockId::Realtime)
+}
+
+/// Nanoseconds since some moment of this boot, the same for all processes.
+pub(crate) fn monotonic_ns() -> u64 {
+    ns(ClockId::Monotonic)
+}
+
+fn ns(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    // Both clocks are positive on a running system; a clock set before 1970 reads as 1970.
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// This boot's id, as the kernel names it; zeros where /proc is missing.
+pub(crate) fn boot_id() -> [u64; 2] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let half = |range| digits.get(range).and_then(|h| u64::from_str_radix(h, 16).ok()).unwrap_or(0);
+    [half(0..16), half(16..32)]
+}
+
+/// Random bytes from the kernel.
+pub(crate) fn random() -> std::io::Result<[u8; 24]> {
+    use std::io::Read;
+    let mut bytes = [0; 24];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}

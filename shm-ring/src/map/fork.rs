@@ -1,0 +1,212 @@
+//! Fork: on which side of a fork a handle was made, and what must not cross one.
+//!
+//! ```text
+//!   ordinary memory        wiped page            a handle made before    a handle made now
+//!   LAST = 1               1                     1 == page: mine
+//!      | fork
+//!   LAST = 1 (copied)      0 (wiped)             1 != page: Forked       LAST = page = 2
+//! ```
+//!
+//! (I1) a process's number is larger than every ancestor's; (I2) the check is one load and needs no pid; (I3) a child closes the lock
+//! descriptors that it inherited before `fork` returns, or it would hold its parent's slots for the dead parent; (I4) the process
+//! lock is held over every fork, so that a child finds it free and no descriptor between opening and registration.
+//! A raw `clone` that bypasses `pthread_atfork` breaks (I3): such a child keeps its parent's slots until it exits or execs.
+
+use crossbeam_utils::Backoff;
+use memmap2::MmapMut;
+use rustix::mm::{Advice, madvise};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+
+static PAGE: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// The side of a fork that something belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    page: &'static AtomicU64,
+    number: u64,
+}
+
+impl Side {
+    /// This process's side.
+    pub(crate) fn current() -> io::Result<Self> {
+        let page = PAGE.get_or_init(wiped_page).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::Unsupported,
+                "MADV_WIPEONFORK (Linux 4.14) or pthread_atfork failed",
+            )
+        })?;
+        // ORDER none (Relaxed): a number is compared, nothing is read behind it.
+        if page.load(Ordering::Relaxed) == 0 {
+            let next = LAST.load(Ordering::Relaxed) + 1;
+            LAST.fetch_max(next, Ordering::Relaxed);
+            // Another thread may have been first: then its number is this process's.
+            let _ = page.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        Ok(Self { page, number: page.load(Ordering::Relaxed) })
+    }
+
+    /// Whether this process is still the one that asked for [`Side::current`].
+    #[inline(always)]
+    pub(crate) fn is_here(&self) -> bool {
+        // ORDER none (Relaxed): only a fork changes it, and it copies the thread that looks.
+        self.page.load(Ordering::Relaxed) == self.number
+    }
+}
+
+fn wiped_page() -> Option<&'static AtomicU64> {
+    let page = MmapMut::map_anon(4096).ok()?;
+    // SAFETY:
+    // - the range is the mapping that was just made, which is private and anonymous;
+    // - nothing refers to its bytes yet, and what a child finds wiped is a word that is meant to be.
+    unsafe { madvise(page.as_ptr().cast_mut().cast(), page.len(), Advice::LinuxWipeOnFork) }.ok()?;
+    // SAFETY:
+    // - the three handlers are `extern "C"`, live for ever and only touch statics of this module;
+    // - async-signal-safe: atomics, `sched_yield` and `close`.
+    let code =
+        unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_parent), Some(after_fork_child)) };
+    if code != 0 {
+        return None;
+    }
+    let page: &'static mut MmapMut = Box::leak(Box::new(page));
+    let word = page.as_mut_ptr().cast::<AtomicU64>();
+    // SAFETY:
+    // - in bounds, aligned: the start of a page;
+    // - alive: the mapping was leaked;
+    // - no plain access: nobody else has the address.
+    Some(unsafe { &*word })
+}
+
+/// One lock for the whole process: attaching, probing and forking exclude each other.
+///
+/// Probes share a lock description, and locks of one description never conflict, so two threads must not probe at once.
+static PROCESS: AtomicBool = AtomicBool::new(false);
+
+/// The process lock, held.
+#[derive(Debug)]
+pub(crate) struct ProcessLock(());
+
+impl ProcessLock {
+    /// Waits for it, yielding. Held for microseconds, at most for one join.
+    pub(crate) fn take() -> Self {
+        acquire();
+        Self(())
+    }
+}
+
+impl Drop for ProcessLock {
+    fn drop(&mut self) {
+        release();
+    }
+}
+
+fn acquire() {
+    let backoff = Backoff::new();
+    // ORDER F1 (Acquire, pairs with F2): what the last holder did to probes and registry is visible.
+    while PROCESS.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        backoff.snooze();
+    }
+}
+
+fn release() {
+    // ORDER F2 (Release, pairs with F1): see there.
+    PROCESS.store(false, Ordering::Release);
+}
+
+extern "C" fn before_fork() {
+    acquire();
+}
+
+extern "C" fn after_fork_parent() {
+    release();
+}
+
+extern "C" fn after_fork_child() {
+    let mut node = REGISTRY.load(Ordering::Relaxed);
+    // SAFETY:
+    // - nodes are leaked boxes that are never freed, so a pointer in the list is good for ever;
+    // - only this thread exists in the child.
+    while let Some(entry) = unsafe { node.as_ref() } {
+        let fd = entry.fd.swap(FREE, Ordering::Relaxed);
+        if fd >= 0 {
+            // SAFETY: the descriptor was registered by its owner, whose `Drop` sees `FREE` here and closes nothing.
+            unsafe { libc::close(fd) };
+        }
+        node = entry.next;
+    }
+    release();
+}
+
+/// A lock descriptor that a forked child closes.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    node: &'static Node,
+    fd: i32,
+    side: Side,
+}
+
+#[derive(Debug)]
+struct Node {
+    fd: AtomicI32,
+    next: *mut Node,
+}
+
+// SAFETY: `next` is written once, before the node is published, and points to another leaked node.
+unsafe impl Sync for Node {}
+// SAFETY: the same; nodes belong to no thread.
+unsafe impl Send for Node {}
+
+const FREE: i32 = -1;
+static REGISTRY: AtomicPtr<Node> = AtomicPtr::new(ptr::null_mut());
+
+impl Registered {
+    /// Hands the descriptor over; the process lock must have been held since before it was opened.
+    pub(crate) fn new(fd: OwnedFd, side: Side, _held: &ProcessLock) -> Self {
+        let raw = std::os::fd::IntoRawFd::into_raw_fd(fd);
+        let mut node = REGISTRY.load(Ordering::Relaxed);
+        // SAFETY: nodes are leaked boxes that are never freed.
+        while let Some(entry) = unsafe { node.as_ref() } {
+            if entry.fd.compare_exchange(FREE, raw, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return Self { node: entry, fd: raw, side };
+            }
+            node = entry.next;
+        }
+        let next = REGISTRY.load(Ordering::Relaxed);
+        let node: &'static Node = Box::leak(Box::new(Node { fd: AtomicI32::new(raw), next }));
+        // The process lock keeps other writers out, and `fork`, the only other reader.
+        REGISTRY.store(ptr::from_ref(node).cast_mut(), Ordering::Relaxed);
+        Self { node, fd: raw, side }
+    }
+}
+
+impl AsFd for Registered {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: open as long as `self` lives on the side that made it; on the other side nobody asks (handles check first), and a
+        // closed number would only make the call fail.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if !self.side.is_here() {
+            return;
+        }
+        let _held = ProcessLock::take();
+        let fd = self.node.fd.swap(FREE, Ordering::Relaxed);
+        if fd >= 0 {
+            // SAFETY: the registry gave the number back exactly once, so this is its only close.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
+impl AsRawFd for Registered {
+    fn as_raw_fd(&self) -> i32 {
+        self.fd
+    }
+}

@@ -1,0 +1,165 @@
+//! Lock: one byte per slot, write-locked by its owner, is the only proof of life.
+//!
+//! ```text
+//!   byte 0          repair and attachment            locked through the probe's description
+//!   byte 1 + i      producer slot i                  locked through a description of its owner alone
+//!   then            consumer slots
+//! ```
+//!
+//! Open-file-description locks: the kernel drops them after the process's mappings are gone, whatever killed it; they work across
+//! pid namespaces; whoever *acquires* a slot's byte has therefore proved a death and is the only one who has.
+//!
+//! (I1) an owner's description is opened for it, never mapped, never shared, closed with the handle; (I2) the probe's description is
+//! used under the process lock, because locks of one description never conflict; (I3) a forked child opens its own before it probes.
+
+use super::fork::{ProcessLock, Registered, Side};
+use crate::layout::slots::REPAIR_BYTE;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// A slot's byte, held until this is dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct SlotLock {
+    _descriptor: Registered,
+}
+
+/// The lock bytes of one file, as this process sees them.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    probe: Mutex<(File, Side)>,
+    writable: bool,
+}
+
+/// What may be done to the lock bytes while the process lock is held.
+#[derive(Debug)]
+pub(crate) struct Probe<'a> {
+    locks: &'a Locks,
+    held: ProcessLock,
+}
+
+/// Byte 0 is held: nobody else attaches or repairs.
+#[derive(Debug)]
+pub(crate) struct Repair<'a> {
+    probe: Probe<'a>,
+}
+
+impl Locks {
+    /// The locks of `file`; its description is not used, only opened anew.
+    pub(crate) fn new(file: &File, writable: bool) -> io::Result<Self> {
+        Ok(Self { probe: Mutex::new((reopen(file, writable)?, Side::current()?)), writable })
+    }
+
+    /// Gets ready to look at lock bytes.
+    pub(crate) fn probe(&self) -> io::Result<Probe<'_>> {
+        let held = ProcessLock::take();
+        let mut probe = self.probe.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !probe.1.is_here() {
+            // The parent's description: its locks would be ours. A new one, and the old number is closed.
+            *probe = (reopen(&probe.0, self.writable)?, Side::current()?);
+        }
+        drop(probe);
+        Ok(Probe { locks: self, held })
+    }
+
+    /// Takes byte 0, if nobody has it.
+    pub(crate) fn try_repair(&self) -> io::Result<Option<Repair<'_>>> {
+        let probe = self.probe()?;
+        Ok(if probe.acquire(REPAIR_BYTE)? { Some(Repair { probe }) } else { None })
+    }
+
+    /// Takes byte 0, waiting for its holder at most `patience`.
+    pub(crate) fn repair(&self, patience: Duration) -> io::Result<Option<Repair<'_>>> {
+        let start = std::time::Instant::now();
+        loop {
+            if let Some(repair) = self.try_repair()? {
+                return Ok(Some(repair));
+            }
+            if start.elapsed() >= patience {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
+impl Probe<'_> {
+    /// Whether somebody holds the byte. Changes nothing, works on a read-only description.
+    pub(crate) fn is_held(&self, byte: u64) -> io::Result<bool> {
+        let mut request = range(byte, libc::F_WRLCK);
+        self.with(|file| fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut request)))?;
+        Ok(i32::from(request.l_type) != libc::F_UNLCK)
+    }
+
+    /// Locks the byte for the probe itself; true is the proof that nobody else lives there.
+    pub(crate) fn acquire(&self, byte: u64) -> io::Result<bool> {
+        self.with(|file| set(file, byte, libc::F_WRLCK))
+    }
+
+    /// Gives such a byte back.
+    pub(crate) fn release(&self, byte: u64) {
+        // Unlocking one's own byte can't fail but for a closed descriptor, which unlocked it already.
+        let _ = self.with(|file| set(file, byte, libc::F_UNLCK));
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&File) -> nix::Result<T>) -> io::Result<T> {
+        let probe = self.locks.probe.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        f(&probe.0).map_err(io::Error::from)
+    }
+}
+
+impl<'a> Repair<'a> {
+    /// The probe under which byte 0 is held.
+    pub(crate) fn probe(&self) -> &Probe<'a> {
+        &self.probe
+    }
+
+    /// Takes a slot's byte for a new owner, through a description of its own; `None`: it has one.
+    pub(crate) fn take_slot(&self, byte: u64) -> io::Result<Option<SlotLock>> {
+        let side = Side::current()?;
+        let file = {
+            let probe = self.probe.locks.probe.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            reopen(&probe.0, true)?
+        };
+        let descriptor = Registered::new(file.into(), side, &self.probe.held);
+        Ok(if set(&descriptor, byte, libc::F_WRLCK)? {
+            Some(SlotLock { _descriptor: descriptor })
+        } else {
+            None
+        })
+    }
+}
+
+impl Drop for Repair<'_> {
+    fn drop(&mut self) {
+        self.probe.release(REPAIR_BYTE);
+    }
+}
+
+/// A new description of the same file, also of an unlinked or nameless one.
+fn reopen(file: &File, writable: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(writable).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+fn set(file: impl AsFd, byte: u64, kind: i32) -> nix::Result<bool> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&range(byte, kind))) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn range(byte: u64, kind: i32) -> libc::flock {
+    libc::flock {
+        l_type: i16::try_from(kind).expect("lock kinds are small"),
+        l_whence: i16::try_from(libc::SEEK_SET).expect("SEEK_SET is 0"),
+        l_start: i64::try_from(byte).expect("a file has fewer than 2^13 lock bytes"),
+        l_len: 1,
+        // The kernel wants 0 for locks of a description.
+        l_pid: 0,
+    }
+}

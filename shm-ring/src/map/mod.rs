@@ -1,0 +1,23 @@
+//! Map: where the bytes live. Every system call and every raw pointer of the library is in this folder.
+//!
+//! | file     | what it owns |
+//! |----------|--------------|
+//! | file     | creating, checking and opening ring files |
+//! | memfd    | the same for anonymous rings |
+//! | mirror   | the address range with the data mapped twice |
+//! | region   | typed views into it: live page, slots, frames |
+//! | lock     | one byte per slot: who is alive |
+//! | futex    | sleeping and waking across processes |
+//! | fork     | which side of a fork a handle belongs to |
+//! | clock    | time |
+//!
+//! (I1) no other folder names a raw pointer that it did not get from here; (I2) nothing here knows what a frame means.
+
+pub(crate) mod clock;
+pub(crate) mod file;
+pub(crate) mod fork;
+pub(crate) mod futex;
+pub(crate) mod lock;
+pub(crate) mod memfd;
+pub(crate) mod mirror;
+pub(crate) mod region;

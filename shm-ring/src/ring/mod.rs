@@ -1,0 +1,305 @@
+//! Ring: a bounded ring of frames between processes.
+//!
+//! ```text
+//!   Ring (one mapping) --+-- Producer   a slot, its lock byte, a Claimer
+//!                        +-- Consumer   a slot, its lock byte, a position that holds space
+//!                        +-- Observer   nothing: a read-only mapping of its own
+//! ```
+//!
+//! | state of a slot | lock byte | `attached` / `pid` | left by |
+//! |-----------------|-----------|--------------------|---------|
+//! | free            | free      | 0                  | detach, reap, creation |
+//! | owned           | held      | set                | attach, under byte 0 |
+//! | dead            | free      | set                | the kernel; next: reaped, by whoever is in its way or wants the slot |
+//!
+//! (I1) attaching and reaping happen under byte 0; (I2) whoever gets a slot's byte reaps the slot before anything else; (I3) a handle
+//! works only on the side of a fork where it was made.
+
+pub(crate) mod consumer;
+mod era;
+mod join;
+pub(crate) mod observer;
+pub(crate) mod options;
+pub(crate) mod producer;
+mod reap;
+pub(crate) mod stats;
+pub(crate) mod wait;
+
+use crate::error::Error;
+use crate::frame::table::Table;
+use crate::frame::view::Frames;
+use crate::layout::header::Header;
+use crate::layout::slots::producer_byte;
+use crate::map::file::{self, Trust, io_error};
+use crate::map::fork::Side;
+use crate::map::lock::{Locks, Repair};
+use crate::map::mirror::Access;
+use crate::map::region::Region;
+use crate::sync::Ordering;
+use consumer::{Consumer, ConsumerOptions};
+use observer::Observer;
+use options::RingOptions;
+use producer::Producer;
+use stats::Stats;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use wait::Wait;
+
+/// How long attaching waits for byte 0: its holder is at work for microseconds, or stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A mapped ring, from which producers, consumers and observers are taken.
+///
+/// Clones share one mapping. For a ring in a file every process opens it; for an [anonymous](RingOptions::anonymous) one,
+/// children inherit it by `fork`.
+///
+/// # Examples
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// let ring = shm_ring::RingOptions::new().create(directory.path().join("app.ring"))?;
+/// let mut producer = ring.producer()?;
+/// let mut consumer = ring.consumer("collector")?;
+/// producer.push(b"hello")?;
+/// assert_eq!(&*consumer.poll()?, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Ring {
+    core: Arc<Core>,
+    wait: Wait,
+}
+
+/// What all handles of one mapping share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    file: File,
+    region: Arc<Region>,
+    pub(crate) locks: Locks,
+    header: Header,
+    path: Option<PathBuf>,
+    side: Side,
+    created: bool,
+}
+
+impl Core {
+    /// Maps a recognised file.
+    fn new(
+        file: File,
+        region: Arc<Region>,
+        header: Header,
+        path: Option<PathBuf>,
+        writable: bool,
+        created: bool,
+    ) -> Result<Arc<Self>, Error> {
+        let shown = path.clone().unwrap_or_else(|| PathBuf::from("(anonymous ring)"));
+        let failed = io_error("open the locks of", &shown);
+        let locks = Locks::new(&file, writable).map_err(&failed)?;
+        let side = Side::current().map_err(&failed)?;
+        Ok(Arc::new(Self { file, region, locks, header, path, side, created }))
+    }
+
+    /// The protocol's view of the mapping.
+    pub(crate) fn table(&self) -> Table {
+        let live = self.region.live();
+        // ORDER none (Relaxed): changes only after a reboot, before anybody is attached.
+        let epoch = live.era.0.epoch.load(Ordering::Relaxed);
+        let frames = Frames::new(self.region.data(), &self.header.geometry, self.header.nonce ^ epoch);
+        Table::new(live, self.region.producers(), self.region.consumers(), frames)
+    }
+
+    /// Whether children inherit the ring and its end is told.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.path.is_none()
+    }
+
+    /// The path, or what is shown instead of it.
+    fn shown(&self) -> PathBuf {
+        self.path.clone().unwrap_or_else(|| PathBuf::from("(anonymous ring)"))
+    }
+
+    fn check_side(&self) -> Result<(), Error> {
+        if self.is_anonymous() || self.side.is_here() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    /// Byte 0, or who has it.
+    fn repair(&self) -> Result<Repair<'_>, Error> {
+        let shown = self.shown();
+        let era = self.region.live();
+        let repair =
+            self.locks.repair(PATIENCE).map_err(io_error("lock", &shown))?.ok_or_else(|| Error::Busy {
+                what: format!("the repair lock of {shown:?}"),
+                // ORDER none (Relaxed): display only.
+                pid: pid_of(era.era.0.repair_pid.load(Ordering::Relaxed)),
+            })?;
+        // ORDER none (Relaxed): display only.
+        era.era.0.repair_pid.store(std::process::id().into(), Ordering::Relaxed);
+        Ok(repair)
+    }
+}
+
+/// A pid as it stands in a table, whatever is there.
+fn pid_of(word: u64) -> u32 {
+    u32::try_from(word).unwrap_or(0)
+}
+
+impl Ring {
+    /// Opens the ring at `path`, which only this user can write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], or one of the refusals of [`Error`], each naming what was expected and what was found; the file is left as it
+    /// was. A file that others can write is refused: see [`Ring::open_shared`] and [`Ring::open_observer`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        RingOptions::new().open(path)
+    }
+
+    /// Opens the ring at `path`, whoever can write it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::open`], but for owner and mode.
+    ///
+    /// # Safety
+    ///
+    /// - every process that can write the file writes it with this library, or by `docs/format.md`, as long as the ring is open here;
+    /// - nobody truncates the file.
+    pub unsafe fn open_shared(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_trusting(path.as_ref(), Trust::Anybody, Wait::default())
+    }
+
+    pub(crate) fn open_trusting(path: &Path, trust: Trust, wait: Wait) -> Result<Self, Error> {
+        let found = file::open(path, true, trust)?;
+        let region = Region::new(&found.file, found.header.geometry, Access::ReadWrite, false)
+            .map_err(io_error("map", path))?;
+        region.populate(false).map_err(io_error("populate the tables of", path))?;
+        let core = Core::new(found.file, region, found.header, Some(path.to_path_buf()), true, false)?;
+        era::make_fit(&core)?;
+        Ok(Self { core, wait })
+    }
+
+    pub(crate) fn from_core(core: Arc<Core>, wait: Wait) -> Self {
+        Self { core, wait }
+    }
+
+    /// Opens the ring at `path` for watching only: a read-only mapping that disturbs nobody, safe on files of other users.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::open`], but for owner and mode.
+    pub fn open_observer(path: impl AsRef<Path>) -> Result<Observer, Error> {
+        let path = path.as_ref();
+        let found = file::open(path, false, Trust::Anybody)?;
+        Observer::new(found.file, found.header, Some(path.to_path_buf()), Wait::default())
+    }
+
+    /// Takes a producer slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSlot`] when all are taken; [`Error::Busy`] when the ring is for a [single producer](RingOptions::single_producer)
+    /// who is alive; [`Error::Forked`] in a child of the process that opened a file.
+    pub fn producer(&self) -> Result<Producer, Error> {
+        let core = &self.core;
+        core.check_side()?;
+        let shown = core.shown();
+        let failed = io_error("lock a producer slot of", &shown);
+        let repair = core.repair()?;
+        let shape = core.header.geometry.shape;
+        let slots = if shape.single_producer { 1 } else { shape.producers_max };
+        let table = core.table();
+        for index in 0..slots {
+            let Some(lock) = repair.take_slot(producer_byte(index)).map_err(&failed)? else { continue };
+            let mut proofs = reap::Proofs::new(repair.probe());
+            if reap::reap_producer(&table, index, &mut proofs).map_err(&failed)? == reap::Outcome::Stalled {
+                continue;
+            }
+            let slot = core.region.producer(index);
+            slot.pid.store(std::process::id().into(), Ordering::Relaxed);
+            let era = &table.live.era.0;
+            era.producers_ever.store(era.producers_ever.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            // ORDER A1 (Release, pairs with A2): the slot's words before "somebody is here".
+            slot.attached.store(1, Ordering::Release);
+            // ORDER H1 (Release, pairs with H2): the slot's words before the mark that makes others look at them, and the mark before the
+            // first intent.
+            table.live.grants.0.producers_high.fetch_max(u32::from(index) + 1, Ordering::Release);
+            return Producer::new(Arc::clone(core), table, slot, index, lock, self.wait);
+        }
+        // ORDER none (Relaxed): display only.
+        let pid = pid_of(table.all_producers()[0].pid.load(Ordering::Relaxed));
+        Err(match slots {
+            1 => Error::Busy { what: format!("the only producer slot of {shown:?}"), pid },
+            _ => Error::NoSlot { table: "producer", slots },
+        })
+    }
+
+    /// Takes the consumer of that name: a new one starts at the oldest record, a known one where it stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] when a live process has the name; [`Error::NoSlot`]; [`Error::Invalid`] for a name that is empty, longer than 64
+    /// bytes or has a zero byte; [`Error::Forked`].
+    pub fn consumer(&self, name: &str) -> Result<Consumer, Error> {
+        self.consumer_with(name, ConsumerOptions::new())
+    }
+
+    /// The same with a choice of where a new name starts, and whether it holds its space while away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::consumer`]; [`Error::Invalid`] for a start that this ring can't offer.
+    pub fn consumer_with(&self, name: &str, options: ConsumerOptions) -> Result<Consumer, Error> {
+        self.core.check_side()?;
+        Consumer::attach(&self.core, name, options, self.wait)
+    }
+
+    /// A lossy reader on a read-only mapping of its own. Starts with the next record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the file can't be mapped once more; [`Error::Forked`].
+    pub fn observer(&self) -> Result<Observer, Error> {
+        self.core.check_side()?;
+        let path = self.core.shown();
+        let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.core.file));
+        let file = File::open(again).map_err(io_error("open once more", &path))?;
+        Observer::new(file, self.core.header, self.core.path.clone(), self.wait)
+    }
+
+    /// What the tables say now; takes no slot and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the locks can't be examined; [`Error::Forked`].
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.core.check_side()?;
+        stats::read(&self.core)
+    }
+
+    /// Where the ring is; `None` for an anonymous one.
+    pub fn path(&self) -> Option<&Path> {
+        self.core.path.as_deref()
+    }
+
+    /// Bytes of data that the ring holds, headers of frames included.
+    pub fn capacity_bytes(&self) -> u64 {
+        self.core.header.geometry.shape.capacity_bytes
+    }
+
+    /// The longest record: a quarter of the capacity.
+    pub fn payload_max_bytes(&self) -> usize {
+        usize::try_from(self.core.header.geometry.payload_max_bytes()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether records carry timestamp, sequence, level and kind.
+    pub fn has_metadata(&self) -> bool {
+        self.core.header.geometry.shape.metadata
+    }
+
+    /// Whether this handle created the ring, for `open_or_create`.
+    pub fn was_created(&self) -> bool {
+        self.core.created
+    }
+}

@@ -1,0 +1,361 @@
+//! Observer: a lossy reader that nobody notices. Read-only mapping, no slot, no store, copies only.
+//!
+//! ```text
+//!   header -> copy the payload -> fence Acquire -> tail once more
+//!                                                   |
+//!              position + capacity >= tail: good    |    else: Lapped, go on at the oldest frame
+//! ```
+//!
+//! (I1) nothing that was copied is used before the second look at the tail; (I2) no reference into the data is ever handed out; (I3) no
+//! read-modify-write, which would fault on read-only memory; (I4) every loop ends whatever the bytes are.
+
+use super::consumer::{RecordInfo, Start};
+use super::stats::{self, Stats};
+use super::wait::Wait;
+use super::{Core, join};
+use crate::Position;
+use crate::error::{Error, PollError};
+use crate::frame::copy::copy_out;
+use crate::frame::scan::first_frame;
+use crate::frame::table::Table;
+use crate::frame::view::{Metadata, Sealed};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, State};
+use crate::layout::header::Header;
+use crate::layout::slots::producer_byte;
+use crate::map::file::io_error;
+use crate::map::mirror::Access;
+use crate::map::region::Region;
+use crate::sync::{self, Ordering, fence};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Sleeps of an observer that waits: it can't ask to be woken, so it looks again after this, doubling.
+const SLEEP_MIN: Duration = Duration::from_micros(50);
+const SLEEP_MAX: Duration = Duration::from_millis(20);
+
+/// Copies records out of a ring without taking part in it: never slows anybody, and is told exactly what it missed.
+///
+/// # Examples
+///
+/// ```
+/// # let ring = shm_ring::RingOptions::new().anonymous()?;
+/// # let mut producer = ring.producer()?;
+/// let mut observer = ring.observer()?;
+/// producer.push(b"seen")?;
+/// let mut payload = Vec::new();
+/// let info = observer.try_next(&mut payload)?.expect("there is one");
+/// assert_eq!((&payload[..], info.len_bytes), (&b"seen"[..], 4));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Observer {
+    table: Table,
+    core: Arc<Core>,
+    position: u64,
+    lost_records: u64,
+    fruitless: u32,
+    poisoned: Option<PollError>,
+    wait: Wait,
+}
+
+/// What one look brought.
+enum Look {
+    Record(RecordInfo),
+    Skipped,
+    Nothing,
+}
+
+impl Observer {
+    pub(crate) fn new(file: File, header: Header, path: Option<PathBuf>, wait: Wait) -> Result<Self, Error> {
+        let shown = path.clone().unwrap_or_default();
+        let region = Region::new(&file, header.geometry, Access::ReadOnly, path.is_none())
+            .map_err(io_error("map", &shown))?;
+        let core = Core::new(file, region, header, path, false, false)?;
+        let table = core.table();
+        let position = table.tail() & !(FRAME_ALIGN - 1);
+        Ok(Self { table, core, position, lost_records: 0, fruitless: 0, poisoned: None, wait })
+    }
+
+    /// Copies the next record into `payload`, which is cleared first; `None`: there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`PollError::Lapped`] when records were overwritten before they could be read: once, the next call goes on behind them;
+    /// [`PollError::Corrupt`], once and for all; [`PollError::Closed`] at the end of an anonymous ring; [`PollError::Forked`].
+    pub fn try_next(&mut self, payload: &mut Vec<u8>) -> Result<Option<RecordInfo>, PollError> {
+        if self.core.check_side().is_err() {
+            return Err(PollError::Forked);
+        }
+        loop {
+            payload.clear();
+            if let Some(error) = self.poisoned {
+                return Err(error);
+            }
+            match self.look(Some(payload))? {
+                Look::Record(info) => return Ok(Some(info)),
+                Look::Skipped => {}
+                Look::Nothing => {
+                    payload.clear();
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Copies the next record into `payload`; waits for it, on a timer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::try_next`].
+    pub fn next(&mut self, payload: &mut Vec<u8>) -> Result<RecordInfo, PollError> {
+        self.wait_for(payload, None)?.ok_or(PollError::Closed)
+    }
+
+    /// Copies the next record into `payload`; `None` when none came within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::try_next`].
+    pub fn next_timeout(
+        &mut self,
+        payload: &mut Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Option<RecordInfo>, PollError> {
+        self.wait_for(payload, Instant::now().checked_add(timeout))
+    }
+
+    /// Goes elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`PollError::NoSuchPosition`], [`PollError::NoMetadata`]; the observer stays where it is.
+    pub fn seek(&mut self, start: Start) -> Result<(), PollError> {
+        match start {
+            Start::Oldest => self.position = join::oldest(&self.table),
+            Start::Now => self.position = self.table.tail() & !(FRAME_ALIGN - 1),
+            Start::At(position) => {
+                let tail = self.table.tail();
+                let oldest = join::oldest(&self.table);
+                let unfit = position % FRAME_ALIGN != 0
+                    || position > tail
+                    || (position >= oldest && !join::can_start_at(&self.table, position));
+                if unfit {
+                    return Err(PollError::NoSuchPosition { position, tail });
+                }
+                self.position = position;
+            }
+            Start::Since(timestamp_ns) => self.seek_time(timestamp_ns)?,
+        }
+        Ok(())
+    }
+
+    fn seek_time(&mut self, timestamp_ns: u64) -> Result<(), PollError> {
+        if !self.has_metadata() {
+            return Err(PollError::NoMetadata);
+        }
+        self.position = join::oldest(&self.table);
+        loop {
+            let before = self.position;
+            match self.look(None) {
+                Ok(Look::Record(info)) if info.timestamp_ns.unwrap_or(0) >= timestamp_ns => {
+                    self.position = before;
+                    return Ok(());
+                }
+                Ok(Look::Nothing) => return Ok(()),
+                // Overwritten while we looked: what is left is newer still.
+                Ok(Look::Record(_) | Look::Skipped) | Err(PollError::Lapped { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The next record's position, if there is one.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The next position that a producer will claim.
+    pub fn tail(&self) -> Position {
+        self.table.tail()
+    }
+
+    /// Whether records carry timestamp, sequence, level and kind.
+    pub fn has_metadata(&self) -> bool {
+        self.table.frames.metadata_bytes() != 0
+    }
+
+    /// Claims of producers that died in the middle of one, which this observer skipped.
+    pub fn lost_records(&self) -> u64 {
+        self.lost_records
+    }
+
+    /// What the tables say now; takes no slot and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the locks can't be examined.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        stats::read(&self.core)
+    }
+
+    fn look(&mut self, payload: Option<&mut Vec<u8>>) -> Result<Look, PollError> {
+        let frames = &self.table.frames;
+        let (sealed, metadata) = match frames.checked(self.position) {
+            Ok(Some(sealed)) if sealed.head.state != State::Claimed => {
+                let metadata = frames.metadata(self.position);
+                if let (State::Data | State::Inner, Some(out)) = (sealed.head.state, payload) {
+                    let at = self.position + frames.payload_offset();
+                    copy_out(frames.data(), at, sealed.head.len_bytes as usize, out);
+                }
+                (sealed, metadata)
+            }
+            Ok(open) => return self.nothing(open),
+            Err(what) => {
+                self.check_lapped()?;
+                let error = PollError::Corrupt { position: self.position, what };
+                self.poisoned = Some(error);
+                return Err(error);
+            }
+        };
+        self.check_lapped()?;
+        Ok(self.pass(sealed, metadata))
+    }
+
+    fn pass(&mut self, sealed: Sealed, metadata: Option<Metadata>) -> Look {
+        let position = self.position;
+        self.position += sealed.span_bytes;
+        self.fruitless = 0;
+        match sealed.head.state {
+            State::Data | State::Inner => Look::Record(RecordInfo::new(position, sealed, metadata)),
+            State::Lost => {
+                self.lost_records += 1;
+                Look::Skipped
+            }
+            State::Pad | State::Gap | State::Claimed => Look::Skipped,
+        }
+    }
+
+    /// Whether what was loaded from the position so far may be used.
+    fn check_lapped(&mut self) -> Result<(), PollError> {
+        // ORDER L2 (Acquire fence, pairs with L1): if any byte above came from a newer claim, the tail below shows it.
+        fence(Ordering::Acquire);
+        // ORDER none (Relaxed): behind the fence.
+        let tail = self.table.live.tail.0.load(Ordering::Relaxed);
+        let capacity = self.table.frames.capacity_bytes();
+        if self.position.saturating_add(capacity) >= tail {
+            return Ok(());
+        }
+        // A little behind the very oldest, which would be overwritten before it is read.
+        let tail = tail & !(FRAME_ALIGN - 1);
+        let from = tail - (capacity - capacity / 8);
+        let resumed_at = first_frame(&self.table.frames, from, tail);
+        let lost_bytes = resumed_at - self.position;
+        self.position = resumed_at;
+        Err(PollError::Lapped { lost_bytes, resumed_at })
+    }
+
+    /// Nothing finished stands here: not yet, overwritten, a dead producer's claim, or the end.
+    fn nothing(&mut self, open: Option<Sealed>) -> Result<Look, PollError> {
+        self.check_lapped()?;
+        self.fruitless = self.fruitless.wrapping_add(1);
+        if self.table.tail() > self.position {
+            // Somebody's claim. Alive as a rule, so the question is asked seldom.
+            if self.fruitless % 64 == 0 {
+                return Ok(self.pass_dead(open));
+            }
+        } else if self.core.is_anonymous() {
+            return self.closed_or_nothing();
+        }
+        Ok(Look::Nothing)
+    }
+
+    /// Steps over a claim whose producer is dead; changes nothing in the ring.
+    fn pass_dead(&mut self, open: Option<Sealed>) -> Look {
+        let Ok(probe) = self.core.locks.probe() else { return Look::Nothing };
+        let alive = |slot: u16| probe.is_held(producer_byte(slot)).unwrap_or(true);
+        let owners: Vec<u16> = match open {
+            Some(open) => vec![open.head.slot],
+            // ORDER I2 (Acquire, pairs with I1): an intent at this place may be its owner's.
+            None => (0u16..)
+                .zip(self.table.producers())
+                .filter(|(_, slot)| slot.intent.load(Ordering::Acquire) == self.position)
+                .map(|(index, _)| index)
+                .collect(),
+        };
+        if owners.iter().any(|slot| alive(*slot)) {
+            return Look::Nothing;
+        }
+        // The header again: a frame that was finished before its producer ended counts.
+        let again = self.table.frames.checked(self.position).ok().flatten();
+        match (open, again) {
+            (Some(open), Some(again)) if again.head == open.head => self.position += open.span_bytes,
+            (None, None) if !owners.is_empty() => {
+                let tail = self.table.tail() & !(FRAME_ALIGN - 1);
+                self.position = first_frame(&self.table.frames, self.position + FRAME_ALIGN, tail);
+            }
+            _ => return Look::Nothing,
+        }
+        self.lost_records += 1;
+        Look::Skipped
+    }
+
+    fn closed_or_nothing(&mut self) -> Result<Look, PollError> {
+        if self.table.live.era.0.producers_ever.load(Ordering::Relaxed) == 0 {
+            return Ok(Look::Nothing);
+        }
+        // ORDER A2 (Acquire, pairs with A1): the last commits of those who are gone are visible to the look below.
+        let attached = |(_, slot): &(u16, &crate::layout::slots::ProducerSlot)| {
+            slot.attached.load(Ordering::Acquire) != 0
+        };
+        let owned: Vec<u16> =
+            (0u16..).zip(self.table.producers()).filter(attached).map(|(index, _)| index).collect();
+        if !owned.is_empty() {
+            // Gone without a word, perhaps: its lock tells.
+            if self.fruitless % 64 != 0 {
+                return Ok(Look::Nothing);
+            }
+            let Ok(probe) = self.core.locks.probe() else { return Ok(Look::Nothing) };
+            if owned.iter().any(|slot| probe.is_held(producer_byte(*slot)).unwrap_or(true)) {
+                return Ok(Look::Nothing);
+            }
+        }
+        if self.table.tail() > self.position || self.table.frames.is_finished(self.position) {
+            return Ok(Look::Skipped);
+        }
+        Err(PollError::Closed)
+    }
+
+    fn wait_for(
+        &mut self,
+        payload: &mut Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<RecordInfo>, PollError> {
+        let mut looks = 0u32;
+        let mut sleep = SLEEP_MIN;
+        loop {
+            if let Some(info) = self.try_next(payload)? {
+                return Ok(Some(info));
+            }
+            looks += 1;
+            match self.wait {
+                Wait::Spin if looks % 4096 != 0 => sync::spin_hint(),
+                Wait::Adaptive if looks < 256 => sync::spin_hint(),
+                Wait::Spin | Wait::Yield => std::thread::yield_now(),
+                Wait::Block | Wait::Adaptive => {
+                    // Behind an open claim, each look counts towards asking for its owner.
+                    self.fruitless |= 63;
+                    let rest = deadline.map_or(sleep, |d| d.saturating_duration_since(Instant::now()));
+                    std::thread::sleep(sleep.min(rest));
+                    sleep = (sleep * 2).min(SLEEP_MAX);
+                }
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return self.try_next(payload);
+            }
+        }
+    }
+}
+
+const _: () = assert!(IDLE > crate::layout::frame::POSITION_END);

@@ -1,0 +1,625 @@
+//! Producer: puts records into the ring, in place or by copy, one at a time or in batches.
+//!
+//! ```text
+//!   try_claim / claim / claim_timeout -> Claim -> commit | commit_len | drop = abort
+//!   push = claim + copy + commit          batch = one claim for many records
+//! ```
+//!
+//! (I1) at most one claim is open; one that was leaked is aborted before the next; (I2) what is published is counted before the slot is
+//! idle; (I3) after every commit and abort the sleepers are looked for.
+
+use super::wait::{For, Next, Wait, Waiting, wake_sleepers};
+use super::{Core, reap};
+use crate::Position;
+use crate::error::{ClaimError, Error};
+use crate::frame::claim::Claimer;
+use crate::frame::table::Table;
+use crate::frame::view::Metadata;
+use crate::layout::frame::{FRAME_ALIGN, Head, State, span_of_record};
+use crate::layout::slots::ProducerSlot;
+use crate::map::clock;
+use crate::map::fork::Side;
+use crate::map::lock::SlotLock;
+use crate::map::region::View;
+use crate::sync::{self, Ordering};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Appends records to a ring. Owns one producer slot; dropped, it gives the slot back.
+///
+/// # Examples
+///
+/// ```
+/// # let ring = shm_ring::RingOptions::new().anonymous()?;
+/// let mut producer = ring.producer()?;
+/// producer.push(b"copied")?;
+/// let mut claim = producer.claim(64)?;
+/// claim[..8].copy_from_slice(b"in place");
+/// claim.commit_len(8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Producer {
+    claimer: Claimer,
+    /// Position and span of the open claim; a span of 0: none.
+    open: (u64, u64),
+    metadata: bool,
+    payload_max_bytes: usize,
+    registered: bool,
+    wait: Wait,
+    side: Side,
+    last_sweep: Option<Instant>,
+    pub(crate) scratch: Vec<u8>,
+    core: Arc<Core>,
+    lock: Option<SlotLock>,
+}
+
+impl Producer {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        table: Table,
+        slot: View<ProducerSlot>,
+        index: u16,
+        lock: SlotLock,
+        wait: Wait,
+    ) -> Result<Self, Error> {
+        let shape = core.header.geometry.shape;
+        let payload_max = core.header.geometry.payload_max_bytes();
+        let side =
+            Side::current().map_err(crate::map::file::io_error("examine the process of", &core.shown()))?;
+        Ok(Self {
+            claimer: Claimer::new(table, slot, index, shape.single_producer),
+            open: (0, 0),
+            metadata: shape.metadata,
+            payload_max_bytes: usize::try_from(payload_max).unwrap_or(usize::MAX),
+            registered: sync::register(),
+            wait,
+            side,
+            last_sweep: None,
+            scratch: Vec::new(),
+            core,
+            lock: Some(lock),
+        })
+    }
+
+    /// Claims room for a record of `len` bytes, now or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimError::Full`] when there is no room, [`ClaimError::TooLong`] above a quarter of the capacity, and the rest of [`ClaimError`].
+    #[inline]
+    pub fn try_claim(&mut self, len: usize) -> Result<Claim<'_>, ClaimError> {
+        let span_bytes = self.span(len)?;
+        let position = self.try_take(span_bytes, 1)?;
+        Ok(Claim::new(self, position, len, span_bytes))
+    }
+
+    /// Claims room for a record of `len` bytes, waiting for it as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// All of [`ClaimError`] but [`ClaimError::Full`].
+    #[inline]
+    pub fn claim(&mut self, len: usize) -> Result<Claim<'_>, ClaimError> {
+        let span_bytes = self.span(len)?;
+        let position = self.take(span_bytes, 1, None)?;
+        Ok(Claim::new(self, position, len, span_bytes))
+    }
+
+    /// Claims room for a record of `len` bytes, waiting at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimError::Full`] when the time is over, and the rest of [`ClaimError`].
+    pub fn claim_timeout(&mut self, len: usize, timeout: Duration) -> Result<Claim<'_>, ClaimError> {
+        let span_bytes = self.span(len)?;
+        let position = self.take(span_bytes, 1, deadline(timeout))?;
+        Ok(Claim::new(self, position, len, span_bytes))
+    }
+
+    /// Appends a copy of `payload`, now or not at all; where it went.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::try_claim`].
+    #[inline]
+    pub fn try_push(&mut self, payload: &[u8]) -> Result<Position, ClaimError> {
+        let mut claim = self.try_claim(payload.len())?;
+        claim.copy_from_slice(payload);
+        Ok(claim.commit())
+    }
+
+    /// Appends a copy of `payload`, waiting for room as long as it takes; where it went.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::claim`].
+    #[inline]
+    pub fn push(&mut self, payload: &[u8]) -> Result<Position, ClaimError> {
+        let mut claim = self.claim(payload.len())?;
+        claim.copy_from_slice(payload);
+        Ok(claim.commit())
+    }
+
+    /// Appends a copy of `payload`, waiting for room at most `timeout`; where it went.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::claim_timeout`].
+    pub fn push_timeout(&mut self, payload: &[u8], timeout: Duration) -> Result<Position, ClaimError> {
+        let mut claim = self.claim_timeout(payload.len(), timeout)?;
+        claim.copy_from_slice(payload);
+        Ok(claim.commit())
+    }
+
+    /// Appends a copy of `payload` with the caller's own timestamp, in ns since the Unix epoch; waits for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::claim`].
+    pub fn push_at(&mut self, timestamp_ns: u64, payload: &[u8]) -> Result<Position, ClaimError> {
+        let mut claim = self.claim(payload.len())?;
+        claim.set_timestamp_ns(timestamp_ns);
+        claim.copy_from_slice(payload);
+        Ok(claim.commit())
+    }
+
+    /// Claims room for up to `n_records` with `payload_bytes` in all, waiting for it as long as it takes.
+    ///
+    /// One claim: the records appear together, or are lost together with their producer, and cost one compare-exchange.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::claim`]; [`ClaimError::TooLong`] when records and headers exceed a quarter of the capacity.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let ring = shm_ring::RingOptions::new().anonymous()?;
+    /// # let mut producer = ring.producer()?;
+    /// let lines = ["one", "two", "three"];
+    /// let mut batch = producer.batch(lines.len(), lines.iter().map(|l| l.len()).sum())?;
+    /// for line in lines {
+    ///     batch.push(line.as_bytes())?;
+    /// }
+    /// batch.commit();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn batch(&mut self, n_records: usize, payload_bytes: usize) -> Result<Batch<'_>, ClaimError> {
+        let span_bytes = self.batch_span(n_records, payload_bytes)?;
+        let position = self.take(span_bytes, n_records.max(1) as u64, None)?;
+        Ok(Batch::new(self, position, span_bytes, n_records))
+    }
+
+    /// The same, now or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::batch`], and [`ClaimError::Full`].
+    pub fn try_batch(&mut self, n_records: usize, payload_bytes: usize) -> Result<Batch<'_>, ClaimError> {
+        let span_bytes = self.batch_span(n_records, payload_bytes)?;
+        let position = self.try_take(span_bytes, n_records.max(1) as u64)?;
+        Ok(Batch::new(self, position, span_bytes, n_records))
+    }
+
+    /// The slot that this producer owns; its records carry it.
+    pub fn slot(&self) -> u16 {
+        self.claimer.index()
+    }
+
+    /// The longest record: a quarter of the capacity.
+    pub fn payload_max_bytes(&self) -> usize {
+        self.payload_max_bytes
+    }
+
+    #[inline(always)]
+    fn span(&self, len: usize) -> Result<u64, ClaimError> {
+        if len > self.payload_max_bytes {
+            return Err(ClaimError::TooLong { len_bytes: len, max_bytes: self.payload_max_bytes });
+        }
+        Ok(span_of_record(len as u64, self.claimer.table().frames.metadata_bytes()))
+    }
+
+    fn batch_span(&self, n_records: usize, payload_bytes: usize) -> Result<u64, ClaimError> {
+        let frames = &self.claimer.table().frames;
+        // Each record wastes at most 15 bytes.
+        let each = frames.payload_offset() + FRAME_ALIGN - 1;
+        let span = (n_records.max(1) as u64)
+            .checked_mul(each)
+            .and_then(|heads| heads.checked_add(payload_bytes as u64))
+            .and_then(|span| span.checked_next_multiple_of(FRAME_ALIGN));
+        match span {
+            Some(span) if span <= frames.span_max_bytes() => Ok(span),
+            _ => Err(ClaimError::TooLong { len_bytes: payload_bytes, max_bytes: self.payload_max_bytes }),
+        }
+    }
+
+    #[inline(always)]
+    fn prepare(&mut self) -> Result<(), ClaimError> {
+        if !self.side.is_here() {
+            return Err(ClaimError::Forked);
+        }
+        if self.open.1 != 0 {
+            self.abort_open();
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn try_take(&mut self, span_bytes: u64, records: u64) -> Result<u64, ClaimError> {
+        self.prepare()?;
+        match self.claimer.try_claim(span_bytes, records) {
+            Err(ClaimError::Full { .. }) => self.try_take_again(span_bytes, records),
+            other => self.opened(other, span_bytes),
+        }
+    }
+
+    /// Full: a dead consumer may be in the way. Looks for one at most once a millisecond.
+    #[cold]
+    fn try_take_again(&mut self, span_bytes: u64, records: u64) -> Result<u64, ClaimError> {
+        let due = self.last_sweep.is_none_or(|last| last.elapsed() >= Duration::from_millis(1));
+        if due {
+            self.last_sweep = Some(Instant::now());
+            // A lock that can't be examined now is examined next time.
+            let _ = reap::sweep(self.claimer.table(), &self.core.locks);
+        }
+        let result = self.claimer.try_claim(span_bytes, records);
+        if matches!(result, Err(ClaimError::Full { .. })) {
+            count(&self.claimer.slot().refused);
+        }
+        self.opened(result, span_bytes)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, span_bytes: u64, records: u64, deadline: Option<Instant>) -> Result<u64, ClaimError> {
+        self.prepare()?;
+        match self.claimer.try_claim(span_bytes, records) {
+            Err(ClaimError::Full { .. }) => self.wait_for_room(span_bytes, records, deadline),
+            other => self.opened(other, span_bytes),
+        }
+    }
+
+    #[cold]
+    fn wait_for_room(
+        &mut self,
+        span_bytes: u64,
+        records: u64,
+        deadline: Option<Instant>,
+    ) -> Result<u64, ClaimError> {
+        count(&self.claimer.slot().waited);
+        let live = self.core.region.live();
+        let mut waiting = Waiting::new(&live.waits.0, For::Space, self.wait, deadline);
+        loop {
+            let claimer = &mut self.claimer;
+            let mut result = Err(ClaimError::Full { needed_bytes: 0, free_bytes: 0 });
+            let mut look = || {
+                result = claimer.try_claim(span_bytes, records);
+                !matches!(result, Err(ClaimError::Full { .. }))
+            };
+            let next = waiting.step(true, &mut look);
+            if matches!(result, Err(ClaimError::Full { .. })) {
+                if next == Next::Probe {
+                    // A lock that can't be examined now is examined at the next look.
+                    let _ = reap::sweep(self.claimer.table(), &self.core.locks);
+                }
+                result = self.claimer.try_claim(span_bytes, records);
+            }
+            match result {
+                Err(ClaimError::Full { .. }) if next == Next::Expired => {
+                    count(&self.claimer.slot().refused);
+                    return result;
+                }
+                Err(ClaimError::Full { .. }) => {}
+                other => return self.opened(other, span_bytes),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn opened(&mut self, taken: Result<u64, ClaimError>, span_bytes: u64) -> Result<u64, ClaimError> {
+        if let Ok(position) = taken {
+            self.open = (position, span_bytes);
+        }
+        taken
+    }
+
+    #[inline(always)]
+    fn committed(&mut self) {
+        self.open.1 = 0;
+        sync::light(self.registered);
+        wake_sleepers(&self.claimer.table().live.waits.0);
+    }
+
+    #[cold]
+    fn abort_open(&mut self) {
+        let (position, span_bytes) = self.open;
+        self.claimer.abort(position, span_bytes);
+        self.committed();
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        if self.metadata { clock::realtime_ns() } else { 0 }
+    }
+
+    #[inline(always)]
+    fn bytes(&self, position: u64, len: usize) -> *const [u8] {
+        let frames = &self.claimer.table().frames;
+        // SAFETY:
+        // - the claim at `position` is open (its guard borrows this producer), and `len` bytes of payload lie inside it;
+        // - readers stop at CLAIMED, producers at the intent: nobody else writes them (trusts peers: crate docs, Trust).
+        unsafe { frames.data().bytes(position + frames.payload_offset(), len) }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the guards that call it borrow the producer mutably")]
+    fn bytes_mut(&self, position: u64, len: usize) -> &mut [u8] {
+        let frames = &self.claimer.table().frames;
+        // SAFETY:
+        // - the claim at `position` is open (its guard borrows this producer mutably), and `len` bytes of payload lie inside it;
+        // - readers stop at CLAIMED, producers at the intent: nobody else has a reference to them (trusts peers: crate docs, Trust).
+        unsafe { frames.data().bytes_mut(position + frames.payload_offset(), len) }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if !self.side.is_here() {
+            return;
+        }
+        if self.open.1 != 0 {
+            self.abort_open();
+        }
+        let slot = self.claimer.slot();
+        // ORDER none (Relaxed): display only.
+        slot.pid.store(0, Ordering::Relaxed);
+        // ORDER A1 (Release, pairs with A2): the last commits before "this producer is gone".
+        slot.attached.store(0, Ordering::Release);
+        drop(self.lock.take());
+        sync::light(self.registered);
+        wake_sleepers(&self.claimer.table().live.waits.0);
+    }
+}
+
+fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+fn count(counter: &sync::AtomicU64) {
+    // ORDER none (Relaxed): only the slot's owner writes it.
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+/// Claimed room for one record, to be written in place. Dropped, it is aborted: readers skip it.
+#[derive(Debug)]
+#[must_use = "a claim that is dropped is aborted"]
+pub struct Claim<'a> {
+    producer: &'a mut Producer,
+    position: u64,
+    len: usize,
+    span_bytes: u64,
+    metadata: Metadata,
+}
+
+impl<'a> Claim<'a> {
+    #[inline(always)]
+    fn new(producer: &'a mut Producer, position: u64, len: usize, span_bytes: u64) -> Self {
+        let metadata = Metadata {
+            timestamp_ns: producer.now(),
+            sequence: producer.claimer.sequence(),
+            level: 0,
+            kind: 0,
+        };
+        Self { producer, position, len, span_bytes, metadata }
+    }
+
+    /// Where the record will be.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Sets the record's level, in a ring with metadata.
+    pub fn set_level(&mut self, level: u8) {
+        self.metadata.level = level;
+    }
+
+    /// Sets the record's kind, in a ring with metadata.
+    pub fn set_kind(&mut self, kind: u8) {
+        self.metadata.kind = kind;
+    }
+
+    /// Replaces the time of the claim, in ns since the Unix epoch, in a ring with metadata.
+    pub fn set_timestamp_ns(&mut self, timestamp_ns: u64) {
+        self.metadata.timestamp_ns = timestamp_ns;
+    }
+
+    /// Publishes the record; where it is.
+    #[inline]
+    pub fn commit(self) -> Position {
+        let len = self.len;
+        self.publish(len)
+    }
+
+    /// Publishes the first `len` bytes and gives the rest back.
+    ///
+    /// # Panics
+    ///
+    /// When `len` exceeds what was claimed.
+    pub fn commit_len(self, len: usize) -> Position {
+        assert!(len <= self.len, "commit_len({len}) of a claim of {} bytes", self.len);
+        let frames = &self.producer.claimer.table().frames;
+        let used = span_of_record(len as u64, frames.metadata_bytes());
+        if used < self.span_bytes {
+            // Inside the claim, and before the commit that lets readers come here.
+            frames.pad_inside(self.position + used, self.producer.claimer.index(), self.span_bytes - used);
+        }
+        self.publish(len)
+    }
+
+    #[inline(always)]
+    fn publish(self, len: usize) -> Position {
+        let mut this = std::mem::ManuallyDrop::new(self);
+        let position = this.position;
+        if this.producer.metadata {
+            this.producer.claimer.table().frames.write_metadata(position, this.metadata);
+        }
+        let head = record_head(len, State::Data, this.producer.claimer.index());
+        this.producer.claimer.commit(position, head, 1, len as u64);
+        this.producer.committed();
+        position
+    }
+}
+
+#[inline(always)]
+fn record_head(len: usize, state: State, slot: u16) -> Head {
+    #[expect(clippy::cast_possible_truncation, reason = "a record is at most a quarter of 2^33 bytes")]
+    Head { len_bytes: len as u32, state, slot }
+}
+
+impl Deref for Claim<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the pointer was made from a slice that is good as long as the claim is open.
+        unsafe { &*self.producer.bytes(self.position, self.len) }
+    }
+}
+
+impl DerefMut for Claim<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.producer.bytes_mut(self.position, self.len)
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.producer.abort_open();
+    }
+}
+
+/// Claimed room for several records. Dropped, it is aborted as a whole.
+#[derive(Debug)]
+#[must_use = "a batch that is dropped is aborted"]
+pub struct Batch<'a> {
+    producer: &'a mut Producer,
+    position: u64,
+    end: u64,
+    /// Where the next record goes.
+    next: u64,
+    records_max: usize,
+    records: usize,
+    payload_bytes: u64,
+    first_len: usize,
+    timestamp_ns: u64,
+    level: u8,
+    kind: u8,
+}
+
+/// A batch has no room for one more record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the batch is full: the record needs {needed_bytes} bytes, {free_bytes} are left in the claim")]
+#[non_exhaustive]
+pub struct BatchFull {
+    /// The record with its header.
+    pub needed_bytes: u64,
+    /// What is left.
+    pub free_bytes: u64,
+}
+
+impl<'a> Batch<'a> {
+    fn new(producer: &'a mut Producer, position: u64, span_bytes: u64, records_max: usize) -> Self {
+        let timestamp_ns = producer.now();
+        Self {
+            producer,
+            position,
+            end: position + span_bytes,
+            next: position,
+            records_max: records_max.max(1),
+            records: 0,
+            payload_bytes: 0,
+            first_len: 0,
+            timestamp_ns,
+            level: 0,
+            kind: 0,
+        }
+    }
+
+    /// Adds a copy of `payload`.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchFull`] when the claim has no room for it; what is in the batch stays.
+    #[inline]
+    pub fn push(&mut self, payload: &[u8]) -> Result<(), BatchFull> {
+        let frames = &self.producer.claimer.table().frames;
+        let needed_bytes = span_of_record(payload.len() as u64, frames.metadata_bytes());
+        let free_bytes = self.end - self.next;
+        if needed_bytes > free_bytes || self.records == self.records_max {
+            return Err(BatchFull { needed_bytes, free_bytes });
+        }
+        self.producer.bytes_mut(self.next, payload.len()).copy_from_slice(payload);
+        if self.producer.metadata {
+            let metadata = Metadata {
+                timestamp_ns: self.timestamp_ns,
+                sequence: self.producer.claimer.sequence() + self.records as u64,
+                level: self.level,
+                kind: self.kind,
+            };
+            frames.write_metadata(self.next, metadata);
+        }
+        if self.records == 0 {
+            // Its header is the claim's, and is stored last.
+            self.first_len = payload.len();
+        } else {
+            let head = record_head(payload.len(), State::Inner, self.producer.claimer.index());
+            frames.write_inside(self.next, head);
+        }
+        self.next += needed_bytes;
+        self.records += 1;
+        self.payload_bytes += payload.len() as u64;
+        Ok(())
+    }
+
+    /// Sets the level of the records that follow.
+    pub fn set_level(&mut self, level: u8) {
+        self.level = level;
+    }
+
+    /// Sets the kind of the records that follow.
+    pub fn set_kind(&mut self, kind: u8) {
+        self.kind = kind;
+    }
+
+    /// Records in it so far.
+    pub fn n_records(&self) -> usize {
+        self.records
+    }
+
+    /// Publishes all its records at once; where the first one is. Without records it is aborted.
+    #[inline]
+    pub fn commit(self) -> Position {
+        let position = self.position;
+        if self.records == 0 {
+            return position;
+        }
+        let mut this = std::mem::ManuallyDrop::new(self);
+        let index = this.producer.claimer.index();
+        if this.next < this.end {
+            this.producer.claimer.table().frames.pad_inside(this.next, index, this.end - this.next);
+        }
+        let head = record_head(this.first_len, State::Data, index);
+        let (records, bytes) = (this.records as u64, this.payload_bytes);
+        this.producer.claimer.commit(position, head, records, bytes);
+        this.producer.committed();
+        position
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.producer.abort_open();
+    }
+}

@@ -1,0 +1,247 @@
+//! Reap: proving a death and repairing what it left.
+//!
+//! ```text
+//!   byte 0 held -> slot's byte acquired (the proof) -> repair -> IDLE, generation + 1 -> byte released -> wake everybody
+//! ```
+//!
+//! What a producer `s` can have left at `p = s.intent`:
+//!
+//! | died                         | seen as                           | repaired to |
+//! |------------------------------|-----------------------------------|-------------|
+//! | before the tail moved        | IDLE, or tail <= p                | nothing |
+//! | between tail and header      | p < tail, nothing sealed at p     | LOST, as long as its `intent_len` says |
+//! | while writing                | CLAIMED by s                      | LOST |
+//! | after the commit             | DATA, or PAD                      | nothing |
+//! | a lap after it lost a race   | another's frame, or granted again | nothing |
+//!
+//! (I1) every step is an idempotent store or a CAS, so that a reaper that dies leaves the rest to the next one; (I2) only the holder of
+//! byte 0 and of the slot's byte repairs it; (I3) a live process is never taken anything from.
+
+use crate::frame::table::Table;
+use crate::layout::frame::{IDLE, State};
+use crate::layout::slots::{ConsumerSlot, DURABLE, consumer_byte, producer_byte};
+use crate::map::lock::{Locks, Probe};
+use crate::ring::wait;
+use crate::sync::{Ordering, fence};
+use std::io;
+
+/// How often a reaper looks again when a live slot stands where the dead one does.
+const LOOKS: u32 = 64;
+
+/// What became of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is fit for a new owner.
+    Reaped,
+    /// A live process stands between intent and claim at the very same place: it may be the owner.
+    Stalled,
+}
+
+/// Which other slots are dead; each that is said to be stays locked until the reaper is done.
+pub(crate) trait Deaths {
+    /// Acquires the slot's byte: true is the proof.
+    fn prove(&mut self, slot: u16) -> io::Result<bool>;
+}
+
+/// Bytes that a reaper acquired through the probe, given back at the end.
+#[derive(Debug)]
+pub(crate) struct Proofs<'a, 'b> {
+    probe: &'a Probe<'b>,
+    acquired: Vec<u64>,
+}
+
+impl<'a, 'b> Proofs<'a, 'b> {
+    /// None yet.
+    pub(crate) fn new(probe: &'a Probe<'b>) -> Self {
+        Self { probe, acquired: Vec::new() }
+    }
+
+    fn acquire(&mut self, byte: u64) -> io::Result<bool> {
+        if self.acquired.contains(&byte) {
+            return Ok(true);
+        }
+        let dead = self.probe.acquire(byte)?;
+        if dead {
+            self.acquired.push(byte);
+        }
+        Ok(dead)
+    }
+
+    fn release(&mut self) {
+        for byte in self.acquired.drain(..) {
+            self.probe.release(byte);
+        }
+    }
+}
+
+impl Drop for Proofs<'_, '_> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl Deaths for Proofs<'_, '_> {
+    fn prove(&mut self, slot: u16) -> io::Result<bool> {
+        self.acquire(producer_byte(slot))
+    }
+}
+
+/// Reaps every dead slot of the ring, if nobody else is about to; true when something was reaped.
+pub(crate) fn sweep(table: &Table, locks: &Locks) -> io::Result<bool> {
+    let Some(repair) = locks.try_repair()? else { return Ok(false) };
+    sweep_under(table, repair.probe())
+}
+
+/// The same for a caller that holds byte 0.
+pub(crate) fn sweep_under(table: &Table, probe: &Probe<'_>) -> io::Result<bool> {
+    let mut any = false;
+    for (slot, index) in table.producers().iter().zip(0u16..) {
+        // ORDER A2 (Acquire, pairs with A1): what the last owner left is visible.
+        let owned = slot.attached.load(Ordering::Acquire) != 0;
+        let mut proofs = Proofs::new(probe);
+        if owned && proofs.acquire(producer_byte(index))? {
+            any |= reap_producer(table, index, &mut proofs)? == Outcome::Reaped;
+        }
+    }
+    for (slot, index) in table.consumers().iter().zip(0u16..) {
+        // ORDER none (Relaxed): display only; the byte decides.
+        let owned = slot.pid.load(Ordering::Relaxed) != 0;
+        let mut proofs = Proofs::new(probe);
+        let producers_max = u16::try_from(table.all_producers().len()).expect("at most 4096 slots");
+        if owned && proofs.acquire(consumer_byte(producers_max, index))? {
+            reap_consumer(slot);
+            any = true;
+        }
+    }
+    if any {
+        wait::wake_everybody(&table.live.waits.0);
+    }
+    Ok(any)
+}
+
+/// Repairs what a dead producer left. The caller holds byte 0 and the slot's byte.
+pub(crate) fn reap_producer(table: &Table, index: u16, deaths: &mut dyn Deaths) -> io::Result<Outcome> {
+    let slot = &table.all_producers()[usize::from(index)];
+    // ORDER I2 (Acquire, pairs with I1): its length, and what it finished before.
+    let intent = slot.intent.load(Ordering::Acquire);
+    if intent != IDLE && table.tail() > intent {
+        match settle(table, index, intent, deaths)? {
+            Settled::Nothing => {}
+            Settled::Lost(span_bytes) => {
+                let era = &table.live.era.0;
+                // ORDER none (Relaxed): only the holder of byte 0 writes them.
+                era.lost_records.store(era.lost_records.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                era.lost_bytes.store(era.lost_bytes.load(Ordering::Relaxed) + span_bytes, Ordering::Relaxed);
+            }
+            Settled::Stalled => return Ok(Outcome::Stalled),
+        }
+    }
+    // ORDER I1 (Release, pairs with I2): LOST before the slot is idle.
+    slot.intent.store(IDLE, Ordering::Release);
+    // ORDER none (Relaxed): only the holder of the slot's byte writes these, and 'attached' carries them.
+    slot.generation.store(slot.generation.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    slot.pid.store(0, Ordering::Relaxed);
+    // ORDER A1 (Release, pairs with A2): the repair before "this producer is gone".
+    slot.attached.store(0, Ordering::Release);
+    Ok(Outcome::Reaped)
+}
+
+enum Settled {
+    Nothing,
+    Lost(u64),
+    Stalled,
+}
+
+fn settle(table: &Table, index: u16, position: u64, deaths: &mut dyn Deaths) -> io::Result<Settled> {
+    let frames = &table.frames;
+    let granted_again = || position + frames.capacity_bytes() < table.granted();
+    for _ in 0..LOOKS {
+        // Every intent first, then the header: a claimer that committed meanwhile is seen by its header.
+        let intents = load_intents(table);
+        let head = frames.sealed(position);
+        // ORDER R1' (Acquire fence, pairs with S1): the header above, then the grant.
+        fence(Ordering::Acquire);
+        if granted_again() {
+            return Ok(Settled::Nothing);
+        }
+        match head {
+            Some(head) if head.state == State::Claimed && head.slot == index => {
+                let span_bytes = head.span_bytes(0);
+                return Ok(if frames.lose(position, head) {
+                    Settled::Lost(span_bytes)
+                } else {
+                    Settled::Nothing
+                });
+            }
+            Some(_) => return Ok(Settled::Nothing),
+            None => {}
+        }
+        // Nothing is sealed: whoever intends this place may be its owner.
+        let mut dead = vec![index];
+        let mut live = false;
+        for (other, intent) in intents.iter().zip(0u16..).map(|(intent, other)| (other, *intent)) {
+            if intent == position && other != index {
+                if deaths.prove(other)? {
+                    dead.push(other);
+                } else {
+                    live = true;
+                }
+            }
+        }
+        if live {
+            std::thread::yield_now();
+            continue;
+        }
+        // Only if nothing has changed since is the owner among the dead.
+        if frames.sealed(position).is_some() {
+            continue;
+        }
+        // ORDER R1' (Acquire fence, pairs with S1): as above.
+        fence(Ordering::Acquire);
+        if granted_again() {
+            return Ok(Settled::Nothing);
+        }
+        let Some((owner, span_bytes)) = hole(table, position, &dead) else { return Ok(Settled::Stalled) };
+        frames.lose_unmarked(position, owner, span_bytes);
+        return Ok(Settled::Lost(span_bytes));
+    }
+    Ok(Settled::Stalled)
+}
+
+/// How long the unmarked claim at `position` is, and whose: the shortest one of the dead that ends at a boundary.
+fn hole(table: &Table, position: u64, dead: &[u16]) -> Option<(u16, u64)> {
+    // The tail, then every intent, then headers: a boundary that is missed by one is seen by the next.
+    let tail = table.tail();
+    let intents = load_intents(table);
+    let is_boundary = |end: u64| {
+        end == tail
+            || intents.contains(&end)
+            || table.frames.sealed(end).is_some_and(|head| head.state != State::Inner)
+    };
+    dead.iter()
+        // ORDER none (Relaxed): carried by the intent's load (I2), and its owner is dead.
+        .map(|index| (*index, table.all_producers()[usize::from(*index)].intent_len.load(Ordering::Relaxed)))
+        .filter(|(_, span)| *span >= 16 && span % 16 == 0 && *span <= table.frames.span_max_bytes())
+        .filter(|(_, span)| is_boundary(position + span))
+        .min_by_key(|(_, span)| *span)
+}
+
+fn load_intents(table: &Table) -> Vec<u64> {
+    // ORDER I2 (Acquire, pairs with I1): each with what its owner finished before.
+    table.producers().iter().map(|slot| slot.intent.load(Ordering::Acquire)).collect()
+}
+
+/// Takes a dead consumer's hold away, unless its name is to keep it. The caller holds byte 0 and the slot's byte.
+pub(crate) fn reap_consumer(slot: &ConsumerSlot) {
+    // ORDER none (Relaxed): only the holder of the slot's byte writes these.
+    let position = slot.position.load(Ordering::Relaxed);
+    if position != IDLE {
+        slot.resume.store(position, Ordering::Relaxed);
+        if slot.flags.load(Ordering::Relaxed) & DURABLE == 0 {
+            // ORDER P1 (Release, pairs with P2): its reads are over, for it is dead.
+            slot.position.store(IDLE, Ordering::Release);
+        }
+    }
+    slot.generation.store(slot.generation.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    slot.pid.store(0, Ordering::Relaxed);
+}

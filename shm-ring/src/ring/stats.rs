@@ -1,0 +1,162 @@
+//! Stats: what the tables of a ring say, for people and tools.
+//!
+//! (I1) loads only, lock bytes are asked and not taken: works on a read-only mapping and disturbs nobody; (I2) counters are written by their
+//! owners alone and survive them, so totals are right after a crash too.
+
+use super::consumer::shown_name;
+use super::{Core, join, pid_of};
+use crate::error::Error;
+use crate::layout::frame::IDLE;
+use crate::layout::header::LAYOUT_VERSION;
+use crate::layout::slots::{DURABLE, consumer_byte, producer_byte};
+use crate::map::file::{io_error, mode_of};
+use crate::sync::Ordering;
+use std::path::PathBuf;
+
+/// One look at a ring's tables.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Where the ring is; `None` for an anonymous one.
+    pub path: Option<PathBuf>,
+    /// The ring's name for ever.
+    pub uuid: [u8; 16],
+    /// Version of the file's layout.
+    pub layout_version: u32,
+    /// When the ring was made, ns since the Unix epoch.
+    pub created_ns: u64,
+    /// Reboots that the ring survived.
+    pub epoch: u64,
+    /// Bytes of data, frame headers included.
+    pub capacity_bytes: u64,
+    /// Permission bits of the file.
+    pub mode: u32,
+    /// Whether it is for one producer at a time.
+    pub single_producer: bool,
+    /// Whether records carry timestamp, sequence, level and kind.
+    pub metadata: bool,
+    /// The next position to claim: bytes ever written.
+    pub tail: u64,
+    /// The oldest position that can still be read.
+    pub oldest: u64,
+    /// Claims that were lost with their producers.
+    pub lost_records: u64,
+    /// Producer slots that were ever used.
+    pub producers: Vec<ProducerStats>,
+    /// Consumer names that the ring knows.
+    pub consumers: Vec<ConsumerStats>,
+}
+
+/// One producer slot.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProducerStats {
+    /// Its number.
+    pub slot: u16,
+    /// Its owner as seen in the owner's pid namespace; 0: none.
+    pub pid: u32,
+    /// Whether its lock is held.
+    pub alive: bool,
+    /// Records of all its owners.
+    pub records: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+    /// Claims that gave up because the ring was full.
+    pub refused: u64,
+    /// Claims that waited because the ring was full.
+    pub waited: u64,
+}
+
+/// One consumer name.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConsumerStats {
+    /// Its slot's number.
+    pub slot: u16,
+    /// Its name.
+    pub name: String,
+    /// Its owner as seen in the owner's pid namespace; 0: none.
+    pub pid: u32,
+    /// Whether its lock is held.
+    pub alive: bool,
+    /// Whether it holds its space while nobody owns it.
+    pub durable: bool,
+    /// Whether producers wait for it now.
+    pub holds_space: bool,
+    /// What it published last.
+    pub position: u64,
+    /// How far that is behind the tail.
+    pub lag_bytes: u64,
+    /// Bytes that the name could not read.
+    pub missed_bytes: u64,
+}
+
+impl Stats {
+    /// The uuid as people write it.
+    pub fn uuid_string(&self) -> String {
+        let hex: String = self.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+        [&hex[0..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32]].join("-")
+    }
+}
+
+pub(crate) fn read(core: &Core) -> Result<Stats, Error> {
+    let shown = core.shown();
+    let failed = io_error("examine the locks of", &shown);
+    let table = core.table();
+    let header = &core.header;
+    let shape = header.geometry.shape;
+    let era = &table.live.era.0;
+    let probe = core.locks.probe().map_err(&failed)?;
+    let mut producers = Vec::new();
+    // ORDER none (Relaxed), for everything below: numbers for display, each right by itself.
+    for (slot, words) in (0u16..).zip(table.producers()) {
+        producers.push(ProducerStats {
+            slot,
+            pid: pid_of(words.pid.load(Ordering::Relaxed)),
+            alive: probe.is_held(producer_byte(slot)).map_err(&failed)?,
+            records: words.records.load(Ordering::Relaxed),
+            bytes: words.bytes.load(Ordering::Relaxed),
+            refused: words.refused.load(Ordering::Relaxed),
+            waited: words.waited.load(Ordering::Relaxed),
+        });
+    }
+    let tail = table.tail();
+    let mut consumers = Vec::new();
+    for (slot, words) in (0u16..).zip(table.consumers()) {
+        let name = shown_name(words);
+        if name.is_empty() {
+            continue;
+        }
+        let held = words.position.load(Ordering::Relaxed);
+        let position = if held == IDLE { words.resume.load(Ordering::Relaxed) } else { held };
+        // A name that never began to read has no position.
+        let position = if position == IDLE { tail } else { position };
+        consumers.push(ConsumerStats {
+            slot,
+            name,
+            pid: pid_of(words.pid.load(Ordering::Relaxed)),
+            alive: probe.is_held(consumer_byte(shape.producers_max, slot)).map_err(&failed)?,
+            durable: words.flags.load(Ordering::Relaxed) & DURABLE != 0,
+            holds_space: held != IDLE,
+            position,
+            lag_bytes: tail.saturating_sub(position),
+            missed_bytes: words.missed_bytes.load(Ordering::Relaxed),
+        });
+    }
+    Ok(Stats {
+        path: core.path.clone(),
+        uuid: header.uuid,
+        layout_version: LAYOUT_VERSION,
+        created_ns: header.created_ns,
+        epoch: era.epoch.load(Ordering::Relaxed),
+        capacity_bytes: shape.capacity_bytes,
+        mode: mode_of(&core.file),
+        single_producer: shape.single_producer,
+        metadata: shape.metadata,
+        tail,
+        oldest: join::oldest(&table),
+        lost_records: era.lost_records.load(Ordering::Relaxed),
+        producers,
+        consumers,
+    })
+}
