@@ -47,11 +47,16 @@ mod typed;
 
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
 pub use error::{ClaimError, Error, PollError};
+pub use layout::frame::Position;
 pub use ring::Ring;
-pub use ring::consumer::{Consumer, ConsumerOptions, Frame, RecordInfo, Start};
+pub use ring::batch::{Batch, BatchFull};
+pub use ring::claim::Claim;
+pub use ring::consumer::Consumer;
+pub use ring::names::{ConsumerOptions, Start};
 pub use ring::observer::Observer;
 pub use ring::options::RingOptions;
-pub use ring::producer::{Batch, BatchFull, Claim, Producer};
+pub use ring::producer::Producer;
+pub use ring::record::{Frame, RecordInfo};
 pub use ring::stats::{ConsumerStats, ProducerStats, Stats};
 pub use ring::wait::Wait;
 
@@ -60,5 +65,10 @@ pub use codec::bincode::CodecError;
 #[cfg(feature = "bincode")]
 pub use typed::{RecvError, SendError};
 
-/// Bytes ever written before a frame: grows only, is never folded.
-pub type Position = u64;
+#[doc = include_str!("../docs/format.md")]
+pub mod format {}
+
+/// The README's code, compiled and run with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -14,7 +14,7 @@ pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[inline(always)]
 pub(crate) fn light(registered: bool) {
     if registered {
-        // The compiler must keep the order; the processor is held to it by the other side's `membarrier`.
+        // ORDER W2 (compiler only, pairs with W1): the processor is held to the order by the other side's `membarrier`.
         std::sync::atomic::compiler_fence(Ordering::SeqCst);
     } else {
         // ORDER W2 (SeqCst, pairs with W1): the store before this and the load of the wait word after it.

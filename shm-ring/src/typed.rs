@@ -7,11 +7,11 @@
 //!
 //! Holds nothing of its own.
 
-use crate::Position;
 use crate::codec::plain;
 use crate::error::ClaimError;
-use crate::ring::consumer::Frame;
+use crate::layout::frame::Position;
 use crate::ring::producer::Producer;
+use crate::ring::record::Frame;
 
 impl Producer {
     /// Appends a plain value, waiting for room.

@@ -22,6 +22,9 @@
 //! of which epoch of which ring the frame stands, so that nothing else can pass for it.
 //! Computes and checks; performs no loads and no stores.
 
+/// Bytes ever written before a frame: grows only, is never folded.
+pub type Position = u64;
+
 /// Frames start at multiples of this many bytes.
 pub(crate) const FRAME_ALIGN: u64 = 16;
 /// Bytes of `w0` and `w1`.

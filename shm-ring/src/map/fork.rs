@@ -15,7 +15,9 @@
 use crossbeam_utils::Backoff;
 use memmap2::MmapMut;
 use rustix::mm::{Advice, madvise};
+use std::cell::Cell;
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
@@ -86,15 +88,17 @@ fn wiped_page() -> Option<&'static AtomicU64> {
 /// Probes share a lock description, and locks of one description never conflict, so two threads must not probe at once.
 static PROCESS: AtomicBool = AtomicBool::new(false);
 
-/// The process lock, held.
+/// The process lock, held by this thread, which may take it again: a handle whose making fails is dropped under it.
 #[derive(Debug)]
-pub(crate) struct ProcessLock(());
+pub(crate) struct ProcessLock {
+    _not_send: PhantomData<*const ()>,
+}
 
 impl ProcessLock {
     /// Waits for it, yielding. Held for microseconds, at most for one join.
     pub(crate) fn take() -> Self {
         acquire();
-        Self(())
+        Self { _not_send: PhantomData }
     }
 }
 
@@ -104,7 +108,17 @@ impl Drop for ProcessLock {
     }
 }
 
+thread_local! {
+    /// How often this thread holds the process lock.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
 fn acquire() {
+    let depth = DEPTH.get();
+    DEPTH.set(depth + 1);
+    if depth > 0 {
+        return;
+    }
     let backoff = Backoff::new();
     // ORDER F1 (Acquire, pairs with F2): what the last holder did to probes and registry is visible.
     while PROCESS.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
@@ -113,6 +127,11 @@ fn acquire() {
 }
 
 fn release() {
+    let depth = DEPTH.get() - 1;
+    DEPTH.set(depth);
+    if depth > 0 {
+        return;
+    }
     // ORDER F2 (Release, pairs with F1): see there.
     PROCESS.store(false, Ordering::Release);
 }

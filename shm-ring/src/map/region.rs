@@ -203,7 +203,10 @@ impl Data {
     #[inline(always)]
     fn start(&self, position: u64, length: usize) -> *mut u8 {
         assert!(length as u64 <= self.mask + 1);
-        #[expect(clippy::cast_possible_truncation, reason = "masked below the mapped capacity, which is a usize")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "masked below the mapped capacity, which is a usize"
+        )]
         let offset = (position & self.mask) as usize;
         // SAFETY: below the capacity; the range holds twice that.
         unsafe { self.base.cast::<u8>().add(offset) }.as_ptr()

@@ -11,64 +11,21 @@
 //! (I1) the published position never passes a frame that is in the user's hands; (I2) it is published when a look finds nothing, before
 //! sleeping, at the latest every sixteenth of the capacity, and when the user says so; (I3) after a corrupt header nothing more is read.
 
+use super::names::{ConsumerOptions, Start, take_slot};
+use super::record::{Found, Frame};
 use super::wait::{Edge, For, Next, Wait, Waiting, wake_sleepers};
-use super::{Core, join, pid_of, reap};
-use crate::Position;
+use super::{Core, join, reap};
 use crate::error::{Error, PollError};
 use crate::frame::table::Table;
-use crate::frame::view::Sealed;
-use crate::layout::frame::{FRAME_ALIGN, IDLE, State};
-use crate::layout::slots::{ConsumerSlot, DURABLE, NAME_BYTES_MAX, consumer_byte, decode_name, encode_name};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, Position, State};
+use crate::layout::slots::{ConsumerSlot, DURABLE, NAME_BYTES_MAX, encode_name};
 use crate::map::file::io_error;
 use crate::map::fork::Side;
-use crate::map::lock::{Repair, SlotLock};
+use crate::map::lock::SlotLock;
 use crate::map::region::View;
 use crate::sync::{self, Ordering};
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Where reading begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Start {
-    /// At the oldest record that is still there.
-    #[default]
-    Oldest,
-    /// With the next record.
-    Now,
-    /// At the record at this position, or the oldest if that was overwritten.
-    At(Position),
-    /// At the first record with this timestamp (ns since the Unix epoch) or a later one.
-    Since(u64),
-}
-
-/// How a consumer attaches.
-#[derive(Clone, Copy, Debug, Default)]
-#[must_use]
-pub struct ConsumerOptions {
-    start: Start,
-    durable: bool,
-}
-
-impl ConsumerOptions {
-    /// A new name starts at the oldest record and holds no space while away.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Where a new name starts; a known one goes on where it stopped.
-    pub fn start(mut self, start: Start) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// The name holds its space also while nobody has it: producers wait for its return. Nothing is missed, and the ring can fill up.
-    pub fn durable(mut self) -> Self {
-        self.durable = true;
-        self
-    }
-}
 
 /// Reads every record, in order, in place. Owns a named slot; producers wait for the slowest consumer.
 ///
@@ -86,7 +43,7 @@ impl ConsumerOptions {
 /// ```
 #[derive(Debug)]
 pub struct Consumer {
-    table: Table,
+    pub(crate) table: Table,
     slot: View<ConsumerSlot>,
     /// The next frame to look at.
     position: u64,
@@ -104,13 +61,6 @@ pub struct Consumer {
     name: String,
     core: Arc<Core>,
     lock: Option<SlotLock>,
-}
-
-/// A record that was found.
-#[derive(Clone, Copy)]
-struct Found {
-    position: u64,
-    sealed: Sealed,
 }
 
 impl Consumer {
@@ -163,11 +113,15 @@ impl Consumer {
         } else {
             this.slot.missed_bytes.store(0, Ordering::Relaxed);
             this.slot.lost_records.store(0, Ordering::Relaxed);
-            this.start(options.start).map_err(|refused| Error::Invalid {
-                option: "start",
-                expected: "a place that this ring has".into(),
-                found: refused.to_string(),
-            })?;
+            if let Err(refused) = this.start(options.start) {
+                // The name never began: it is free again.
+                this.slot.name[0].store(0, Ordering::Relaxed);
+                return Err(Error::Invalid {
+                    option: "start",
+                    expected: "a place that this ring has".into(),
+                    found: refused.to_string(),
+                });
+            }
         }
         Ok(this)
     }
@@ -352,7 +306,7 @@ impl Consumer {
     }
 
     #[inline(always)]
-    fn advance(&mut self, next: u64) {
+    pub(crate) fn advance(&mut self, next: u64) {
         self.position = next;
         if next - self.published >= self.publish_every {
             self.publish();
@@ -501,179 +455,4 @@ impl Drop for Consumer {
 fn count(counter: &sync::AtomicU64, by: u64) {
     // ORDER none (Relaxed): only the slot's owner writes it.
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
-}
-
-/// The slot of that name, or a free one for it; whether the name was known.
-fn take_slot(
-    core: &Core,
-    table: &Table,
-    repair: &Repair<'_>,
-    name: &str,
-    words: [u64; 8],
-) -> Result<(u16, SlotLock, bool), Error> {
-    let shown = core.shown();
-    let shape = core.header.geometry.shape;
-    let take = |index| {
-        repair
-            .take_slot(consumer_byte(shape.producers_max, index))
-            .map_err(io_error("lock a consumer slot of", &shown))
-    };
-    let slots = table.all_consumers();
-    if let Some((index, slot)) = (0u16..).zip(slots).find(|(_, slot)| load_name(slot) == words) {
-        let lock = take(index)?.ok_or_else(|| Error::Busy {
-            what: format!("consumer {name:?} of {shown:?}"),
-            // ORDER none (Relaxed): display only.
-            pid: pid_of(slot.pid.load(Ordering::Relaxed)),
-        })?;
-        return Ok((index, lock, true));
-    }
-    // Free slots first; then names that are away and were overwritten anyway, the one that missed most first.
-    let lapped_below = table.tail().saturating_sub(table.frames.capacity_bytes());
-    let mut candidates: Vec<(u64, u16)> = (0u16..)
-        .zip(slots)
-        .filter_map(|(index, slot)| {
-            if slot.name[0].load(Ordering::Relaxed) == 0 {
-                return Some((0, index));
-            }
-            let away = slot.pid.load(Ordering::Relaxed) == 0 && slot.position.load(Ordering::Relaxed) == IDLE;
-            match slot.resume.load(Ordering::Relaxed) {
-                IDLE if away => Some((0, index)),
-                resume if away && resume < lapped_below => Some((resume + 1, index)),
-                _ => None,
-            }
-        })
-        .collect();
-    candidates.sort_unstable();
-    for (_, index) in candidates {
-        let Some(lock) = take(index)? else { continue };
-        store_name(&slots[usize::from(index)], words);
-        return Ok((index, lock, false));
-    }
-    Err(Error::NoSlot { table: "consumer", slots: shape.consumers_max })
-}
-
-/// The words of a slot's name; under byte 0.
-fn load_name(slot: &ConsumerSlot) -> [u64; 8] {
-    // ORDER none (Relaxed): names change under byte 0 only.
-    std::array::from_fn(|i| slot.name[i].load(Ordering::Relaxed))
-}
-
-/// A slot's name for display, without byte 0.
-pub(crate) fn shown_name(slot: &ConsumerSlot) -> String {
-    decode_name(load_name(slot))
-}
-
-fn store_name(slot: &ConsumerSlot, words: [u64; 8]) {
-    // The first word says whether there is a name at all: none while the others change.
-    // ORDER none (Relaxed): names change under byte 0; readers without it only display them.
-    slot.name[0].store(0, Ordering::Relaxed);
-    // The new name has read nothing yet; the old one's place means nothing to it.
-    slot.resume.store(IDLE, Ordering::Relaxed);
-    for (word, value) in slot.name.iter().zip(words).skip(1) {
-        word.store(value, Ordering::Relaxed);
-    }
-    slot.name[0].store(words[0], Ordering::Relaxed);
-}
-
-/// A record in place. Dropped, it is released: producers may overwrite it once the consumer's position is published.
-#[derive(Debug)]
-pub struct Frame<'a> {
-    consumer: &'a mut Consumer,
-    payload: &'a [u8],
-    found: Found,
-}
-
-impl std::fmt::Debug for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} at {}", self.sealed.head, self.position)
-    }
-}
-
-/// What a record says about itself besides its payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RecordInfo {
-    /// Where it is.
-    pub position: Position,
-    /// When it was claimed, ns since the Unix epoch; `None` without metadata.
-    pub timestamp_ns: Option<u64>,
-    /// Its number among its producer slot's records, modulo 2^48; `None` without metadata.
-    pub sequence: Option<u64>,
-    /// The slot of its producer.
-    pub producer: u16,
-    /// The user's; 0 without metadata.
-    pub level: u8,
-    /// The user's; 0 without metadata.
-    pub kind: u8,
-    /// Bytes of payload.
-    pub len_bytes: usize,
-}
-
-impl RecordInfo {
-    /// What the header at `position` and the metadata behind it say.
-    pub(crate) fn new(position: u64, sealed: Sealed, metadata: Option<crate::frame::view::Metadata>) -> Self {
-        Self {
-            position,
-            timestamp_ns: metadata.map(|m| m.timestamp_ns),
-            sequence: metadata.map(|m| m.sequence),
-            producer: sealed.head.slot,
-            level: metadata.map_or(0, |m| m.level),
-            kind: metadata.map_or(0, |m| m.kind),
-            len_bytes: sealed.head.len_bytes as usize,
-        }
-    }
-}
-
-impl Frame<'_> {
-    /// Where the record is.
-    pub fn position(&self) -> Position {
-        self.found.position
-    }
-
-    /// The slot of its producer.
-    pub fn producer(&self) -> u16 {
-        self.found.sealed.head.slot
-    }
-
-    /// When it was claimed, ns since the Unix epoch; `None` without metadata.
-    pub fn timestamp_ns(&self) -> Option<u64> {
-        self.info().timestamp_ns
-    }
-
-    /// Its number among its producer slot's records, modulo 2^48; `None` without metadata.
-    pub fn sequence(&self) -> Option<u64> {
-        self.info().sequence
-    }
-
-    /// The user's level; 0 without metadata.
-    pub fn level(&self) -> u8 {
-        self.info().level
-    }
-
-    /// The user's kind; 0 without metadata.
-    pub fn kind(&self) -> u8 {
-        self.info().kind
-    }
-
-    /// All of that at once.
-    pub fn info(&self) -> RecordInfo {
-        let metadata = self.consumer.table.frames.metadata(self.found.position);
-        RecordInfo::new(self.found.position, self.found.sealed, metadata)
-    }
-}
-
-impl Deref for Frame<'_> {
-    type Target = [u8];
-
-    #[inline(always)]
-    fn deref(&self) -> &[u8] {
-        self.payload
-    }
-}
-
-impl Drop for Frame<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.consumer.advance(self.found.position + self.found.sealed.span_bytes);
-    }
 }

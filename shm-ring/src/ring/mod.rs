@@ -15,13 +15,17 @@
 //! (I1) attaching and reaping happen under byte 0; (I2) whoever gets a slot's byte reaps the slot before anything else; (I3) a handle
 //! works only on the side of a fork where it was made.
 
+pub(crate) mod batch;
+pub(crate) mod claim;
 pub(crate) mod consumer;
 mod era;
 mod join;
+pub(crate) mod names;
 pub(crate) mod observer;
 pub(crate) mod options;
 pub(crate) mod producer;
 mod reap;
+pub(crate) mod record;
 pub(crate) mod stats;
 pub(crate) mod wait;
 
@@ -36,7 +40,8 @@ use crate::map::lock::{Locks, Repair};
 use crate::map::mirror::Access;
 use crate::map::region::Region;
 use crate::sync::Ordering;
-use consumer::{Consumer, ConsumerOptions};
+use consumer::Consumer;
+use names::ConsumerOptions;
 use observer::Observer;
 use options::RingOptions;
 use producer::Producer;
@@ -301,5 +306,24 @@ impl Ring {
     /// Whether this handle created the ring, for `open_or_create`.
     pub fn was_created(&self) -> bool {
         self.core.created
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: attaching where a slot is taken neither hangs nor disturbs. Method: two producers, the same name twice.
+    #[test]
+    fn taken_slots_are_passed_over() {
+        let ring = RingOptions::new().anonymous().unwrap();
+        let (first, second) = (ring.producer().unwrap(), ring.producer().unwrap());
+        assert_eq!((first.slot(), second.slot()), (0, 1));
+        let _one = ring.consumer("c").unwrap();
+        assert!(matches!(ring.consumer("c"), Err(Error::Busy { .. })));
+        let at = ConsumerOptions::new().start(names::Start::At(3));
+        assert!(matches!(ring.consumer_with("d", at), Err(Error::Invalid { .. })));
+        drop(first);
+        assert_eq!(ring.producer().unwrap().slot(), 0);
     }
 }

@@ -9,17 +9,17 @@
 //! (I1) nothing that was copied is used before the second look at the tail; (I2) no reference into the data is ever handed out; (I3) no
 //! read-modify-write, which would fault on read-only memory; (I4) every loop ends whatever the bytes are.
 
-use super::consumer::{RecordInfo, Start};
+use super::names::Start;
+use super::record::RecordInfo;
 use super::stats::{self, Stats};
 use super::wait::Wait;
 use super::{Core, join};
-use crate::Position;
 use crate::error::{Error, PollError};
 use crate::frame::copy::copy_out;
 use crate::frame::scan::first_frame;
 use crate::frame::table::Table;
 use crate::frame::view::{Metadata, Sealed};
-use crate::layout::frame::{FRAME_ALIGN, IDLE, State};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, Position, State};
 use crate::layout::header::Header;
 use crate::layout::slots::producer_byte;
 use crate::map::file::io_error;

@@ -8,21 +8,20 @@
 //! (I1) at most one claim is open; one that was leaked is aborted before the next; (I2) what is published is counted before the slot is
 //! idle; (I3) after every commit and abort the sleepers are looked for.
 
+use super::batch::Batch;
+use super::claim::Claim;
 use super::wait::{For, Next, Wait, Waiting, wake_sleepers};
 use super::{Core, reap};
-use crate::Position;
 use crate::error::{ClaimError, Error};
 use crate::frame::claim::Claimer;
 use crate::frame::table::Table;
-use crate::frame::view::Metadata;
-use crate::layout::frame::{FRAME_ALIGN, Head, State, span_of_record};
+use crate::layout::frame::{FRAME_ALIGN, Position, span_of_record};
 use crate::layout::slots::ProducerSlot;
 use crate::map::clock;
 use crate::map::fork::Side;
 use crate::map::lock::SlotLock;
 use crate::map::region::View;
 use crate::sync::{self, Ordering};
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,10 +40,10 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug)]
 pub struct Producer {
-    claimer: Claimer,
+    pub(crate) claimer: Claimer,
     /// Position and span of the open claim; a span of 0: none.
     open: (u64, u64),
-    metadata: bool,
+    pub(crate) metadata: bool,
     payload_max_bytes: usize,
     registered: bool,
     wait: Wait,
@@ -325,26 +324,26 @@ impl Producer {
     }
 
     #[inline(always)]
-    fn committed(&mut self) {
+    pub(crate) fn committed(&mut self) {
         self.open.1 = 0;
         sync::light(self.registered);
         wake_sleepers(&self.claimer.table().live.waits.0);
     }
 
     #[cold]
-    fn abort_open(&mut self) {
+    pub(crate) fn abort_open(&mut self) {
         let (position, span_bytes) = self.open;
         self.claimer.abort(position, span_bytes);
         self.committed();
     }
 
     #[inline(always)]
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         if self.metadata { clock::realtime_ns() } else { 0 }
     }
 
     #[inline(always)]
-    fn bytes(&self, position: u64, len: usize) -> *const [u8] {
+    pub(crate) fn bytes(&self, position: u64, len: usize) -> *const [u8] {
         let frames = &self.claimer.table().frames;
         // SAFETY:
         // - the claim at `position` is open (its guard borrows this producer), and `len` bytes of payload lie inside it;
@@ -354,7 +353,7 @@ impl Producer {
 
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "the guards that call it borrow the producer mutably")]
-    fn bytes_mut(&self, position: u64, len: usize) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&self, position: u64, len: usize) -> &mut [u8] {
         let frames = &self.claimer.table().frames;
         // SAFETY:
         // - the claim at `position` is open (its guard borrows this producer mutably), and `len` bytes of payload lie inside it;
@@ -389,237 +388,4 @@ fn deadline(timeout: Duration) -> Option<Instant> {
 fn count(counter: &sync::AtomicU64) {
     // ORDER none (Relaxed): only the slot's owner writes it.
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-}
-
-/// Claimed room for one record, to be written in place. Dropped, it is aborted: readers skip it.
-#[derive(Debug)]
-#[must_use = "a claim that is dropped is aborted"]
-pub struct Claim<'a> {
-    producer: &'a mut Producer,
-    position: u64,
-    len: usize,
-    span_bytes: u64,
-    metadata: Metadata,
-}
-
-impl<'a> Claim<'a> {
-    #[inline(always)]
-    fn new(producer: &'a mut Producer, position: u64, len: usize, span_bytes: u64) -> Self {
-        let metadata = Metadata {
-            timestamp_ns: producer.now(),
-            sequence: producer.claimer.sequence(),
-            level: 0,
-            kind: 0,
-        };
-        Self { producer, position, len, span_bytes, metadata }
-    }
-
-    /// Where the record will be.
-    pub fn position(&self) -> Position {
-        self.position
-    }
-
-    /// Sets the record's level, in a ring with metadata.
-    pub fn set_level(&mut self, level: u8) {
-        self.metadata.level = level;
-    }
-
-    /// Sets the record's kind, in a ring with metadata.
-    pub fn set_kind(&mut self, kind: u8) {
-        self.metadata.kind = kind;
-    }
-
-    /// Replaces the time of the claim, in ns since the Unix epoch, in a ring with metadata.
-    pub fn set_timestamp_ns(&mut self, timestamp_ns: u64) {
-        self.metadata.timestamp_ns = timestamp_ns;
-    }
-
-    /// Publishes the record; where it is.
-    #[inline]
-    pub fn commit(self) -> Position {
-        let len = self.len;
-        self.publish(len)
-    }
-
-    /// Publishes the first `len` bytes and gives the rest back.
-    ///
-    /// # Panics
-    ///
-    /// When `len` exceeds what was claimed.
-    pub fn commit_len(self, len: usize) -> Position {
-        assert!(len <= self.len, "commit_len({len}) of a claim of {} bytes", self.len);
-        let frames = &self.producer.claimer.table().frames;
-        let used = span_of_record(len as u64, frames.metadata_bytes());
-        if used < self.span_bytes {
-            // Inside the claim, and before the commit that lets readers come here.
-            frames.pad_inside(self.position + used, self.producer.claimer.index(), self.span_bytes - used);
-        }
-        self.publish(len)
-    }
-
-    #[inline(always)]
-    fn publish(self, len: usize) -> Position {
-        let mut this = std::mem::ManuallyDrop::new(self);
-        let position = this.position;
-        if this.producer.metadata {
-            this.producer.claimer.table().frames.write_metadata(position, this.metadata);
-        }
-        let head = record_head(len, State::Data, this.producer.claimer.index());
-        this.producer.claimer.commit(position, head, 1, len as u64);
-        this.producer.committed();
-        position
-    }
-}
-
-#[inline(always)]
-fn record_head(len: usize, state: State, slot: u16) -> Head {
-    #[expect(clippy::cast_possible_truncation, reason = "a record is at most a quarter of 2^33 bytes")]
-    Head { len_bytes: len as u32, state, slot }
-}
-
-impl Deref for Claim<'_> {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        // SAFETY: the pointer was made from a slice that is good as long as the claim is open.
-        unsafe { &*self.producer.bytes(self.position, self.len) }
-    }
-}
-
-impl DerefMut for Claim<'_> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [u8] {
-        self.producer.bytes_mut(self.position, self.len)
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        self.producer.abort_open();
-    }
-}
-
-/// Claimed room for several records. Dropped, it is aborted as a whole.
-#[derive(Debug)]
-#[must_use = "a batch that is dropped is aborted"]
-pub struct Batch<'a> {
-    producer: &'a mut Producer,
-    position: u64,
-    end: u64,
-    /// Where the next record goes.
-    next: u64,
-    records_max: usize,
-    records: usize,
-    payload_bytes: u64,
-    first_len: usize,
-    timestamp_ns: u64,
-    level: u8,
-    kind: u8,
-}
-
-/// A batch has no room for one more record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the batch is full: the record needs {needed_bytes} bytes, {free_bytes} are left in the claim")]
-#[non_exhaustive]
-pub struct BatchFull {
-    /// The record with its header.
-    pub needed_bytes: u64,
-    /// What is left.
-    pub free_bytes: u64,
-}
-
-impl<'a> Batch<'a> {
-    fn new(producer: &'a mut Producer, position: u64, span_bytes: u64, records_max: usize) -> Self {
-        let timestamp_ns = producer.now();
-        Self {
-            producer,
-            position,
-            end: position + span_bytes,
-            next: position,
-            records_max: records_max.max(1),
-            records: 0,
-            payload_bytes: 0,
-            first_len: 0,
-            timestamp_ns,
-            level: 0,
-            kind: 0,
-        }
-    }
-
-    /// Adds a copy of `payload`.
-    ///
-    /// # Errors
-    ///
-    /// [`BatchFull`] when the claim has no room for it; what is in the batch stays.
-    #[inline]
-    pub fn push(&mut self, payload: &[u8]) -> Result<(), BatchFull> {
-        let frames = &self.producer.claimer.table().frames;
-        let needed_bytes = span_of_record(payload.len() as u64, frames.metadata_bytes());
-        let free_bytes = self.end - self.next;
-        if needed_bytes > free_bytes || self.records == self.records_max {
-            return Err(BatchFull { needed_bytes, free_bytes });
-        }
-        self.producer.bytes_mut(self.next, payload.len()).copy_from_slice(payload);
-        if self.producer.metadata {
-            let metadata = Metadata {
-                timestamp_ns: self.timestamp_ns,
-                sequence: self.producer.claimer.sequence() + self.records as u64,
-                level: self.level,
-                kind: self.kind,
-            };
-            frames.write_metadata(self.next, metadata);
-        }
-        if self.records == 0 {
-            // Its header is the claim's, and is stored last.
-            self.first_len = payload.len();
-        } else {
-            let head = record_head(payload.len(), State::Inner, self.producer.claimer.index());
-            frames.write_inside(self.next, head);
-        }
-        self.next += needed_bytes;
-        self.records += 1;
-        self.payload_bytes += payload.len() as u64;
-        Ok(())
-    }
-
-    /// Sets the level of the records that follow.
-    pub fn set_level(&mut self, level: u8) {
-        self.level = level;
-    }
-
-    /// Sets the kind of the records that follow.
-    pub fn set_kind(&mut self, kind: u8) {
-        self.kind = kind;
-    }
-
-    /// Records in it so far.
-    pub fn n_records(&self) -> usize {
-        self.records
-    }
-
-    /// Publishes all its records at once; where the first one is. Without records it is aborted.
-    #[inline]
-    pub fn commit(self) -> Position {
-        let position = self.position;
-        if self.records == 0 {
-            return position;
-        }
-        let mut this = std::mem::ManuallyDrop::new(self);
-        let index = this.producer.claimer.index();
-        if this.next < this.end {
-            this.producer.claimer.table().frames.pad_inside(this.next, index, this.end - this.next);
-        }
-        let head = record_head(this.first_len, State::Data, index);
-        let (records, bytes) = (this.records as u64, this.payload_bytes);
-        this.producer.claimer.commit(position, head, records, bytes);
-        this.producer.committed();
-        position
-    }
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        self.producer.abort_open();
-    }
 }

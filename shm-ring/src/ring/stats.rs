@@ -3,7 +3,7 @@
 //! (I1) loads only, lock bytes are asked and not taken: works on a read-only mapping and disturbs nobody; (I2) counters are written by their
 //! owners alone and survive them, so totals are right after a crash too.
 
-use super::consumer::shown_name;
+use super::names::shown_name;
 use super::{Core, join, pid_of};
 use crate::error::Error;
 use crate::layout::frame::IDLE;

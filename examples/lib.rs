@@ -1,0 +1,1 @@
+//! Nothing here: each other file of this folder is an example. `cargo run -p examples --example NAME`.

@@ -1,1 +1,0 @@
-//! Nothing here: each file of this folder is an example.

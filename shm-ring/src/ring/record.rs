@@ -1,0 +1,120 @@
+//! Record: what a reader hands out.
+//!
+//! (I1) a [`Frame`] borrows its consumer, so there is one, and the space is held until it is dropped; (I2) a [`RecordInfo`] is a copy.
+
+use super::consumer::Consumer;
+use crate::frame::view::{Metadata, Sealed};
+use crate::layout::frame::Position;
+use std::ops::Deref;
+
+/// A record that was found.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// Where.
+    pub(crate) position: u64,
+    /// Its header.
+    pub(crate) sealed: Sealed,
+}
+
+/// A record in place. Dropped, it is released: producers may overwrite it once the consumer's position is published.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    pub(crate) consumer: &'a mut Consumer,
+    pub(crate) payload: &'a [u8],
+    pub(crate) found: Found,
+}
+
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} at {}", self.sealed.head, self.position)
+    }
+}
+
+/// What a record says about itself besides its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordInfo {
+    /// Where it is.
+    pub position: Position,
+    /// When it was claimed, ns since the Unix epoch; `None` without metadata.
+    pub timestamp_ns: Option<u64>,
+    /// Its number among its producer slot's records, modulo 2^48; `None` without metadata.
+    pub sequence: Option<u64>,
+    /// The slot of its producer.
+    pub producer: u16,
+    /// The user's; 0 without metadata.
+    pub level: u8,
+    /// The user's; 0 without metadata.
+    pub kind: u8,
+    /// Bytes of payload.
+    pub len_bytes: usize,
+}
+
+impl RecordInfo {
+    /// What the header at `position` and the metadata behind it say.
+    pub(crate) fn new(position: u64, sealed: Sealed, metadata: Option<Metadata>) -> Self {
+        Self {
+            position,
+            timestamp_ns: metadata.map(|m| m.timestamp_ns),
+            sequence: metadata.map(|m| m.sequence),
+            producer: sealed.head.slot,
+            level: metadata.map_or(0, |m| m.level),
+            kind: metadata.map_or(0, |m| m.kind),
+            len_bytes: sealed.head.len_bytes as usize,
+        }
+    }
+}
+
+impl Frame<'_> {
+    /// Where the record is.
+    pub fn position(&self) -> Position {
+        self.found.position
+    }
+
+    /// The slot of its producer.
+    pub fn producer(&self) -> u16 {
+        self.found.sealed.head.slot
+    }
+
+    /// When it was claimed, ns since the Unix epoch; `None` without metadata.
+    pub fn timestamp_ns(&self) -> Option<u64> {
+        self.info().timestamp_ns
+    }
+
+    /// Its number among its producer slot's records, modulo 2^48; `None` without metadata.
+    pub fn sequence(&self) -> Option<u64> {
+        self.info().sequence
+    }
+
+    /// The user's level; 0 without metadata.
+    pub fn level(&self) -> u8 {
+        self.info().level
+    }
+
+    /// The user's kind; 0 without metadata.
+    pub fn kind(&self) -> u8 {
+        self.info().kind
+    }
+
+    /// All of that at once.
+    pub fn info(&self) -> RecordInfo {
+        let metadata = self.consumer.table.frames.metadata(self.found.position);
+        RecordInfo::new(self.found.position, self.found.sealed, metadata)
+    }
+}
+
+impl Deref for Frame<'_> {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        self.payload
+    }
+}
+
+impl Drop for Frame<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.consumer.advance(self.found.position + self.found.sealed.span_bytes);
+    }
+}
