@@ -1,17 +1,20 @@
 //! Claim: how a producer takes space, alone or against others.
 //!
 //! ```text
-//!              +-------- lost the race, or no space: look again -------+
-//!              v                                                       |
-//!   IDLE -> intent = p -> tail p -> p + span -> CLAIMED -> DATA | PAD -> IDLE
+//!              +-- lost the race, or the next claim --+
+//!              v                                      |
+//!   IDLE -> intent = p -> tail p -> p + span -> [CLAIMED] -> DATA | PAD
 //!           nothing is owned yet  |  owned: only the owner or its reaper goes on
 //! ```
+//! A claim that the user writes is *marked* CLAIMED first, so that everybody knows whose it is. One that is copied at once is not: the
+//! intent says enough for a reaper, and each store that is saved is room in the processor's store buffer, which is what limits a stream.
+//! For the same reason the intent stays where it was after a commit: an intent at a finished frame holds nothing.
 //!
 //! The limit is `min(tail, consumers' positions, intents in flight) + capacity`. Loads go in this order: tail, high-water marks,
 //! intents; `granted` is raised; SeqCst fence; consumers once more. Each was earned by a counterexample in the protocol's model.
 //!
 //! (I1) a claimer never writes at or above `limit`; (I2) one claim at a time; (I3) the intent is stored before the tail moves and
-//! cleared after the commit, so that at every instant the space belongs to a frame or to an intent.
+//! changed after the commit, so that at every instant the space belongs to a frame or to an intent.
 //! Takes space and gives it away; touches no payload.
 
 use super::table::Table;
@@ -35,6 +38,10 @@ pub(crate) struct Claimer {
     limit: u64,
     /// The next record's.
     sequence: u64,
+    /// What `intent_len` holds: stored again only when it changes.
+    announced_bytes: u64,
+    /// Without metadata nobody sees a sequence.
+    counts: bool,
 }
 
 impl Claimer {
@@ -44,7 +51,9 @@ impl Claimer {
         let generation = slot.generation.load(Ordering::Relaxed);
         let sequence = slot.sequence.load(Ordering::Relaxed);
         let tail = table.tail();
-        Self { table, slot, index, exclusive, generation, tail, limit: 0, sequence }
+        let announced_bytes = slot.intent_len.load(Ordering::Relaxed);
+        let counts = table.frames.metadata_bytes() != 0;
+        Self { table, slot, index, exclusive, generation, tail, limit: 0, sequence, announced_bytes, counts }
     }
 
     /// The slot that this claimer owns.
@@ -71,9 +80,14 @@ impl Claimer {
         self.sequence
     }
 
-    /// Takes `span_bytes`, a multiple of 16 and at most the longest frame, for up to `records`; the claim's position.
+    /// Takes `span_bytes`, a multiple of 16 and at most the longest frame, for up to `records`; the claim's position. `MARKED`: it may
+    /// stay open for long, so its header says CLAIMED.
     #[inline(always)]
-    pub(crate) fn try_claim(&mut self, span_bytes: u64, records: u64) -> Result<u64, ClaimError> {
+    pub(crate) fn try_claim<const MARKED: bool>(
+        &mut self,
+        span_bytes: u64,
+        records: u64,
+    ) -> Result<u64, ClaimError> {
         debug_assert!(span_bytes % 16 == 0 && span_bytes <= self.table.frames.span_max_bytes());
         // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
         if self.slot.generation.load(Ordering::Relaxed) != self.generation {
@@ -81,12 +95,16 @@ impl Claimer {
         }
         let position =
             if self.exclusive { self.take_alone(span_bytes)? } else { self.take_shared(span_bytes)? };
-        // Before the header: a death leaves a gap in the sequence, never a repeat.
-        // ORDER none (Relaxed): carried by S1.
-        self.slot.sequence.store(self.sequence + records, Ordering::Relaxed);
+        if self.counts {
+            // Before the header: a death leaves a gap in the sequence, never a repeat.
+            // ORDER none (Relaxed): carried by S1.
+            self.slot.sequence.store(self.sequence + records, Ordering::Relaxed);
+        }
         // ORDER L1 (Release, pairs with L2): whoever reads a byte that is written from here on sees the tail above it.
         fence(Ordering::Release);
-        self.table.frames.open(position, self.index, span_bytes);
+        if MARKED {
+            self.table.frames.open(position, self.index, span_bytes);
+        }
         Ok(position)
     }
 
@@ -128,9 +146,13 @@ impl Claimer {
     }
 
     #[inline(always)]
-    fn announce(&self, position: u64, span_bytes: u64) {
-        // ORDER none (Relaxed): carried by I1.
-        self.slot.intent_len.store(span_bytes, Ordering::Relaxed);
+    fn announce(&mut self, position: u64, span_bytes: u64) {
+        if span_bytes != self.announced_bytes {
+            self.announced_bytes = span_bytes;
+            // While the old intent still stands: it is at a finished frame, or at another's, and its length means nothing.
+            // ORDER none (Relaxed): carried by I1.
+            self.slot.intent_len.store(span_bytes, Ordering::Relaxed);
+        }
         // ORDER I1 (Release, pairs with I2): the length, and that the claim before this one is finished.
         self.slot.intent.store(position, Ordering::Release);
     }
@@ -195,28 +217,48 @@ impl Claimer {
         floor
     }
 
-    /// Publishes the claim, whose first frame is `head`, as `records` with `bytes` of payload, and is ready for the next.
+    /// Publishes a marked claim, whose first frame is `head`, as `records` of the `claimed` with `bytes` of payload.
     #[inline(always)]
-    pub(crate) fn commit(&mut self, position: u64, head: Head, records: u64, bytes: u64) {
+    pub(crate) fn commit(&mut self, position: u64, head: Head, records: u64, claimed: u64, bytes: u64) {
         self.table.frames.commit(position, head);
         self.sequence += records;
-        let slot = &*self.slot;
-        // ORDER none (Relaxed), for the three counters: only the owner writes them; others read them for display.
-        slot.sequence.store(self.sequence, Ordering::Relaxed);
-        slot.records.store(slot.records.load(Ordering::Relaxed) + records, Ordering::Relaxed);
-        slot.bytes.store(slot.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
-        // ORDER I1 (Release, pairs with I2): the commit before the slot is idle, or the space could be lapped under it.
-        slot.intent.store(IDLE, Ordering::Release);
+        if self.counts && records != claimed {
+            // ORDER none (Relaxed): carried by the next claim's S1; what was not used was never seen.
+            self.slot.sequence.store(self.sequence, Ordering::Relaxed);
+        }
+        self.count(records, bytes);
     }
 
-    /// Gives the claim up: readers skip it.
-    pub(crate) fn abort(&mut self, position: u64, span_bytes: u64) {
+    /// Publishes an unmarked claim as one record.
+    #[inline(always)]
+    pub(crate) fn publish(&mut self, position: u64, head: Head) {
+        self.table.frames.publish(position, head);
+        self.sequence += 1;
+        self.count(1, u64::from(head.len_bytes));
+    }
+
+    /// Gives a marked claim of `claimed` records up: readers skip it.
+    pub(crate) fn abort(&mut self, position: u64, span_bytes: u64, claimed: u64) {
         let head = Head {
             len_bytes: crate::layout::frame::filler_len(span_bytes),
             state: State::Pad,
             slot: self.index,
         };
-        self.commit(position, head, 0, 0);
+        self.commit(position, head, 0, claimed, 0);
+    }
+
+    /// Says that this slot has no claim, and will have none: for a producer that leaves.
+    pub(crate) fn retire(&self) {
+        // ORDER I1 (Release, pairs with I2): the last commit before the slot is idle.
+        self.slot.intent.store(IDLE, Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn count(&self, records: u64, bytes: u64) {
+        let slot = &*self.slot;
+        // ORDER none (Relaxed), for both counters: only the owner writes them; others read them for display.
+        slot.records.store(slot.records.load(Ordering::Relaxed) + records, Ordering::Relaxed);
+        slot.bytes.store(slot.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 }
 

@@ -6,17 +6,18 @@
 //!  limit from tail, consumers, intents
 //!  slot.intent = p          (I)         a reaper knows where a dead claimer was
 //!  tail: p -> p + span      (T)         the next claimer goes on behind it
-//!  w0 = CLAIMED, w1 = seal  (S)         the space has an owner
-//!  payload
-//!  w0 = DATA                (C)         a reader may read
-//!  slot.intent = IDLE       (D)         a producer may lap it, once consumers have released it
+//!
+//!  in the user's hands:                 copied at once:
+//!  w0 = CLAIMED, w1 = seal  (S)           payload
+//!  payload                                w0 = DATA, w1 = seal  (C)
+//!  w0 = DATA                (C)         a reader may read; a producer may lap it, once consumers have released it
 //! ```
 //!
 //! Every pair of orderings, by label:
 //!
 //! | label | store side | load side | what is carried |
 //! |-------|------------|-----------|-----------------|
-//! | C1/R1 | `w0` committed, Release (view.rs) | `w0`, Acquire (view.rs) | payload, metadata, inner headers, the pad behind them |
+//! | C1/R1, R0 | `w0` committed, or `w1` of an unmarked claim, Release (view.rs) | `w0`, or `w1`, Acquire (view.rs) | payload, metadata, inner headers, the pad behind them |
 //! | S1/R0 | `w1` seal, Release (view.rs) | `w1`, Acquire (view.rs) | `w0` of the same frame, CLAIMED or later |
 //! | I1/I2 | `intent`, Release (claim.rs) | `intent`, Acquire (claim.rs, reap.rs) | `intent_len`; that the claim before it is finished |
 //! | T1/T2 | `tail`, AcqRel or Release (claim.rs) | `tail`, Acquire (everywhere) | the claimer's intent; the high-water marks |

@@ -153,6 +153,15 @@ impl Frames {
         self.data.word(position, 0).store(head.encode(position, self.capacity_bits), Ordering::Release);
     }
 
+    /// Publishes a record whose claim was not marked: the whole header at once.
+    #[inline(always)]
+    pub(crate) fn publish(&self, position: u64, head: Head) {
+        // ORDER none (Relaxed): nobody looks before the seal matches.
+        self.data.word(position, 0).store(head.encode(position, self.capacity_bits), Ordering::Relaxed);
+        // ORDER C1 (Release, pairs with R0): payload, metadata and `w0` are visible to whoever sees the seal.
+        self.data.word(position, 1).store(seal(position, self.key), Ordering::Release);
+    }
+
     /// Turns a dead producer's claim into LOST; false when it was not as `claimed` says any more.
     pub(crate) fn lose(&self, position: u64, claimed: Head) -> bool {
         let lost = Head { state: State::Lost, ..claimed };

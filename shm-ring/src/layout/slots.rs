@@ -82,6 +82,8 @@ pub(crate) struct Era {
     pub(crate) lost_bytes: AtomicU64,
     /// How often a producer attached.
     pub(crate) producers_ever: AtomicU64,
+    /// How often one detached or was reaped; a hint that none may be left, which saves looking at every slot.
+    pub(crate) producers_left: AtomicU64,
 }
 
 /// A producer's place.
@@ -164,6 +166,7 @@ const _: () = {
     assert!(offset_of!(Era, lost_records) == 32);
     assert!(offset_of!(Era, lost_bytes) == 40);
     assert!(offset_of!(Era, producers_ever) == 48);
+    assert!(offset_of!(Era, producers_left) == 56);
 
     assert!(size_of::<ProducerSlot>() as u64 == PRODUCER_SLOT_BYTES);
     assert!(offset_of!(ProducerSlot, intent) == 0);

@@ -2,22 +2,22 @@
 //!
 //! (I1) liveness never depends on a clock; (I2) waiting uses the monotonic one, records the wall clock.
 
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds since the Unix epoch, for a record's timestamp.
 pub(crate) fn realtime_ns() -> u64 {
-    ns(ClockId::Realtime)
+    ns(ClockId::CLOCK_REALTIME)
 }
 
 /// Nanoseconds since some moment of this boot, the same for all processes.
 pub(crate) fn monotonic_ns() -> u64 {
-    ns(ClockId::Monotonic)
+    ns(ClockId::CLOCK_MONOTONIC)
 }
 
 fn ns(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
-    // Both clocks are positive on a running system; a clock set before 1970 reads as 1970.
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+    // Both clocks exist on every Linux and are positive; a wall clock set before 1970 reads as 1970.
+    let Ok(time) = clock_gettime(clock) else { return 0 };
+    u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)
 }
 
 /// This boot's id, as the kernel names it; zeros where /proc is missing.

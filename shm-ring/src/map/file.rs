@@ -254,7 +254,9 @@ pub(crate) fn mode_of(file: &File) -> u32 {
 
 /// This machine's page size.
 pub(crate) fn page_bytes() -> u64 {
-    rustix::param::page_size() as u64
+    let found = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    // Every Linux knows it; should it not, the smallest is refused later where it does not fit.
+    found.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(4096)
 }
 
 /// An [`Error::Io`] in the making.

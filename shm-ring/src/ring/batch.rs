@@ -9,6 +9,7 @@
 
 use super::claim::record_head;
 use super::producer::Producer;
+use crate::frame::copy::copy_in;
 use crate::frame::view::Metadata;
 use crate::layout::frame::{Position, State, span_of_record};
 
@@ -77,7 +78,7 @@ impl<'a> Batch<'a> {
         if needed_bytes > free_bytes || self.records == self.records_max {
             return Err(BatchFull { needed_bytes, free_bytes });
         }
-        self.producer.bytes_mut(self.next, payload.len()).copy_from_slice(payload);
+        copy_in(self.producer.bytes_mut(self.next, payload.len()), payload);
         if self.producer.metadata {
             let metadata = Metadata {
                 timestamp_ns: self.timestamp_ns,
@@ -129,8 +130,7 @@ impl<'a> Batch<'a> {
         }
         let head = record_head(this.first_len, State::Data, index);
         let (records, bytes) = (this.records as u64, this.payload_bytes);
-        this.producer.claimer.commit(position, head, records, bytes);
-        this.producer.committed();
+        this.producer.commit_open(head, records, bytes);
         position
     }
 }

@@ -82,8 +82,7 @@ impl<'a> Claim<'a> {
             this.producer.claimer.table().frames.write_metadata(position, this.metadata);
         }
         let head = record_head(len, State::Data, this.producer.claimer.index());
-        this.producer.claimer.commit(position, head, 1, len as u64);
-        this.producer.committed();
+        this.producer.commit_open(head, 1, len as u64);
         position
     }
 }

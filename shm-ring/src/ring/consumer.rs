@@ -184,11 +184,18 @@ impl Consumer {
         while n < max {
             let found = match self.look()? {
                 Some(found) => found,
-                None if n > 0 => break,
-                None => match self.look_after_nothing()? {
-                    Some(found) => found,
-                    None => break,
-                },
+                None => {
+                    // The edge: leave the line to the producer for a moment, if that has paid so far.
+                    self.edge.fruitless();
+                    match self.look()? {
+                        Some(found) => found,
+                        None if n > 0 => break,
+                        None => match self.look_after_nothing()? {
+                            Some(found) => found,
+                            None => break,
+                        },
+                    }
+                }
             };
             each(self.hand_out(found));
             n += 1;
@@ -331,11 +338,20 @@ impl Consumer {
         if !self.anonymous {
             return Ok(None);
         }
+        // Looking at the slots would take the producers' lines away from them: only when all that came have left, by the count that they
+        // keep, or once in a while.
         self.fruitless = self.fruitless.wrapping_add(1);
-        if self.fruitless % 1024 == 0 {
+        let now_and_then = self.fruitless % 1024 == 0;
+        if now_and_then {
             self.sweep();
         }
-        self.closed_or_record()
+        let era = &self.table.live.era.0;
+        // ORDER A2 (Acquire, pairs with A1): who sees the last one leave sees it gone.
+        let left = era.producers_left.load(Ordering::Acquire);
+        if now_and_then || left >= era.producers_ever.load(Ordering::Relaxed) {
+            return self.closed_or_record();
+        }
+        Ok(None)
     }
 
     /// In an anonymous ring: nothing, a record that came after all, or the end.
@@ -368,16 +384,17 @@ impl Consumer {
         let live = self.core.region.live();
         let mut waiting = Waiting::new(&live.waits.0, For::Data, self.wait, deadline);
         loop {
-            // Somebody's claim is in the way, or the end may have come without a word.
-            let held_up = self.anonymous || self.table.tail() > self.position;
-            let (frames, position) = (&self.table.frames, self.position);
-            let next = waiting.step(held_up, || frames.is_finished(position));
+            let (table, position) = (&self.table, self.position);
+            // Somebody's claim is in the way. Asked seldom: the tail is the producers' line.
+            let held_up = || table.tail() > position;
+            let next = waiting.step(held_up, || table.frames.is_finished(position));
             if let Some(found) = self.look()? {
                 return Ok(Some(found));
             }
             match next {
                 Next::Expired => return Ok(None),
-                Next::Probe if held_up => {
+                // In an anonymous ring the end may have come without a word.
+                Next::Probe if self.anonymous || self.table.tail() > self.position => {
                     self.sweep();
                     if let Some(found) = self.closed_or_record()? {
                         return Ok(Some(found));

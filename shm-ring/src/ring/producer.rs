@@ -9,13 +9,15 @@
 //! idle; (I3) after every commit and abort the sleepers are looked for.
 
 use super::batch::Batch;
-use super::claim::Claim;
+use super::claim::{Claim, record_head};
 use super::wait::{For, Next, Wait, Waiting, wake_sleepers};
 use super::{Core, reap};
 use crate::error::{ClaimError, Error};
 use crate::frame::claim::Claimer;
+use crate::frame::copy::copy_in;
 use crate::frame::table::Table;
-use crate::layout::frame::{FRAME_ALIGN, Position, span_of_record};
+use crate::frame::view::Metadata;
+use crate::layout::frame::{FRAME_ALIGN, Head, Position, State, span_of_record};
 use crate::layout::slots::ProducerSlot;
 use crate::map::clock;
 use crate::map::fork::Side;
@@ -41,17 +43,29 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Producer {
     pub(crate) claimer: Claimer,
-    /// Position and span of the open claim; a span of 0: none.
-    open: (u64, u64),
+    /// The open claim, if there is one.
+    open: Open,
     pub(crate) metadata: bool,
     payload_max_bytes: usize,
     registered: bool,
     wait: Wait,
     side: Side,
     last_sweep: Option<Instant>,
+    /// Where values are encoded before they are pushed.
+    #[cfg(feature = "bincode")]
     pub(crate) scratch: Vec<u8>,
     core: Arc<Core>,
     lock: Option<SlotLock>,
+}
+
+/// A marked claim in the user's hands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    position: u64,
+    /// 0: there is none.
+    span_bytes: u64,
+    /// Sequences that it took.
+    records: u64,
 }
 
 impl Producer {
@@ -69,13 +83,14 @@ impl Producer {
             Side::current().map_err(crate::map::file::io_error("examine the process of", &core.shown()))?;
         Ok(Self {
             claimer: Claimer::new(table, slot, index, shape.single_producer),
-            open: (0, 0),
+            open: Open::default(),
             metadata: shape.metadata,
             payload_max_bytes: usize::try_from(payload_max).unwrap_or(usize::MAX),
             registered: sync::register(),
             wait,
             side,
             last_sweep: None,
+            #[cfg(feature = "bincode")]
             scratch: Vec::new(),
             core,
             lock: Some(lock),
@@ -90,7 +105,7 @@ impl Producer {
     #[inline]
     pub fn try_claim(&mut self, len: usize) -> Result<Claim<'_>, ClaimError> {
         let span_bytes = self.span(len)?;
-        let position = self.try_take(span_bytes, 1)?;
+        let position = self.try_take::<true>(span_bytes, 1)?;
         Ok(Claim::new(self, position, len, span_bytes))
     }
 
@@ -102,7 +117,7 @@ impl Producer {
     #[inline]
     pub fn claim(&mut self, len: usize) -> Result<Claim<'_>, ClaimError> {
         let span_bytes = self.span(len)?;
-        let position = self.take(span_bytes, 1, None)?;
+        let position = self.take::<true>(span_bytes, 1, None)?;
         Ok(Claim::new(self, position, len, span_bytes))
     }
 
@@ -113,7 +128,7 @@ impl Producer {
     /// [`ClaimError::Full`] when the time is over, and the rest of [`ClaimError`].
     pub fn claim_timeout(&mut self, len: usize, timeout: Duration) -> Result<Claim<'_>, ClaimError> {
         let span_bytes = self.span(len)?;
-        let position = self.take(span_bytes, 1, deadline(timeout))?;
+        let position = self.take::<true>(span_bytes, 1, deadline(timeout))?;
         Ok(Claim::new(self, position, len, span_bytes))
     }
 
@@ -124,9 +139,10 @@ impl Producer {
     /// As [`Producer::try_claim`].
     #[inline]
     pub fn try_push(&mut self, payload: &[u8]) -> Result<Position, ClaimError> {
-        let mut claim = self.try_claim(payload.len())?;
-        claim.copy_from_slice(payload);
-        Ok(claim.commit())
+        let span_bytes = self.span(payload.len())?;
+        let position = self.try_take::<false>(span_bytes, 1)?;
+        let timestamp_ns = self.now();
+        Ok(self.put(position, timestamp_ns, payload))
     }
 
     /// Appends a copy of `payload`, waiting for room as long as it takes; where it went.
@@ -136,9 +152,10 @@ impl Producer {
     /// As [`Producer::claim`].
     #[inline]
     pub fn push(&mut self, payload: &[u8]) -> Result<Position, ClaimError> {
-        let mut claim = self.claim(payload.len())?;
-        claim.copy_from_slice(payload);
-        Ok(claim.commit())
+        let span_bytes = self.span(payload.len())?;
+        let position = self.take::<false>(span_bytes, 1, None)?;
+        let timestamp_ns = self.now();
+        Ok(self.put(position, timestamp_ns, payload))
     }
 
     /// Appends a copy of `payload`, waiting for room at most `timeout`; where it went.
@@ -147,9 +164,10 @@ impl Producer {
     ///
     /// As [`Producer::claim_timeout`].
     pub fn push_timeout(&mut self, payload: &[u8], timeout: Duration) -> Result<Position, ClaimError> {
-        let mut claim = self.claim_timeout(payload.len(), timeout)?;
-        claim.copy_from_slice(payload);
-        Ok(claim.commit())
+        let span_bytes = self.span(payload.len())?;
+        let position = self.take::<false>(span_bytes, 1, deadline(timeout))?;
+        let timestamp_ns = self.now();
+        Ok(self.put(position, timestamp_ns, payload))
     }
 
     /// Appends a copy of `payload` with the caller's own timestamp, in ns since the Unix epoch; waits for room.
@@ -158,10 +176,9 @@ impl Producer {
     ///
     /// As [`Producer::claim`].
     pub fn push_at(&mut self, timestamp_ns: u64, payload: &[u8]) -> Result<Position, ClaimError> {
-        let mut claim = self.claim(payload.len())?;
-        claim.set_timestamp_ns(timestamp_ns);
-        claim.copy_from_slice(payload);
-        Ok(claim.commit())
+        let span_bytes = self.span(payload.len())?;
+        let position = self.take::<false>(span_bytes, 1, None)?;
+        Ok(self.put(position, timestamp_ns, payload))
     }
 
     /// Claims room for up to `n_records` with `payload_bytes` in all, waiting for it as long as it takes.
@@ -187,7 +204,7 @@ impl Producer {
     /// ```
     pub fn batch(&mut self, n_records: usize, payload_bytes: usize) -> Result<Batch<'_>, ClaimError> {
         let span_bytes = self.batch_span(n_records, payload_bytes)?;
-        let position = self.take(span_bytes, n_records.max(1) as u64, None)?;
+        let position = self.take::<true>(span_bytes, n_records.max(1) as u64, None)?;
         Ok(Batch::new(self, position, span_bytes, n_records))
     }
 
@@ -198,7 +215,7 @@ impl Producer {
     /// As [`Producer::batch`], and [`ClaimError::Full`].
     pub fn try_batch(&mut self, n_records: usize, payload_bytes: usize) -> Result<Batch<'_>, ClaimError> {
         let span_bytes = self.batch_span(n_records, payload_bytes)?;
-        let position = self.try_take(span_bytes, n_records.max(1) as u64)?;
+        let position = self.try_take::<true>(span_bytes, n_records.max(1) as u64)?;
         Ok(Batch::new(self, position, span_bytes, n_records))
     }
 
@@ -239,48 +256,57 @@ impl Producer {
         if !self.side.is_here() {
             return Err(ClaimError::Forked);
         }
-        if self.open.1 != 0 {
+        if self.open.span_bytes != 0 {
             self.abort_open();
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn try_take(&mut self, span_bytes: u64, records: u64) -> Result<u64, ClaimError> {
+    fn try_take<const MARKED: bool>(&mut self, span_bytes: u64, records: u64) -> Result<u64, ClaimError> {
         self.prepare()?;
-        match self.claimer.try_claim(span_bytes, records) {
-            Err(ClaimError::Full { .. }) => self.try_take_again(span_bytes, records),
-            other => self.opened(other, span_bytes),
+        match self.claimer.try_claim::<MARKED>(span_bytes, records) {
+            Err(ClaimError::Full { .. }) => self.try_take_again::<MARKED>(span_bytes, records),
+            other => self.opened::<MARKED>(other, span_bytes, records),
         }
     }
 
     /// Full: a dead consumer may be in the way. Looks for one at most once a millisecond.
     #[cold]
-    fn try_take_again(&mut self, span_bytes: u64, records: u64) -> Result<u64, ClaimError> {
+    fn try_take_again<const MARKED: bool>(
+        &mut self,
+        span_bytes: u64,
+        records: u64,
+    ) -> Result<u64, ClaimError> {
         let due = self.last_sweep.is_none_or(|last| last.elapsed() >= Duration::from_millis(1));
         if due {
             self.last_sweep = Some(Instant::now());
             // A lock that can't be examined now is examined next time.
             let _ = reap::sweep(self.claimer.table(), &self.core.locks);
         }
-        let result = self.claimer.try_claim(span_bytes, records);
+        let result = self.claimer.try_claim::<MARKED>(span_bytes, records);
         if matches!(result, Err(ClaimError::Full { .. })) {
             count(&self.claimer.slot().refused);
         }
-        self.opened(result, span_bytes)
+        self.opened::<MARKED>(result, span_bytes, records)
     }
 
     #[inline(always)]
-    fn take(&mut self, span_bytes: u64, records: u64, deadline: Option<Instant>) -> Result<u64, ClaimError> {
+    fn take<const MARKED: bool>(
+        &mut self,
+        span_bytes: u64,
+        records: u64,
+        deadline: Option<Instant>,
+    ) -> Result<u64, ClaimError> {
         self.prepare()?;
-        match self.claimer.try_claim(span_bytes, records) {
-            Err(ClaimError::Full { .. }) => self.wait_for_room(span_bytes, records, deadline),
-            other => self.opened(other, span_bytes),
+        match self.claimer.try_claim::<MARKED>(span_bytes, records) {
+            Err(ClaimError::Full { .. }) => self.wait_for_room::<MARKED>(span_bytes, records, deadline),
+            other => self.opened::<MARKED>(other, span_bytes, records),
         }
     }
 
     #[cold]
-    fn wait_for_room(
+    fn wait_for_room<const MARKED: bool>(
         &mut self,
         span_bytes: u64,
         records: u64,
@@ -293,16 +319,16 @@ impl Producer {
             let claimer = &mut self.claimer;
             let mut result = Err(ClaimError::Full { needed_bytes: 0, free_bytes: 0 });
             let mut look = || {
-                result = claimer.try_claim(span_bytes, records);
+                result = claimer.try_claim::<MARKED>(span_bytes, records);
                 !matches!(result, Err(ClaimError::Full { .. }))
             };
-            let next = waiting.step(true, &mut look);
+            let next = waiting.step(|| true, &mut look);
             if matches!(result, Err(ClaimError::Full { .. })) {
                 if next == Next::Probe {
                     // A lock that can't be examined now is examined at the next look.
                     let _ = reap::sweep(self.claimer.table(), &self.core.locks);
                 }
-                result = self.claimer.try_claim(span_bytes, records);
+                result = self.claimer.try_claim::<MARKED>(span_bytes, records);
             }
             match result {
                 Err(ClaimError::Full { .. }) if next == Next::Expired => {
@@ -310,30 +336,57 @@ impl Producer {
                     return result;
                 }
                 Err(ClaimError::Full { .. }) => {}
-                other => return self.opened(other, span_bytes),
+                other => return self.opened::<MARKED>(other, span_bytes, records),
             }
         }
     }
 
     #[inline(always)]
-    fn opened(&mut self, taken: Result<u64, ClaimError>, span_bytes: u64) -> Result<u64, ClaimError> {
-        if let Ok(position) = taken {
-            self.open = (position, span_bytes);
+    fn opened<const MARKED: bool>(
+        &mut self,
+        taken: Result<u64, ClaimError>,
+        span_bytes: u64,
+        records: u64,
+    ) -> Result<u64, ClaimError> {
+        if let (true, Ok(position)) = (MARKED, taken) {
+            self.open = Open { position, span_bytes, records };
         }
         taken
     }
 
+    /// Copies and publishes a record into an unmarked claim.
     #[inline(always)]
-    pub(crate) fn committed(&mut self) {
-        self.open.1 = 0;
+    fn put(&mut self, position: u64, timestamp_ns: u64, payload: &[u8]) -> Position {
+        copy_in(self.bytes_mut(position, payload.len()), payload);
+        if self.metadata {
+            let sequence = self.claimer.sequence();
+            let metadata = Metadata { timestamp_ns, sequence, level: 0, kind: 0 };
+            self.claimer.table().frames.write_metadata(position, metadata);
+        }
+        let head = record_head(payload.len(), State::Data, self.claimer.index());
+        self.claimer.publish(position, head);
+        self.committed();
+        position
+    }
+
+    /// Publishes the open claim, whose first frame is `head`, as `records` with `bytes` of payload.
+    #[inline(always)]
+    pub(crate) fn commit_open(&mut self, head: Head, records: u64, bytes: u64) {
+        let open = std::mem::take(&mut self.open);
+        self.claimer.commit(open.position, head, records, open.records, bytes);
+        self.committed();
+    }
+
+    #[inline(always)]
+    fn committed(&self) {
         sync::light(self.registered);
         wake_sleepers(&self.claimer.table().live.waits.0);
     }
 
     #[cold]
     pub(crate) fn abort_open(&mut self) {
-        let (position, span_bytes) = self.open;
-        self.claimer.abort(position, span_bytes);
+        let Open { position, span_bytes, records } = std::mem::take(&mut self.open);
+        self.claimer.abort(position, span_bytes, records);
         self.committed();
     }
 
@@ -367,14 +420,17 @@ impl Drop for Producer {
         if !self.side.is_here() {
             return;
         }
-        if self.open.1 != 0 {
+        if self.open.span_bytes != 0 {
             self.abort_open();
         }
+        self.claimer.retire();
         let slot = self.claimer.slot();
         // ORDER none (Relaxed): display only.
         slot.pid.store(0, Ordering::Relaxed);
         // ORDER A1 (Release, pairs with A2): the last commits before "this producer is gone".
         slot.attached.store(0, Ordering::Release);
+        // ORDER A1 (Release, pairs with A2): "this one is gone" before the hint that somebody left.
+        self.claimer.table().live.era.0.producers_left.fetch_add(1, Ordering::Release);
         drop(self.lock.take());
         sync::light(self.registered);
         wake_sleepers(&self.claimer.table().live.waits.0);

@@ -142,7 +142,10 @@ pub(crate) fn reap_producer(table: &Table, index: u16, deaths: &mut dyn Deaths) 
     slot.generation.store(slot.generation.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     slot.pid.store(0, Ordering::Relaxed);
     // ORDER A1 (Release, pairs with A2): the repair before "this producer is gone".
-    slot.attached.store(0, Ordering::Release);
+    if slot.attached.swap(0, Ordering::Release) != 0 {
+        // ORDER A1 (Release, pairs with A2): the repair before the hint that somebody left.
+        table.live.era.0.producers_left.fetch_add(1, Ordering::Release);
+    }
     Ok(Outcome::Reaped)
 }
 

@@ -84,7 +84,7 @@ impl<'a> Waiting<'a> {
     }
 
     /// One step of waiting. `held_up`: a peer is in the way, who may be dead, so the sleep is short; `look` is the second look.
-    pub(crate) fn step(&mut self, held_up: bool, mut look: impl FnMut() -> bool) -> Next {
+    pub(crate) fn step(&mut self, held_up: impl FnOnce() -> bool, mut look: impl FnMut() -> bool) -> Next {
         self.looks += 1;
         if self.looks % LOOKS_A_ROUND != 0 && self.strategy != Wait::Block {
             match self.strategy {
@@ -112,7 +112,7 @@ impl<'a> Waiting<'a> {
             return if self.looks % (LOOKS_A_ROUND * 64) == 0 { Next::Probe } else { Next::Look };
         }
         let mut bound =
-            if held_up { (waited / 8).clamp(Duration::from_micros(200), SLEEP_MAX / 5) } else { SLEEP_MAX };
+            if held_up() { (waited / 8).clamp(Duration::from_micros(200), SLEEP_MAX / 5) } else { SLEEP_MAX };
         if let Some(deadline) = self.deadline {
             bound = bound.min(deadline - now);
         }

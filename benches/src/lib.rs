@@ -1,0 +1,23 @@
+//! Benchmarks between processes, with the machine's floor beside every figure.
+//!
+//! | file | what it is |
+//! |------|------------|
+//! | `clock` | time stamps |
+//! | `process` | shared memory, two forked and pinned processes, a time-out |
+//! | `floor` | what hardware and kernel allow: L1, L2, L4 |
+//! | `minimal` | hand-written minimal rings |
+//! | `ours` | the library, as a contestant |
+//! | `workload` | ping-pong, stream, wake-up, CPU time while blocked; what is sent and how it is checked |
+//! | `cells` | which contestant runs which workload at which size |
+//! | `report` | medians, ratios, tables, targets, JSON |
+//!
+//! `cargo bench -p benches --bench rivals` runs it all; `-- --help` lists the options.
+
+pub mod cells;
+pub mod clock;
+pub mod floor;
+pub mod minimal;
+pub mod ours;
+pub mod process;
+pub mod report;
+pub mod workload;
