@@ -1,1 +1,0 @@
-//! Nothing here: each other file of this folder is an example. `cargo run -p examples --example NAME`.
