@@ -7,7 +7,9 @@
 //!
 //! (I1) `w0` is looked at only behind a matching seal; (I2) each word is loaded once, and what was loaded is what is checked and used.
 
-use crate::layout::frame::{Head, METADATA_BYTES, State, decode_tags, encode_tags, filler_len, seal};
+use crate::layout::frame::{
+    Head, METADATA_BYTES, State, decode_tags, encode_tags, filler_len, seal, span_of_record,
+};
 use crate::layout::geometry::Geometry;
 use crate::map::region::Data;
 use crate::sync::Ordering;
@@ -109,6 +111,17 @@ impl Frames {
             return Err("a frame is longer than any claim can be");
         }
         Ok(Some(Sealed { head, span_bytes }))
+    }
+
+    /// The record at `position`, if one is committed there: the quick way for a reader that expects one.
+    #[inline(always)]
+    pub(crate) fn record(&self, position: u64) -> Option<Sealed> {
+        let head = self.sealed(position)?;
+        if !matches!(head.state, State::Data | State::Inner) {
+            return None;
+        }
+        let span_bytes = span_of_record(u64::from(head.len_bytes), self.metadata_bytes);
+        (span_bytes <= self.span_max_bytes).then_some(Sealed { head, span_bytes })
     }
 
     /// Whether a walker that stands at `position` has something to do: a frame that is not open, or a corrupt one.

@@ -10,7 +10,8 @@
 //! pid namespaces; whoever *acquires* a slot's byte has therefore proved a death and is the only one who has.
 //!
 //! (I1) an owner's description is opened for it, never mapped, never shared, closed with the handle; (I2) the probe's description is
-//! used under the process lock, because locks of one description never conflict; (I3) a forked child opens its own before it probes.
+//! used under the process lock, because locks of one description never conflict; (I3) a forked child closes both kinds before `fork`
+//! returns: a description that it kept would hold what a dead parent had locked; it opens its own before it probes.
 
 use super::fork::{ProcessLock, Registered, Side};
 use crate::layout::slots::REPAIR_BYTE;
@@ -31,7 +32,9 @@ pub(crate) struct SlotLock {
 /// The lock bytes of one file, as this process sees them.
 #[derive(Debug)]
 pub(crate) struct Locks {
-    probe: Mutex<(File, Side)>,
+    /// Opened anew for every lock; nothing is ever locked through it.
+    file: File,
+    probe: Mutex<(Registered, Side)>,
     writable: bool,
 }
 
@@ -51,7 +54,9 @@ pub(crate) struct Repair<'a> {
 impl Locks {
     /// The locks of `file`; its description is not used, only opened anew.
     pub(crate) fn new(file: &File, writable: bool) -> io::Result<Self> {
-        Ok(Self { probe: Mutex::new((reopen(file, writable)?, Side::current()?)), writable })
+        let file = file.try_clone()?;
+        let probe = open_registered(&file, writable, &ProcessLock::take())?;
+        Ok(Self { file, probe: Mutex::new(probe), writable })
     }
 
     /// Gets ready to look at lock bytes.
@@ -59,8 +64,7 @@ impl Locks {
         let held = ProcessLock::take();
         let mut probe = self.probe.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !probe.1.is_here() {
-            // The parent's description: its locks would be ours. A new one, and the old number is closed.
-            *probe = (reopen(&probe.0, self.writable)?, Side::current()?);
+            *probe = open_registered(&self.file, self.writable, &held)?;
         }
         drop(probe);
         Ok(Probe { locks: self, held })
@@ -106,7 +110,7 @@ impl Probe<'_> {
         let _ = self.with(|file| set(file, byte, libc::F_UNLCK));
     }
 
-    fn with<T>(&self, f: impl FnOnce(&File) -> nix::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, f: impl FnOnce(&Registered) -> nix::Result<T>) -> io::Result<T> {
         let probe = self.locks.probe.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         f(&probe.0).map_err(io::Error::from)
     }
@@ -120,12 +124,7 @@ impl<'a> Repair<'a> {
 
     /// Takes a slot's byte for a new owner, through a description of its own; `None`: it has one.
     pub(crate) fn take_slot(&self, byte: u64) -> io::Result<Option<SlotLock>> {
-        let side = Side::current()?;
-        let file = {
-            let probe = self.probe.locks.probe.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            reopen(&probe.0, true)?
-        };
-        let descriptor = Registered::new(file.into(), side, &self.probe.held);
+        let (descriptor, _) = open_registered(&self.probe.locks.file, true, &self.probe.held)?;
         Ok(if set(&descriptor, byte, libc::F_WRLCK)? {
             Some(SlotLock { _descriptor: descriptor })
         } else {
@@ -140,9 +139,12 @@ impl Drop for Repair<'_> {
     }
 }
 
-/// A new description of the same file, also of an unlinked or nameless one.
-fn reopen(file: &File, writable: bool) -> io::Result<File> {
-    OpenOptions::new().read(true).write(writable).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+/// A new description of the same file, also of an unlinked or nameless one, that a forked child will close.
+fn open_registered(file: &File, writable: bool, held: &ProcessLock) -> io::Result<(Registered, Side)> {
+    let side = Side::current()?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let opened = OpenOptions::new().read(true).write(writable).open(path)?;
+    Ok((Registered::new(opened.into(), side, held), side))
 }
 
 fn set(file: impl AsFd, byte: u64, kind: i32) -> nix::Result<bool> {

@@ -274,6 +274,14 @@ impl Consumer {
     /// The record at the position, after skipping what is not one.
     #[inline(always)]
     fn look(&mut self) -> Result<Option<Found>, PollError> {
+        match self.table.frames.record(self.position) {
+            Some(sealed) => Ok(Some(Found { position: self.position, sealed })),
+            None => self.look_closely(),
+        }
+    }
+
+    #[inline(never)]
+    fn look_closely(&mut self) -> Result<Option<Found>, PollError> {
         loop {
             let sealed = match self.table.frames.checked(self.position) {
                 Ok(Some(sealed)) => sealed,
