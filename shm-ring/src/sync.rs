@@ -36,6 +36,13 @@ pub(crate) fn register() -> bool {
     rustix::thread::membarrier(rustix::thread::MembarrierCommand::RegisterGlobalExpedited).is_ok()
 }
 
+/// Adds to a word that nobody else writes at this time: without a locked instruction, wrapping around.
+#[inline(always)]
+pub(crate) fn add_alone(word: &AtomicU64, by: u64) {
+    // ORDER none (Relaxed): one writer; whoever reads it without a lock only shows it.
+    word.store(word.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+}
+
 /// Tells the processor that this is a waiting loop.
 #[inline(always)]
 pub(crate) fn spin_hint() {

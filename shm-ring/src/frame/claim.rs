@@ -22,7 +22,7 @@ use crate::error::ClaimError;
 use crate::layout::frame::{Head, IDLE, POSITION_END, State};
 use crate::layout::slots::ProducerSlot;
 use crate::map::region::View;
-use crate::sync::{Ordering, fence};
+use crate::sync::{Ordering, add_alone, fence};
 
 /// One producer's side of the protocol.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Claimer {
         if self.counts {
             // Before the header: a death leaves a gap in the sequence, never a repeat.
             // ORDER none (Relaxed): carried by S1.
-            self.slot.sequence.store(self.sequence + records, Ordering::Relaxed);
+            self.slot.sequence.store(self.sequence.wrapping_add(records), Ordering::Relaxed);
         }
         // ORDER L1 (Release, pairs with L2): whoever reads a byte that is written from here on sees the tail above it.
         fence(Ordering::Release);
@@ -221,7 +221,7 @@ impl Claimer {
     #[inline(always)]
     pub(crate) fn commit(&mut self, position: u64, head: Head, records: u64, claimed: u64, bytes: u64) {
         self.table.frames.commit(position, head);
-        self.sequence += records;
+        self.sequence = self.sequence.wrapping_add(records);
         if self.counts && records != claimed {
             // ORDER none (Relaxed): carried by the next claim's S1; what was not used was never seen.
             self.slot.sequence.store(self.sequence, Ordering::Relaxed);
@@ -233,7 +233,7 @@ impl Claimer {
     #[inline(always)]
     pub(crate) fn publish(&mut self, position: u64, head: Head) {
         self.table.frames.publish(position, head);
-        self.sequence += 1;
+        self.sequence = self.sequence.wrapping_add(1);
         self.count(1, u64::from(head.len_bytes));
     }
 
@@ -257,8 +257,8 @@ impl Claimer {
     fn count(&self, records: u64, bytes: u64) {
         let slot = &*self.slot;
         // ORDER none (Relaxed), for both counters: only the owner writes them; others read them for display.
-        slot.records.store(slot.records.load(Ordering::Relaxed) + records, Ordering::Relaxed);
-        slot.bytes.store(slot.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        add_alone(&slot.records, records);
+        add_alone(&slot.bytes, bytes);
     }
 }
 

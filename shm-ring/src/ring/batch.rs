@@ -82,7 +82,7 @@ impl<'a> Batch<'a> {
         if self.producer.metadata {
             let metadata = Metadata {
                 timestamp_ns: self.timestamp_ns,
-                sequence: self.producer.claimer.sequence() + self.records as u64,
+                sequence: self.producer.claimer.sequence().wrapping_add(self.records as u64),
                 level: self.level,
                 kind: self.kind,
             };

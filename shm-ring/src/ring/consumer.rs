@@ -294,7 +294,7 @@ impl Consumer {
                 }
                 State::Claimed => return Ok(None),
                 State::Pad | State::Gap => {}
-                State::Lost => count(&self.slot.lost_records, 1),
+                State::Lost => sync::add_alone(&self.slot.lost_records, 1),
             }
             self.advance(self.position + sealed.span_bytes);
         }
@@ -456,7 +456,7 @@ impl Consumer {
     }
 
     fn count_missed(&self, wanted: u64) {
-        count(&self.slot.missed_bytes, self.position.saturating_sub(wanted));
+        sync::add_alone(&self.slot.missed_bytes, self.position.saturating_sub(wanted));
     }
 }
 
@@ -475,9 +475,4 @@ impl Drop for Consumer {
         sync::light(self.registered);
         wake_sleepers(&self.table.live.waits.0);
     }
-}
-
-fn count(counter: &sync::AtomicU64, by: u64) {
-    // ORDER none (Relaxed): only the slot's owner writes it.
-    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }

@@ -13,7 +13,7 @@ use crate::frame::table::Table;
 use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END};
 use crate::map::clock;
 use crate::map::file::io_error;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, add_alone};
 
 /// Repairs what a reboot or the death of everybody left.
 pub(crate) fn make_fit(core: &Core) -> Result<(), Error> {
@@ -50,7 +50,7 @@ fn is_of(table: &Table, boot: [u64; 2]) -> bool {
 fn begin(table: &Table, boot: [u64; 2]) {
     let era = &table.live.era.0;
     // ORDER none (Relaxed): nobody is attached since the boot, and byte 0 is held; the boot id below carries it all.
-    era.epoch.store(era.epoch.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    add_alone(&era.epoch, 1);
     let tail = (table.tail() & !(FRAME_ALIGN - 1)).min(POSITION_END);
     table.live.tail.0.store(tail, Ordering::Relaxed);
     for slot in table.all_consumers() {

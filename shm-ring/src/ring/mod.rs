@@ -39,7 +39,7 @@ use crate::map::fork::Side;
 use crate::map::lock::{Locks, Repair};
 use crate::map::mirror::Access;
 use crate::map::region::Region;
-use crate::sync::Ordering;
+use crate::sync::{self, Ordering};
 use consumer::Consumer;
 use names::ConsumerOptions;
 use observer::Observer;
@@ -224,7 +224,7 @@ impl Ring {
             let slot = core.region.producer(index);
             slot.pid.store(std::process::id().into(), Ordering::Relaxed);
             let era = &table.live.era.0;
-            era.producers_ever.store(era.producers_ever.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            sync::add_alone(&era.producers_ever, 1);
             // ORDER A1 (Release, pairs with A2): the slot's words before "somebody is here".
             slot.attached.store(1, Ordering::Release);
             // ORDER H1 (Release, pairs with H2): the slot's words before the mark that makes others look at them, and the mark before the

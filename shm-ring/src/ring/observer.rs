@@ -19,7 +19,7 @@ use crate::frame::copy::copy_out;
 use crate::frame::scan::first_frame;
 use crate::frame::table::Table;
 use crate::frame::view::{Metadata, Sealed};
-use crate::layout::frame::{FRAME_ALIGN, IDLE, Position, State};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, Position, State};
 use crate::layout::header::Header;
 use crate::layout::slots::producer_byte;
 use crate::map::file::io_error;
@@ -74,7 +74,7 @@ impl Observer {
             .map_err(io_error("map", &shown))?;
         let core = Core::new(file, region, header, path, false, false)?;
         let table = core.table();
-        let position = table.tail() & !(FRAME_ALIGN - 1);
+        let position = table.tail().min(POSITION_END) & !(FRAME_ALIGN - 1);
         Ok(Self { table, core, position, lost_records: 0, fruitless: 0, poisoned: None, wait })
     }
 
@@ -214,13 +214,18 @@ impl Observer {
             Ok(open) => return self.nothing(open),
             Err(what) => {
                 self.check_lapped()?;
-                let error = PollError::Corrupt { position: self.position, what };
-                self.poisoned = Some(error);
-                return Err(error);
+                return Err(self.poison(what));
             }
         };
         self.check_lapped()?;
         Ok(self.pass(sealed, metadata))
+    }
+
+    #[cold]
+    fn poison(&mut self, what: &'static str) -> PollError {
+        let error = PollError::Corrupt { position: self.position, what };
+        self.poisoned = Some(error);
+        error
     }
 
     fn pass(&mut self, sealed: Sealed, metadata: Option<Metadata>) -> Look {
@@ -244,6 +249,9 @@ impl Observer {
         // ORDER none (Relaxed): behind the fence.
         let tail = self.table.live.tail.0.load(Ordering::Relaxed);
         let capacity = self.table.frames.capacity_bytes();
+        if tail > POSITION_END {
+            return Err(self.poison("the tail is beyond the end of all positions"));
+        }
         if self.position.saturating_add(capacity) >= tail {
             return Ok(());
         }
@@ -358,4 +366,4 @@ impl Observer {
     }
 }
 
-const _: () = assert!(IDLE > crate::layout::frame::POSITION_END);
+const _: () = assert!(IDLE > POSITION_END);

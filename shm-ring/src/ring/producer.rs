@@ -286,7 +286,7 @@ impl Producer {
         }
         let result = self.claimer.try_claim::<MARKED>(span_bytes, records);
         if matches!(result, Err(ClaimError::Full { .. })) {
-            count(&self.claimer.slot().refused);
+            sync::add_alone(&self.claimer.slot().refused, 1);
         }
         self.opened::<MARKED>(result, span_bytes, records)
     }
@@ -312,7 +312,7 @@ impl Producer {
         records: u64,
         deadline: Option<Instant>,
     ) -> Result<u64, ClaimError> {
-        count(&self.claimer.slot().waited);
+        sync::add_alone(&self.claimer.slot().waited, 1);
         let live = self.core.region.live();
         let mut waiting = Waiting::new(&live.waits.0, For::Space, self.wait, deadline);
         loop {
@@ -332,7 +332,7 @@ impl Producer {
             }
             match result {
                 Err(ClaimError::Full { .. }) if next == Next::Expired => {
-                    count(&self.claimer.slot().refused);
+                    sync::add_alone(&self.claimer.slot().refused, 1);
                     return result;
                 }
                 Err(ClaimError::Full { .. }) => {}
@@ -439,9 +439,4 @@ impl Drop for Producer {
 
 fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
-}
-
-fn count(counter: &sync::AtomicU64) {
-    // ORDER none (Relaxed): only the slot's owner writes it.
-    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }

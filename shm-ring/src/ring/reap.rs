@@ -22,7 +22,7 @@ use crate::layout::frame::{IDLE, State};
 use crate::layout::slots::{ConsumerSlot, DURABLE, consumer_byte, producer_byte};
 use crate::map::lock::{Locks, Probe};
 use crate::ring::wait;
-use crate::sync::{Ordering, fence};
+use crate::sync::{Ordering, add_alone, fence};
 use std::io;
 
 /// How often a reaper looks again when a live slot stands where the dead one does.
@@ -130,8 +130,8 @@ pub(crate) fn reap_producer(table: &Table, index: u16, deaths: &mut dyn Deaths) 
             Settled::Lost(span_bytes) => {
                 let era = &table.live.era.0;
                 // ORDER none (Relaxed): only the holder of byte 0 writes them.
-                era.lost_records.store(era.lost_records.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-                era.lost_bytes.store(era.lost_bytes.load(Ordering::Relaxed) + span_bytes, Ordering::Relaxed);
+                add_alone(&era.lost_records, 1);
+                add_alone(&era.lost_bytes, span_bytes);
             }
             Settled::Stalled => return Ok(Outcome::Stalled),
         }
@@ -139,7 +139,7 @@ pub(crate) fn reap_producer(table: &Table, index: u16, deaths: &mut dyn Deaths) 
     // ORDER I1 (Release, pairs with I2): LOST before the slot is idle.
     slot.intent.store(IDLE, Ordering::Release);
     // ORDER none (Relaxed): only the holder of the slot's byte writes these, and 'attached' carries them.
-    slot.generation.store(slot.generation.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    add_alone(&slot.generation, 1);
     slot.pid.store(0, Ordering::Relaxed);
     // ORDER A1 (Release, pairs with A2): the repair before "this producer is gone".
     if slot.attached.swap(0, Ordering::Release) != 0 {
@@ -245,6 +245,6 @@ pub(crate) fn reap_consumer(slot: &ConsumerSlot) {
             slot.position.store(IDLE, Ordering::Release);
         }
     }
-    slot.generation.store(slot.generation.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    add_alone(&slot.generation, 1);
     slot.pid.store(0, Ordering::Relaxed);
 }
