@@ -22,7 +22,7 @@
 //! | I1/I2 | `intent`, Release (claim.rs) | `intent`, Acquire (claim.rs, reap.rs) | `intent_len`; that the claim before it is finished |
 //! | T1/T2 | `tail`, AcqRel or Release (claim.rs) | `tail`, Acquire (everywhere) | the claimer's intent; the high-water marks |
 //! | L1/L2 | fence Release after the tail (claim.rs) | fence Acquire, then the tail (observer.rs) | who saw a byte of the new payload sees the tail above it |
-//! | P1/P2 | consumer's `position`, Release (consumer.rs) | `position`, Acquire (claim.rs) | the reads of what was released are over |
+//! | P1/P2 | consumer's `position`, Release (cursor.rs, join.rs) | `position`, Acquire (claim.rs) | the reads of what was released are over |
 //! | G1/G2 | `granted` raised, fence SeqCst, second scan (claim.rs) | `position` stored, fence SeqCst, `granted` (join.rs) | one of the two sees the other |
 //! | W1/W2 | waiting bit, heavy fence, second look (wait.rs) | commit or release, light fence, waiting bit (wait.rs) | one of the two sees the other |
 //! | A1/A2 | slot words before `attached` = 0, Release (reap.rs, producer.rs) | `attached`, Acquire (consumer.rs) | the last commits of a producer that is gone |

@@ -1,28 +1,23 @@
 //! Consumer: a reliable, named reader that reads in place and holds back producers from what it has not released.
 //!
 //! ```text
-//!   published position        position            next
-//!        v                       v                  v
-//!   -----+-----------------------+------------------+-----------
-//!        | released, not yet told | the frame in hand |  to come
-//!        +-- told at the latest every capacity / 16 --+
+//!   try_poll / poll / poll_timeout -> Frame -> dropped: released        drain = many of them
 //! ```
 //!
-//! (I1) the published position never passes a frame that is in the user's hands; (I2) it is published when a look finds nothing, before
-//! sleeping, at the latest every sixteenth of the capacity, and when the user says so; (I3) after a corrupt header nothing more is read.
+//! (I1) a [`Frame`] borrows the consumer, so there is one at a time; (I2) its position is published when a look finds nothing, before
+//! sleeping, when the user says so, and as often as the [`Cursor`] wants; (I3) it works only on the side of a fork where it was made.
 
+use super::cursor::{Cursor, Found};
 use super::names::{ConsumerOptions, Start, take_slot};
-use super::record::{Found, Frame};
-use super::wait::{Edge, For, Next, Wait, Waiting, wake_sleepers};
+use super::record::Frame;
+use super::wait::{Edge, For, Next, Wait, Waiting};
 use super::{Core, join, reap};
 use crate::error::{Error, PollError};
-use crate::frame::table::Table;
-use crate::layout::frame::{FRAME_ALIGN, IDLE, Position, State};
-use crate::layout::slots::{ConsumerSlot, DURABLE, NAME_BYTES_MAX, encode_name};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, Position};
+use crate::layout::slots::{DURABLE, NAME_BYTES_MAX, encode_name};
 use crate::map::file::io_error;
 use crate::map::fork::Side;
 use crate::map::lock::SlotLock;
-use crate::map::region::View;
 use crate::sync::{self, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,15 +38,8 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug)]
 pub struct Consumer {
-    pub(crate) table: Table,
-    slot: View<ConsumerSlot>,
-    /// The next frame to look at.
-    position: u64,
-    published: u64,
-    publish_every: u64,
+    pub(crate) cursor: Cursor,
     edge: Edge,
-    poisoned: Option<PollError>,
-    registered: bool,
     anonymous: bool,
     fruitless: u32,
     wait: Wait,
@@ -88,12 +76,7 @@ impl Consumer {
         // ORDER H1 (Release, pairs with H2): the slot's words before the mark that makes producers look at them.
         table.live.grants.0.consumers_high.fetch_max(u32::from(index) + 1, Ordering::Release);
         let mut this = Self {
-            position: 0,
-            published: 0,
-            publish_every: table.frames.capacity_bytes() / 16,
             edge: Edge::new(),
-            poisoned: None,
-            registered: sync::register(),
             anonymous: core.is_anonymous(),
             fruitless: 0,
             wait,
@@ -103,19 +86,19 @@ impl Consumer {
             name: name.to_owned(),
             core: Arc::clone(core),
             lock: Some(lock),
-            table,
-            slot,
+            cursor: Cursor::new(table, slot, sync::register()),
         };
-        let resume = if held_at == IDLE { this.slot.resume.load(Ordering::Relaxed) } else { held_at };
+        let resume =
+            if held_at == IDLE { this.cursor.slot().resume.load(Ordering::Relaxed) } else { held_at };
         if known && resume != IDLE {
-            this.join(resume.min(this.table.tail()));
+            this.cursor.join(resume.min(this.cursor.table().tail()));
             this.count_missed(resume);
         } else {
-            this.slot.missed_bytes.store(0, Ordering::Relaxed);
-            this.slot.lost_records.store(0, Ordering::Relaxed);
+            this.cursor.slot().missed_bytes.store(0, Ordering::Relaxed);
+            this.cursor.slot().lost_records.store(0, Ordering::Relaxed);
             if let Err(refused) = this.start(options.start) {
                 // The name never began: it is free again.
-                this.slot.name[0].store(0, Ordering::Relaxed);
+                this.cursor.slot().name[0].store(0, Ordering::Relaxed);
                 return Err(Error::Invalid {
                     option: "start",
                     expected: "a place that this ring has".into(),
@@ -134,7 +117,7 @@ impl Consumer {
     #[inline]
     pub fn poll(&mut self) -> Result<Frame<'_>, PollError> {
         self.check()?;
-        let found = match self.look()? {
+        let found = match self.cursor.look()? {
             Some(found) => found,
             None => self.wait_for_record(None)?.expect("without a deadline a wait ends with a record"),
         };
@@ -149,7 +132,7 @@ impl Consumer {
     #[inline]
     pub fn try_poll(&mut self) -> Result<Option<Frame<'_>>, PollError> {
         self.check()?;
-        match self.look()? {
+        match self.cursor.look()? {
             Some(found) => Ok(Some(self.hand_out(found))),
             None => match self.look_after_nothing()? {
                 Some(found) => Ok(Some(self.hand_out(found))),
@@ -165,7 +148,7 @@ impl Consumer {
     /// As [`Consumer::poll`].
     pub fn poll_timeout(&mut self, timeout: Duration) -> Result<Option<Frame<'_>>, PollError> {
         self.check()?;
-        let found = match self.look()? {
+        let found = match self.cursor.look()? {
             Some(found) => Some(found),
             None => self.wait_for_record(Instant::now().checked_add(timeout))?,
         };
@@ -182,12 +165,12 @@ impl Consumer {
         self.check()?;
         let mut n = 0;
         while n < max {
-            let found = match self.look()? {
+            let found = match self.cursor.look()? {
                 Some(found) => found,
                 None => {
                     // The edge: leave the line to the producer for a moment, if that has paid so far.
                     self.edge.fruitless();
-                    match self.look()? {
+                    match self.cursor.look()? {
                         Some(found) => found,
                         None if n > 0 => break,
                         None => match self.look_after_nothing()? {
@@ -205,8 +188,8 @@ impl Consumer {
 
     /// Tells producers now how far this consumer is, rather than at the latest every sixteenth of the capacity.
     pub fn release(&mut self) {
-        if self.side.is_here() && self.published != self.position {
-            self.publish();
+        if self.side.is_here() {
+            self.cursor.publish_news();
         }
     }
 
@@ -222,22 +205,22 @@ impl Consumer {
 
     /// The next record's position, if there is one.
     pub fn position(&self) -> Position {
-        self.position
+        self.cursor.position()
     }
 
     /// Bytes that were claimed by producers and not yet read here, headers included.
     pub fn lag_bytes(&self) -> u64 {
-        self.table.tail().saturating_sub(self.position)
+        self.cursor.table().tail().saturating_sub(self.cursor.position())
     }
 
     /// Bytes that this name could not read, because they were overwritten while it was away, or before it could join.
     pub fn missed_bytes(&self) -> u64 {
-        self.slot.missed_bytes.load(Ordering::Relaxed)
+        self.cursor.slot().missed_bytes.load(Ordering::Relaxed)
     }
 
     /// Claims of producers that died in the middle of one, which this name skipped.
     pub fn lost_records(&self) -> u64 {
-        self.slot.lost_records.load(Ordering::Relaxed)
+        self.cursor.slot().lost_records.load(Ordering::Relaxed)
     }
 
     /// The name under which it attached.
@@ -261,56 +244,20 @@ impl Consumer {
         if !self.side.is_here() {
             return Err(PollError::Forked);
         }
-        if let Some(error) = self.poisoned {
+        if let Some(error) = self.cursor.poisoned() {
             return Err(error);
         }
         // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
-        if self.slot.generation.load(Ordering::Relaxed) != self.generation {
+        if self.cursor.slot().generation.load(Ordering::Relaxed) != self.generation {
             return Err(PollError::Revoked);
         }
         Ok(())
     }
 
-    /// The record at the position, after skipping what is not one.
-    #[inline(always)]
-    fn look(&mut self) -> Result<Option<Found>, PollError> {
-        match self.table.frames.record(self.position) {
-            Some(sealed) => Ok(Some(Found { position: self.position, sealed })),
-            None => self.look_closely(),
-        }
-    }
-
-    #[inline(never)]
-    fn look_closely(&mut self) -> Result<Option<Found>, PollError> {
-        loop {
-            let sealed = match self.table.frames.checked(self.position) {
-                Ok(Some(sealed)) => sealed,
-                Ok(None) => return Ok(None),
-                Err(what) => return Err(self.poison(what)),
-            };
-            match sealed.head.state {
-                State::Data | State::Inner => {
-                    return Ok(Some(Found { position: self.position, sealed }));
-                }
-                State::Claimed => return Ok(None),
-                State::Pad | State::Gap => {}
-                State::Lost => sync::add_alone(&self.slot.lost_records, 1),
-            }
-            self.advance(self.position + sealed.span_bytes);
-        }
-    }
-
-    #[cold]
-    fn poison(&mut self, what: &'static str) -> PollError {
-        let error = PollError::Corrupt { position: self.position, what };
-        self.poisoned = Some(error);
-        error
-    }
-
     #[inline(always)]
     fn hand_out(&mut self, found: Found) -> Frame<'_> {
         self.edge.found();
-        let frames = &self.table.frames;
+        let frames = &self.cursor.table().frames;
         let len = found.sealed.head.len_bytes as usize;
         // SAFETY:
         // - committed: `look` saw DATA or INNER behind a matching seal (R1), so the payload is complete and nobody writes it;
@@ -320,29 +267,10 @@ impl Consumer {
         Frame { consumer: self, payload, found }
     }
 
-    #[inline(always)]
-    pub(crate) fn advance(&mut self, next: u64) {
-        self.position = next;
-        if next - self.published >= self.publish_every {
-            self.publish();
-        }
-    }
-
-    #[inline(never)]
-    fn publish(&mut self) {
-        self.published = self.position;
-        // ORDER P1 (Release, pairs with P2): the reads below it are over.
-        self.slot.position.store(self.position, Ordering::Release);
-        sync::light(self.registered);
-        wake_sleepers(&self.table.live.waits.0);
-    }
-
     /// A look found nothing: publish, and see whether this is the end.
     #[inline]
     fn look_after_nothing(&mut self) -> Result<Option<Found>, PollError> {
-        if self.published != self.position {
-            self.publish();
-        }
+        self.cursor.publish_news();
         if !self.anonymous {
             return Ok(None);
         }
@@ -353,10 +281,10 @@ impl Consumer {
         if now_and_then {
             self.sweep();
         }
-        let era = &self.table.live.era.0;
+        let era = &self.cursor.table().live.era.0;
         // ORDER A2 (Acquire, pairs with A1): who sees the last one leave sees it gone.
         let left = era.producers_left.load(Ordering::Acquire);
-        if now_and_then || left >= era.producers_ever.load(Ordering::Relaxed) {
+        if now_and_then || left >= era.producers_ever.load(Ordering::Acquire) {
             return self.closed_or_record();
         }
         Ok(None)
@@ -364,19 +292,21 @@ impl Consumer {
 
     /// In an anonymous ring: nothing, a record that came after all, or the end.
     fn closed_or_record(&mut self) -> Result<Option<Found>, PollError> {
-        if !self.anonymous || self.table.live.era.0.producers_ever.load(Ordering::Relaxed) == 0 {
+        // ORDER A2 (Acquire, pairs with A1): who sees that one came sees its slot.
+        let came = self.cursor.table().live.era.0.producers_ever.load(Ordering::Acquire);
+        if !self.anonymous || came == 0 {
             return Ok(None);
         }
         // ORDER A2 (Acquire, pairs with A1): the last commits of those who are gone are visible to the look below.
-        if self.table.producers().iter().any(|slot| slot.attached.load(Ordering::Acquire) != 0) {
+        if self.cursor.table().producers().iter().any(|slot| slot.attached.load(Ordering::Acquire) != 0) {
             return Ok(None);
         }
-        self.look()?.map_or(Err(PollError::Closed), |found| Ok(Some(found)))
+        self.cursor.look()?.map_or(Err(PollError::Closed), |found| Ok(Some(found)))
     }
 
     fn sweep(&self) {
         // A lock that can't be examined now is examined at the next look.
-        let _ = reap::sweep(&self.table, &self.core.locks);
+        let _ = reap::sweep(self.cursor.table(), &self.core.locks);
     }
 
     #[cold]
@@ -386,23 +316,23 @@ impl Consumer {
             return Ok(Some(found));
         }
         self.edge.fruitless();
-        if let Some(found) = self.look()? {
+        if let Some(found) = self.cursor.look()? {
             return Ok(Some(found));
         }
         let live = self.core.region.live();
         let mut waiting = Waiting::new(&live.waits.0, For::Data, self.wait, deadline);
         loop {
-            let (table, position) = (&self.table, self.position);
+            let (table, position) = (self.cursor.table(), self.cursor.position());
             // Somebody's claim is in the way. Asked seldom: the tail is the producers' line.
             let held_up = || table.tail() > position;
             let next = waiting.step(held_up, || table.frames.is_finished(position));
-            if let Some(found) = self.look()? {
+            if let Some(found) = self.cursor.look()? {
                 return Ok(Some(found));
             }
             match next {
                 Next::Expired => return Ok(None),
                 // In an anonymous ring the end may have come without a word.
-                Next::Probe if self.anonymous || self.table.tail() > self.position => {
+                Next::Probe if self.anonymous || self.cursor.table().tail() > self.cursor.position() => {
                     self.sweep();
                     if let Some(found) = self.closed_or_record()? {
                         return Ok(Some(found));
@@ -415,48 +345,40 @@ impl Consumer {
 
     fn start(&mut self, start: Start) -> Result<(), PollError> {
         match start {
-            Start::Oldest => self.join(join::oldest(&self.table)),
-            Start::Now => self.join(self.table.tail()),
+            Start::Oldest => self.cursor.join(join::oldest(self.cursor.table())),
+            Start::Now => self.cursor.join(self.cursor.table().tail()),
             Start::At(position) => {
-                let tail = self.table.tail();
+                let tail = self.cursor.table().tail();
                 let refused = Err(PollError::NoSuchPosition { position, tail });
                 if position % FRAME_ALIGN != 0 || position > tail {
                     return refused;
                 }
-                let oldest = join::oldest(&self.table);
-                if position >= oldest && !join::can_start_at(&self.table, position) {
+                let oldest = join::oldest(self.cursor.table());
+                if position >= oldest && !join::can_start_at(self.cursor.table(), position) {
                     return refused;
                 }
-                self.join(position.max(oldest));
+                self.cursor.join(position.max(oldest));
                 self.count_missed(position);
             }
             Start::Since(timestamp_ns) => {
-                if self.table.frames.metadata_bytes() == 0 {
+                if self.cursor.table().frames.metadata_bytes() == 0 {
                     return Err(PollError::NoMetadata);
                 }
-                self.join(join::oldest(&self.table));
-                while let Some(found) = self.look()? {
-                    let metadata = self.table.frames.metadata(found.position).unwrap_or_default();
+                self.cursor.join(join::oldest(self.cursor.table()));
+                while let Some(found) = self.cursor.look()? {
+                    let metadata = self.cursor.table().frames.metadata(found.position).unwrap_or_default();
                     if metadata.timestamp_ns >= timestamp_ns {
                         break;
                     }
-                    self.advance(found.position + found.sealed.span_bytes);
+                    self.cursor.advance(found.position + found.sealed.span_bytes);
                 }
             }
         }
         Ok(())
     }
 
-    fn join(&mut self, wanted: u64) {
-        self.position = join::join(&self.table, &self.slot, wanted);
-        self.published = self.position;
-        // Whoever waited for the space in front of an older position may have it now.
-        sync::light(self.registered);
-        wake_sleepers(&self.table.live.waits.0);
-    }
-
     fn count_missed(&self, wanted: u64) {
-        sync::add_alone(&self.slot.missed_bytes, self.position.saturating_sub(wanted));
+        sync::add_alone(&self.cursor.slot().missed_bytes, self.cursor.position().saturating_sub(wanted));
     }
 }
 
@@ -465,14 +387,8 @@ impl Drop for Consumer {
         if !self.side.is_here() {
             return;
         }
-        let slot = &*self.slot;
-        slot.resume.store(self.position, Ordering::Relaxed);
-        let durable = slot.flags.load(Ordering::Relaxed) & DURABLE != 0;
-        // ORDER P1 (Release, pairs with P2): the reads are over, and `resume` is stored.
-        slot.position.store(if durable { self.position } else { IDLE }, Ordering::Release);
-        slot.pid.store(0, Ordering::Relaxed);
+        self.cursor.leave();
         drop(self.lock.take());
-        sync::light(self.registered);
-        wake_sleepers(&self.table.live.waits.0);
+        self.cursor.wake();
     }
 }

@@ -18,6 +18,7 @@
 pub(crate) mod batch;
 pub(crate) mod claim;
 pub(crate) mod consumer;
+mod cursor;
 mod era;
 mod join;
 pub(crate) mod names;
@@ -39,7 +40,7 @@ use crate::map::fork::Side;
 use crate::map::lock::{Locks, Repair};
 use crate::map::mirror::Access;
 use crate::map::region::Region;
-use crate::sync::{self, Ordering};
+use crate::sync::Ordering;
 use consumer::Consumer;
 use names::ConsumerOptions;
 use observer::Observer;
@@ -223,13 +224,13 @@ impl Ring {
             }
             let slot = core.region.producer(index);
             slot.pid.store(std::process::id().into(), Ordering::Relaxed);
-            let era = &table.live.era.0;
-            sync::add_alone(&era.producers_ever, 1);
             // ORDER A1 (Release, pairs with A2): the slot's words before "somebody is here".
             slot.attached.store(1, Ordering::Release);
             // ORDER H1 (Release, pairs with H2): the slot's words before the mark that makes others look at them, and the mark before the
             // first intent.
             table.live.grants.0.producers_high.fetch_max(u32::from(index) + 1, Ordering::Release);
+            // ORDER A1 (Release, pairs with A2): last, for whoever sees that one came must find it among the slots, or gone.
+            table.live.era.0.producers_ever.fetch_add(1, Ordering::Release);
             return Producer::new(Arc::clone(core), table, slot, index, lock, self.wait);
         }
         // ORDER none (Relaxed): display only.

@@ -310,7 +310,8 @@ impl Observer {
     }
 
     fn closed_or_nothing(&mut self) -> Result<Look, PollError> {
-        if self.table.live.era.0.producers_ever.load(Ordering::Relaxed) == 0 {
+        // ORDER A2 (Acquire, pairs with A1): who sees that one came sees its slot.
+        if self.table.live.era.0.producers_ever.load(Ordering::Acquire) == 0 {
             return Ok(Look::Nothing);
         }
         // ORDER A2 (Acquire, pairs with A1): the last commits of those who are gone are visible to the look below.

@@ -3,18 +3,10 @@
 //! (I1) a [`Frame`] borrows its consumer, so there is one, and the space is held until it is dropped; (I2) a [`RecordInfo`] is a copy.
 
 use super::consumer::Consumer;
+use super::cursor::Found;
 use crate::frame::view::{Metadata, Sealed};
 use crate::layout::frame::Position;
 use std::ops::Deref;
-
-/// A record that was found.
-#[derive(Clone, Copy)]
-pub(crate) struct Found {
-    /// Where.
-    pub(crate) position: u64,
-    /// Its header.
-    pub(crate) sealed: Sealed,
-}
 
 /// A record in place. Dropped, it is released: producers may overwrite it once the consumer's position is published.
 #[derive(Debug)]
@@ -22,12 +14,6 @@ pub struct Frame<'a> {
     pub(crate) consumer: &'a mut Consumer,
     pub(crate) payload: &'a [u8],
     pub(crate) found: Found,
-}
-
-impl std::fmt::Debug for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} at {}", self.sealed.head, self.position)
-    }
 }
 
 /// What a record says about itself besides its payload.
@@ -98,7 +84,7 @@ impl Frame<'_> {
 
     /// All of that at once.
     pub fn info(&self) -> RecordInfo {
-        let metadata = self.consumer.table.frames.metadata(self.found.position);
+        let metadata = self.consumer.cursor.table().frames.metadata(self.found.position);
         RecordInfo::new(self.found.position, self.found.sealed, metadata)
     }
 }
@@ -115,6 +101,6 @@ impl Deref for Frame<'_> {
 impl Drop for Frame<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.consumer.advance(self.found.position + self.found.sealed.span_bytes);
+        self.consumer.cursor.advance(self.found.position + self.found.sealed.span_bytes);
     }
 }

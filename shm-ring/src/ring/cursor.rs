@@ -1,0 +1,159 @@
+//! Cursor: a consumer's place in the ring, without the process around it.
+//!
+//! ```text
+//!   published position        position            next
+//!        v                       v                  v
+//!   -----+-----------------------+------------------+-----------
+//!        | released, not yet told | the frame in hand |  to come
+//!        +-- told at the latest every capacity / 16 --+
+//! ```
+//!
+//! (I1) the published position never passes a frame that is in the user's hands; (I2) it is published at the latest every sixteenth of the
+//! capacity; (I3) after a corrupt header nothing more is read.
+//! Waits for nothing, and knows no clock and no lock.
+
+use super::join;
+use super::wait::wake_sleepers;
+use crate::error::PollError;
+use crate::frame::table::Table;
+use crate::frame::view::Sealed;
+use crate::layout::frame::{IDLE, State};
+use crate::layout::slots::{ConsumerSlot, DURABLE};
+use crate::map::region::View;
+use crate::sync::{self, Ordering};
+
+/// See the file's header.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    table: Table,
+    slot: View<ConsumerSlot>,
+    /// The next frame to look at.
+    position: u64,
+    published: u64,
+    publish_every: u64,
+    registered: bool,
+    poisoned: Option<PollError>,
+}
+
+/// A record that was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// Where.
+    pub(crate) position: u64,
+    /// Its header.
+    pub(crate) sealed: Sealed,
+}
+
+impl Cursor {
+    /// A cursor for a slot whose byte the caller holds; nowhere until it joins.
+    pub(crate) fn new(table: Table, slot: View<ConsumerSlot>, registered: bool) -> Self {
+        let publish_every = table.frames.capacity_bytes() / 16;
+        Self { table, slot, position: 0, published: 0, publish_every, registered, poisoned: None }
+    }
+
+    /// What all processes share.
+    #[inline(always)]
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The slot that this cursor owns.
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> &ConsumerSlot {
+        &self.slot
+    }
+
+    /// The next frame to look at.
+    #[inline(always)]
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Why nothing more is read.
+    #[inline(always)]
+    pub(crate) fn poisoned(&self) -> Option<PollError> {
+        self.poisoned
+    }
+
+    /// The record at the position, after skipping what is not one.
+    #[inline(always)]
+    pub(crate) fn look(&mut self) -> Result<Option<Found>, PollError> {
+        match self.table.frames.record(self.position) {
+            Some(sealed) => Ok(Some(Found { position: self.position, sealed })),
+            None => self.look_closely(),
+        }
+    }
+
+    #[inline(never)]
+    fn look_closely(&mut self) -> Result<Option<Found>, PollError> {
+        loop {
+            let sealed = match self.table.frames.checked(self.position) {
+                Ok(Some(sealed)) => sealed,
+                Ok(None) => return Ok(None),
+                Err(what) => {
+                    let error = PollError::Corrupt { position: self.position, what };
+                    self.poisoned = Some(error);
+                    return Err(error);
+                }
+            };
+            match sealed.head.state {
+                State::Data | State::Inner => {
+                    return Ok(Some(Found { position: self.position, sealed }));
+                }
+                State::Claimed => return Ok(None),
+                State::Pad | State::Gap => {}
+                State::Lost => sync::add_alone(&self.slot.lost_records, 1),
+            }
+            self.advance(self.position + sealed.span_bytes);
+        }
+    }
+
+    /// Releases everything below `next`.
+    #[inline(always)]
+    pub(crate) fn advance(&mut self, next: u64) {
+        self.position = next;
+        if next - self.published >= self.publish_every {
+            self.publish();
+        }
+    }
+
+    /// Tells producers what was released, if there is anything to tell.
+    #[inline(always)]
+    pub(crate) fn publish_news(&mut self) {
+        if self.published != self.position {
+            self.publish();
+        }
+    }
+
+    #[inline(never)]
+    fn publish(&mut self) {
+        self.published = self.position;
+        // ORDER P1 (Release, pairs with P2): the reads below it are over.
+        self.slot.position.store(self.position, Ordering::Release);
+        self.wake();
+    }
+
+    /// Goes to `wanted`, a frame boundary, or as soon behind it as is safe.
+    pub(crate) fn join(&mut self, wanted: u64) {
+        self.position = join::join(&self.table, &self.slot, wanted);
+        self.published = self.position;
+        // Whoever waited for the space in front of an older position may have it now.
+        self.wake();
+    }
+
+    /// Stops reading: the name goes on here when it comes back.
+    pub(crate) fn leave(&mut self) {
+        let slot = &*self.slot;
+        slot.resume.store(self.position, Ordering::Relaxed);
+        let durable = slot.flags.load(Ordering::Relaxed) & DURABLE != 0;
+        // ORDER P1 (Release, pairs with P2): the reads are over, and `resume` is stored.
+        slot.position.store(if durable { self.position } else { IDLE }, Ordering::Release);
+        slot.pid.store(0, Ordering::Relaxed);
+    }
+
+    /// Wakes whoever waits for what this cursor has released.
+    pub(crate) fn wake(&self) {
+        sync::light(self.registered);
+        wake_sleepers(&self.table.live.waits.0);
+    }
+}
