@@ -25,7 +25,7 @@
 //! | P1/P2 | consumer's `position`, Release (cursor.rs, join.rs) | `position`, Acquire (claim.rs) | the reads of what was released are over |
 //! | G1/G2 | `granted` raised, fence SeqCst, second scan (claim.rs) | `position` stored, fence SeqCst, `granted` (join.rs) | one of the two sees the other |
 //! | W1/W2 | waiting bit, heavy fence, second look (wait.rs) | commit or release, light fence, waiting bit (wait.rs) | one of the two sees the other |
-//! | A1/A2 | slot words before `attached` = 0, Release (reap.rs, producer.rs) | `attached`, Acquire (consumer.rs) | the last commits of a producer that is gone |
+//! | A1/A2 | slot words before `attached` = 0, Release (reap.rs, producer.rs) | `attached`, Acquire (table.rs) | the last commits of a producer that is gone |
 //! | H1/H2 | high-water mark, Release (ring/mod.rs) | high-water mark, Acquire (claim.rs, reap.rs) | the slot's initial words |
 //!
 //! (I1) a header is stored at a position only by the claimer of that position or by its reaper; (I2) plain payload bytes are touched

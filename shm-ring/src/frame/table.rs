@@ -58,6 +58,20 @@ impl Table {
         &self.consumers
     }
 
+    /// Whether a producer ever came: its slot is then among [`Table::producers`], or it has left already.
+    pub(crate) fn had_producers(&self) -> bool {
+        let era = &self.live.era.0;
+        // ORDER A2 (Acquire, pairs with A1): who sees that one came, or left, sees its slot.
+        era.producers_ever.load(Ordering::Acquire) != 0 || era.producers_left.load(Ordering::Acquire) != 0
+    }
+
+    /// The slots of producers that have not left, alive or not.
+    pub(crate) fn attached(&self) -> impl Iterator<Item = u16> + '_ {
+        // ORDER A2 (Acquire, pairs with A1): the last commits of those who are gone are visible to a later look.
+        let attached = |(_, slot): &(u16, &ProducerSlot)| slot.attached.load(Ordering::Acquire) != 0;
+        (0u16..).zip(self.producers()).filter(attached).map(|(index, _)| index)
+    }
+
     /// The next position to claim.
     #[inline(always)]
     pub(crate) fn tail(&self) -> u64 {

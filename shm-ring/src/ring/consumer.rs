@@ -292,13 +292,8 @@ impl Consumer {
 
     /// In an anonymous ring: nothing, a record that came after all, or the end.
     fn closed_or_record(&mut self) -> Result<Option<Found>, PollError> {
-        // ORDER A2 (Acquire, pairs with A1): who sees that one came sees its slot.
-        let came = self.cursor.table().live.era.0.producers_ever.load(Ordering::Acquire);
-        if !self.anonymous || came == 0 {
-            return Ok(None);
-        }
-        // ORDER A2 (Acquire, pairs with A1): the last commits of those who are gone are visible to the look below.
-        if self.cursor.table().producers().iter().any(|slot| slot.attached.load(Ordering::Acquire) != 0) {
+        let table = self.cursor.table();
+        if !self.anonymous || !table.had_producers() || table.attached().next().is_some() {
             return Ok(None);
         }
         self.cursor.look()?.map_or(Err(PollError::Closed), |found| Ok(Some(found)))

@@ -310,16 +310,10 @@ impl Observer {
     }
 
     fn closed_or_nothing(&mut self) -> Result<Look, PollError> {
-        // ORDER A2 (Acquire, pairs with A1): who sees that one came sees its slot.
-        if self.table.live.era.0.producers_ever.load(Ordering::Acquire) == 0 {
+        if !self.table.had_producers() {
             return Ok(Look::Nothing);
         }
-        // ORDER A2 (Acquire, pairs with A1): the last commits of those who are gone are visible to the look below.
-        let attached = |(_, slot): &(u16, &crate::layout::slots::ProducerSlot)| {
-            slot.attached.load(Ordering::Acquire) != 0
-        };
-        let owned: Vec<u16> =
-            (0u16..).zip(self.table.producers()).filter(attached).map(|(index, _)| index).collect();
+        let owned: Vec<u16> = self.table.attached().collect();
         if !owned.is_empty() {
             // Gone without a word, perhaps: its lock tells.
             if self.fruitless % 64 != 0 {

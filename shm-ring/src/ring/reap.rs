@@ -95,11 +95,9 @@ pub(crate) fn sweep(table: &Table, locks: &Locks) -> io::Result<bool> {
 /// The same for a caller that holds byte 0.
 pub(crate) fn sweep_under(table: &Table, probe: &Probe<'_>) -> io::Result<bool> {
     let mut any = false;
-    for (slot, index) in table.producers().iter().zip(0u16..) {
-        // ORDER A2 (Acquire, pairs with A1): what the last owner left is visible.
-        let owned = slot.attached.load(Ordering::Acquire) != 0;
+    for index in table.attached() {
         let mut proofs = Proofs::new(probe);
-        if owned && proofs.acquire(producer_byte(index))? {
+        if proofs.acquire(producer_byte(index))? {
             any |= reap_producer(table, index, &mut proofs)? == Outcome::Reaped;
         }
     }
