@@ -35,34 +35,44 @@
 //! Linux, 64-bit, little-endian; local file systems. Records up to a quarter of the capacity. A ring is memory, not a log: what must survive
 //! a power cut belongs into a file of its own.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(any(loom, shuttle), allow(dead_code, unused_imports, unreachable_pub, reason = "the models leave out what is above the protocol"))]
 
+// The model checkers run `frame/` and the protocol of `ring/` over a modelled kernel, and nothing above them: docs/models.md.
+#[cfg(not(any(loom, shuttle)))]
 mod codec;
 mod error;
 mod frame;
 mod layout;
+#[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
+#[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
 mod ring;
 mod sync;
+#[cfg(not(any(loom, shuttle)))]
 mod typed;
 
+#[cfg(not(any(loom, shuttle)))]
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
 pub use error::{ClaimError, Error, PollError};
 pub use layout::frame::Position;
-pub use ring::Ring;
-pub use ring::batch::{Batch, BatchFull};
-pub use ring::claim::Claim;
-pub use ring::consumer::Consumer;
-pub use ring::names::{ConsumerOptions, Start};
-pub use ring::observer::Observer;
-pub use ring::options::RingOptions;
-pub use ring::producer::Producer;
-pub use ring::record::{Frame, RecordInfo};
-pub use ring::stats::{ConsumerStats, ProducerStats, Stats};
-pub use ring::wait::Wait;
+#[cfg(not(any(loom, shuttle)))]
+pub use ring::{
+    Ring,
+    batch::{Batch, BatchFull},
+    claim::Claim,
+    consumer::Consumer,
+    names::{ConsumerOptions, Start},
+    observer::Observer,
+    options::RingOptions,
+    producer::Producer,
+    record::{Frame, RecordInfo},
+    stats::{ConsumerStats, ProducerStats, Stats},
+    wait::Wait,
+};
 
-#[cfg(feature = "bincode")]
+#[cfg(all(feature = "bincode", not(any(loom, shuttle))))]
 pub use codec::bincode::CodecError;
-#[cfg(feature = "bincode")]
+#[cfg(all(feature = "bincode", not(any(loom, shuttle))))]
 pub use typed::{RecvError, SendError};
 
 #[doc = include_str!("../docs/format.md")]

@@ -1,11 +1,17 @@
 //! Sync: the one door to atomics and fences for everything that reaches shared memory.
 //!
 //! The protocol (`frame/`, `ring/`) names its atomics through this file only, so that a model checker can put its own in their
-//! place and run the very same code.
+//! place and run the very same code: see `docs/models.md` and `sync/model.rs`.
 //!
 //! (I1) no file of `frame/` or `ring/` imports an atomic from elsewhere; (I2) the asymmetric pair below is used as a pair.
 //! Decides nothing; has no state besides the registration of this process.
 
+#[cfg(any(loom, shuttle))]
+pub(crate) mod model;
+
+#[cfg(any(loom, shuttle))]
+pub(crate) use model::{AtomicU32, AtomicU64, Ordering, fence, spin_hint, yield_now};
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The cheap half of an asymmetric fence: orders a store before a later load, provided that the other side issues [`heavy`].
@@ -13,7 +19,7 @@ pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 /// `registered` is what [`register`] returned when this handle was made; without it a real fence is needed.
 #[inline(always)]
 pub(crate) fn light(registered: bool) {
-    if registered {
+    if registered && !cfg!(any(loom, shuttle)) {
         // ORDER W2 (compiler only, pairs with W1): the processor is held to the order by the other side's `membarrier`.
         std::sync::atomic::compiler_fence(Ordering::SeqCst);
     } else {
@@ -28,6 +34,9 @@ pub(crate) fn light(registered: bool) {
 pub(crate) fn heavy() -> bool {
     // ORDER W1 (SeqCst, pairs with W2): the waiting bit before this and the second look after it.
     fence(Ordering::SeqCst);
+    if cfg!(any(loom, shuttle)) {
+        return true;
+    }
     rustix::thread::membarrier(rustix::thread::MembarrierCommand::GlobalExpedited).is_ok()
 }
 
@@ -44,7 +53,14 @@ pub(crate) fn add_alone(word: &AtomicU64, by: u64) {
 }
 
 /// Tells the processor that this is a waiting loop.
+#[cfg(not(any(loom, shuttle)))]
 #[inline(always)]
 pub(crate) fn spin_hint() {
     std::hint::spin_loop();
+}
+
+/// Gives the processor to somebody else for a moment.
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) fn yield_now() {
+    std::thread::yield_now();
 }

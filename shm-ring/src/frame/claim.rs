@@ -24,6 +24,9 @@ use crate::layout::slots::ProducerSlot;
 use crate::map::region::View;
 use crate::sync::{Ordering, add_alone, fence};
 
+/// From here on a copy may go around the caches; glibc's own threshold is larger.
+const LARGE_BYTES: u64 = 256 << 10;
+
 /// One producer's side of the protocol.
 #[derive(Debug)]
 pub(crate) struct Claimer {
@@ -89,8 +92,7 @@ impl Claimer {
         records: u64,
     ) -> Result<u64, ClaimError> {
         debug_assert!(span_bytes % 16 == 0 && span_bytes <= self.table.frames.span_max_bytes());
-        // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
-        if self.slot.generation.load(Ordering::Relaxed) != self.generation {
+        if self.is_revoked() {
             return Err(ClaimError::Revoked);
         }
         let position =
@@ -100,6 +102,11 @@ impl Claimer {
             // ORDER none (Relaxed): carried by S1.
             self.slot.sequence.store(self.sequence.wrapping_add(records), Ordering::Relaxed);
         }
+        if cfg!(target_arch = "x86_64") && span_bytes >= LARGE_BYTES {
+            // A large `memcpy` uses non-temporal stores, which may pass the plain store of the tail.
+            // ORDER L1 (SeqCst, pairs with L2): the tail before the payload.
+            fence(Ordering::SeqCst);
+        }
         // ORDER L1 (Release, pairs with L2): whoever reads a byte that is written from here on sees the tail above it.
         fence(Ordering::Release);
         if MARKED {
@@ -108,11 +115,18 @@ impl Claimer {
         Ok(position)
     }
 
+    /// Whether the slot was given to another.
+    #[inline(always)]
+    pub(crate) fn is_revoked(&self) -> bool {
+        // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
+        self.slot.generation.load(Ordering::Relaxed) != self.generation
+    }
+
     #[inline(always)]
     fn take_alone(&mut self, span_bytes: u64) -> Result<u64, ClaimError> {
         let position = self.tail;
         if position + span_bytes > self.limit {
-            self.refresh(span_bytes, position)?;
+            self.refresh(span_bytes)?;
         }
         self.announce(position, span_bytes);
         self.tail = position + span_bytes;
@@ -127,7 +141,7 @@ impl Claimer {
         loop {
             if position + span_bytes > self.limit {
                 // Others move the tail meanwhile: look at it again, for the claim goes there.
-                position = self.refresh(span_bytes, position)?;
+                position = self.refresh(span_bytes)?;
             }
             self.announce(position, span_bytes);
             // ORDER T1 (AcqRel, pairs with T2): the intent is visible to whoever sees the new tail, and the earlier claimers' intents
@@ -160,21 +174,22 @@ impl Claimer {
     /// Recomputes the limit; the tail it is good for, or why there is no space.
     #[cold]
     #[inline(never)]
-    fn refresh(&mut self, span_bytes: u64, position: u64) -> Result<u64, ClaimError> {
+    fn refresh(&mut self, span_bytes: u64) -> Result<u64, ClaimError> {
         // ORDER I1 (Release, pairs with I2): an intent that lost its race must not hold the others back while this one waits.
         self.slot.intent.store(IDLE, Ordering::Release);
-        if position + span_bytes > POSITION_END {
-            return Err(ClaimError::Exhausted);
-        }
         let capacity = self.table.frames.capacity_bytes();
         // The tail first: a slot that claims after this load claims at or above it.
         let tail = self.table.tail();
+        if tail.saturating_add(span_bytes) > POSITION_END {
+            return Err(ClaimError::Exhausted);
+        }
         let (floor, any_consumer) = self.consumers_floor(self.intents_floor(tail));
         let mut limit = floor + capacity;
         if !any_consumer {
             // In steps, so that history stays readable for whoever joins.
             limit = limit.min(tail + span_bytes.max(capacity / 8));
         }
+        limit = limit.min(POSITION_END);
         // ORDER G1 (AcqRel and the fence, pairs with G2): a consumer that joins either sees this grant, or is seen by the second scan.
         // The read-modify-write counts also when the word was high enough already.
         self.table.live.grants.0.granted.fetch_max(limit, Ordering::AcqRel);
@@ -268,6 +283,6 @@ fn holds(table: &Table, intent: u64, index: usize) -> bool {
         // Somebody's frame stands there. Only while it is this slot's own, and open, is it unfinished.
         Some(head) => head.state == State::Claimed && usize::from(head.slot) == index,
         // The place was granted again: a stale intent, of a race that was lost a lap ago.
-        None => intent + table.frames.capacity_bytes() >= table.granted(),
+        None => intent.saturating_add(table.frames.capacity_bytes()) >= table.granted(),
     }
 }

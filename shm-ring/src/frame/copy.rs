@@ -1,6 +1,6 @@
 //! Copy: bytes into a claim, and bytes out of the ring that a producer may be overwriting at this moment.
 //!
-//! The second is done in no other place of the library. Loads are relaxed atomics of eight bytes; a claimer's plain payload stores race with
+//! Payload is copied so in no other place; single words that may be payload are also looked at for seals, by scans and reapers. Loads are relaxed atomics of eight bytes; a claimer's plain payload stores race with
 //! them, formally, because Rust has no atomic copy yet (RFC 3301). The words that come back are then bytes of the old record, of the new
 //! one, or of both; the caller learns from the tail, behind an acquire fence, whether they may be used, and throws them away if not.
 //!

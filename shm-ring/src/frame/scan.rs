@@ -1,7 +1,7 @@
 //! Scan: finding a frame without having walked there, by its seal.
 //!
 //! (I1) what is found is a frame boundary: a seal can't be guessed, stale ones don't match, and INNER is passed over; (I2) the scan
-//! ends, at the latest at the limit that its caller gives.
+//! ends, at the latest at the limit that its caller gives. Words of payload are looked at on the way, as atomics: see `copy.rs`.
 
 use super::view::Frames;
 use crate::layout::frame::{FRAME_ALIGN, POSITION_END, State};

@@ -58,11 +58,22 @@ impl Table {
         &self.consumers
     }
 
+    /// How often a producer attached.
+    pub(crate) fn producers_ever(&self) -> u64 {
+        // ORDER A2 (Acquire, pairs with A1): who sees that one came sees its slot.
+        self.live.era.0.producers_ever.load(Ordering::Acquire)
+    }
+
     /// Whether a producer ever came: its slot is then among [`Table::producers`], or it has left already.
     pub(crate) fn had_producers(&self) -> bool {
-        let era = &self.live.era.0;
-        // ORDER A2 (Acquire, pairs with A1): who sees that one came, or left, sees its slot.
-        era.producers_ever.load(Ordering::Acquire) != 0 || era.producers_left.load(Ordering::Acquire) != 0
+        // ORDER A2 (Acquire, pairs with A1): who sees that one left sees its slot.
+        self.producers_ever() != 0 || self.live.era.0.producers_left.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether, by the count that producers keep, all that came may have left; cheap, and wrong now and then.
+    pub(crate) fn may_be_left(&self) -> bool {
+        // ORDER A2 (Acquire, pairs with A1): who sees the last one leave sees it gone.
+        self.live.era.0.producers_left.load(Ordering::Acquire) >= self.producers_ever()
     }
 
     /// The slots of producers that have not left, alive or not.

@@ -59,7 +59,7 @@ impl Unpublished {
     }
 
     /// Gives it its name; fails when somebody was first.
-    pub(crate) fn publish(mut self) -> Result<File, Error> {
+    pub(crate) fn publish(mut self) -> Result<(), Error> {
         let source = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
         let linked =
             linkat(AT_FDCWD, source.as_path(), AT_FDCWD, self.path.as_path(), AtFlags::AT_SYMLINK_FOLLOW);
@@ -69,7 +69,7 @@ impl Unpublished {
             Err(error) => return Err(io_error("link", &self.path)(error.into())),
         }
         self.remove_temporary();
-        self.file.try_clone().map_err(io_error("duplicate the descriptor of", &self.path))
+        Ok(())
     }
 
     fn remove_temporary(&mut self) {

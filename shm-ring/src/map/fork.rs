@@ -202,6 +202,13 @@ impl Registered {
     }
 }
 
+impl Registered {
+    /// Whether this process is the one that opened it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.side.is_here()
+    }
+}
+
 impl AsFd for Registered {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: open as long as `self` lives on the side that made it; on the other side nobody asks (handles check first), and a

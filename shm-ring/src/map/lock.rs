@@ -26,7 +26,18 @@ use std::time::Duration;
 /// A slot's byte, held until this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct SlotLock {
-    _descriptor: Registered,
+    descriptor: Registered,
+    byte: u64,
+}
+
+impl Drop for SlotLock {
+    fn drop(&mut self) {
+        if self.descriptor.is_here() {
+            // Not by closing alone: a command that another thread is just starting has a copy of the descriptor until its exec. In a forked
+            // child this would free the parent's slot, so it does not happen there. Fails for a closed descriptor, which holds nothing.
+            let _ = set(&self.descriptor, self.byte, libc::F_UNLCK);
+        }
+    }
 }
 
 /// The lock bytes of one file, as this process sees them.
@@ -125,11 +136,7 @@ impl<'a> Repair<'a> {
     /// Takes a slot's byte for a new owner, through a description of its own; `None`: it has one.
     pub(crate) fn take_slot(&self, byte: u64) -> io::Result<Option<SlotLock>> {
         let (descriptor, _) = open_registered(&self.probe.locks.file, true, &self.probe.held)?;
-        Ok(if set(&descriptor, byte, libc::F_WRLCK)? {
-            Some(SlotLock { _descriptor: descriptor })
-        } else {
-            None
-        })
+        Ok(if set(&descriptor, byte, libc::F_WRLCK)? { Some(SlotLock { descriptor, byte }) } else { None })
     }
 }
 

@@ -74,7 +74,9 @@ impl<'a> Batch<'a> {
     pub fn push(&mut self, payload: &[u8]) -> Result<(), BatchFull> {
         let frames = &self.producer.claimer.table().frames;
         let needed_bytes = span_of_record(payload.len() as u64, frames.metadata_bytes());
-        let free_bytes = self.end - self.next;
+        // No record is longer than any other record can be, however large the batch.
+        let longest = span_of_record(self.producer.payload_max_bytes() as u64, frames.metadata_bytes());
+        let free_bytes = (self.end - self.next).min(longest);
         if needed_bytes > free_bytes || self.records == self.records_max {
             return Err(BatchFull { needed_bytes, free_bytes });
         }

@@ -14,13 +14,16 @@ use super::wait::{Edge, For, Next, Wait, Waiting};
 use super::{Core, join, reap};
 use crate::error::{Error, PollError};
 use crate::layout::frame::{FRAME_ALIGN, IDLE, Position};
-use crate::layout::slots::{DURABLE, NAME_BYTES_MAX, encode_name};
+use crate::layout::slots::{ConsumerSlot, DURABLE, NAME_BYTES_MAX, encode_name};
 use crate::map::file::io_error;
 use crate::map::fork::Side;
 use crate::map::lock::SlotLock;
 use crate::sync::{self, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A consumer that only looks, and never waits, looks for the dead at most this often.
+const SWEEP_EVERY: Duration = Duration::from_millis(1);
 
 /// Reads every record, in order, in place. Owns a named slot; producers wait for the slowest consumer.
 ///
@@ -42,6 +45,7 @@ pub struct Consumer {
     edge: Edge,
     anonymous: bool,
     fruitless: u32,
+    last_sweep: Option<Instant>,
     wait: Wait,
     side: Side,
     generation: u64,
@@ -79,6 +83,7 @@ impl Consumer {
             edge: Edge::new(),
             anonymous: core.is_anonymous(),
             fruitless: 0,
+            last_sweep: None,
             wait,
             side,
             generation: slot.generation.load(Ordering::Relaxed),
@@ -96,9 +101,12 @@ impl Consumer {
         } else {
             this.cursor.slot().missed_bytes.store(0, Ordering::Relaxed);
             this.cursor.slot().lost_records.store(0, Ordering::Relaxed);
+            // What an earlier name may have left here means nothing to this one.
+            this.cursor.slot().position.store(IDLE, Ordering::Relaxed);
             if let Err(refused) = this.start(options.start) {
-                // The name never began: it is free again.
+                // The name never began: it is free again, and holds nothing.
                 this.cursor.slot().name[0].store(0, Ordering::Relaxed);
+                this.cursor.slot().flags.store(0, Ordering::Relaxed);
                 return Err(Error::Invalid {
                     option: "start",
                     expected: "a place that this ring has".into(),
@@ -208,19 +216,22 @@ impl Consumer {
         self.cursor.position()
     }
 
-    /// Bytes that were claimed by producers and not yet read here, headers included.
+    /// Bytes that were claimed by producers and not yet read here, headers included; 0 on the wrong side of a fork.
     pub fn lag_bytes(&self) -> u64 {
+        if !self.side.is_here() {
+            return 0;
+        }
         self.cursor.table().tail().saturating_sub(self.cursor.position())
     }
 
     /// Bytes that this name could not read, because they were overwritten while it was away, or before it could join.
     pub fn missed_bytes(&self) -> u64 {
-        self.cursor.slot().missed_bytes.load(Ordering::Relaxed)
+        self.counter(|slot| &slot.missed_bytes)
     }
 
     /// Claims of producers that died in the middle of one, which this name skipped.
     pub fn lost_records(&self) -> u64 {
-        self.cursor.slot().lost_records.load(Ordering::Relaxed)
+        self.counter(|slot| &slot.lost_records)
     }
 
     /// The name under which it attached.
@@ -237,6 +248,17 @@ impl Consumer {
     #[doc(hidden)]
     pub fn set_edge_backoff(&mut self, on: bool) {
         self.edge.set(on);
+    }
+
+    /// Whether this process is the one that attached.
+    #[inline(always)]
+    pub(crate) fn is_here(&self) -> bool {
+        self.side.is_here()
+    }
+
+    fn counter(&self, which: impl Fn(&ConsumerSlot) -> &sync::AtomicU64) -> u64 {
+        // ORDER none (Relaxed): only this process writes it.
+        if self.side.is_here() { which(self.cursor.slot()).load(Ordering::Relaxed) } else { 0 }
     }
 
     #[inline(always)]
@@ -257,46 +279,47 @@ impl Consumer {
     #[inline(always)]
     fn hand_out(&mut self, found: Found) -> Frame<'_> {
         self.edge.found();
-        let frames = &self.cursor.table().frames;
-        let len = found.sealed.head.len_bytes as usize;
-        // SAFETY:
-        // - committed: `look` saw DATA or INNER behind a matching seal (R1), so the payload is complete and nobody writes it;
-        // - held: this consumer's published position is at or below the frame until `advance`, which only runs when the frame is gone;
-        // - bounded: `checked` compared the span with the longest claim (trusts peers for the rest: crate docs, Trust).
-        let payload = unsafe { frames.data().bytes(found.position + frames.payload_offset(), len) };
-        Frame { consumer: self, payload, found }
+        Frame { consumer: self, found }
     }
 
-    /// A look found nothing: publish, and see whether this is the end.
+    /// A look found nothing: publish, and see whether the dead are in the way, or this is the end.
     #[inline]
     fn look_after_nothing(&mut self) -> Result<Option<Found>, PollError> {
         self.cursor.publish_news();
-        if !self.anonymous {
-            return Ok(None);
-        }
-        // Looking at the slots would take the producers' lines away from them: only when all that came have left, by the count that they
-        // keep, or once in a while.
         self.fruitless = self.fruitless.wrapping_add(1);
-        let now_and_then = self.fruitless % 1024 == 0;
-        if now_and_then {
+        // Looking at tail and slots would take the producers' lines away from them, so it is done once in a while, and in an anonymous ring
+        // when all that came have left, by the count that they keep.
+        if self.fruitless % 64 == 0 && self.last_sweep.is_none_or(|last| last.elapsed() >= SWEEP_EVERY) {
+            return self.look_behind_the_dead();
+        }
+        if self.anonymous && self.cursor.table().may_be_left() { self.closed_or_record() } else { Ok(None) }
+    }
+
+    #[cold]
+    fn look_behind_the_dead(&mut self) -> Result<Option<Found>, PollError> {
+        self.last_sweep = Some(Instant::now());
+        if self.anonymous || self.cursor.table().tail() > self.cursor.position() {
             self.sweep();
         }
-        let era = &self.cursor.table().live.era.0;
-        // ORDER A2 (Acquire, pairs with A1): who sees the last one leave sees it gone.
-        let left = era.producers_left.load(Ordering::Acquire);
-        if now_and_then || left >= era.producers_ever.load(Ordering::Acquire) {
-            return self.closed_or_record();
+        match self.cursor.look()? {
+            Some(found) => Ok(Some(found)),
+            None => self.closed_or_record(),
         }
-        Ok(None)
     }
 
     /// In an anonymous ring: nothing, a record that came after all, or the end.
     fn closed_or_record(&mut self) -> Result<Option<Found>, PollError> {
         let table = self.cursor.table();
+        let came = table.producers_ever();
         if !self.anonymous || !table.had_producers() || table.attached().next().is_some() {
             return Ok(None);
         }
-        self.cursor.look()?.map_or(Err(PollError::Closed), |found| Ok(Some(found)))
+        match self.cursor.look()? {
+            Some(found) => Ok(Some(found)),
+            // One that came while the others left may have been passed over.
+            None if self.cursor.table().producers_ever() != came => Ok(None),
+            None => Err(PollError::Closed),
+        }
     }
 
     fn sweep(&self) {
@@ -360,13 +383,7 @@ impl Consumer {
                     return Err(PollError::NoMetadata);
                 }
                 self.cursor.join(join::oldest(self.cursor.table()));
-                while let Some(found) = self.cursor.look()? {
-                    let metadata = self.cursor.table().frames.metadata(found.position).unwrap_or_default();
-                    if metadata.timestamp_ns >= timestamp_ns {
-                        break;
-                    }
-                    self.cursor.advance(found.position + found.sealed.span_bytes);
-                }
+                self.cursor.skip_until(timestamp_ns);
             }
         }
         Ok(())
@@ -379,7 +396,8 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if !self.side.is_here() {
+        // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
+        if !self.side.is_here() || self.cursor.slot().generation.load(Ordering::Relaxed) != self.generation {
             return;
         }
         self.cursor.leave();

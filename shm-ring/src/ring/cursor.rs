@@ -32,6 +32,8 @@ pub(crate) struct Cursor {
     published: u64,
     publish_every: u64,
     registered: bool,
+    /// Older records are passed over until one is not; 0: none are.
+    since_ns: u64,
     poisoned: Option<PollError>,
 }
 
@@ -48,7 +50,16 @@ impl Cursor {
     /// A cursor for a slot whose byte the caller holds; nowhere until it joins.
     pub(crate) fn new(table: Table, slot: View<ConsumerSlot>, registered: bool) -> Self {
         let publish_every = table.frames.capacity_bytes() / 16;
-        Self { table, slot, position: 0, published: 0, publish_every, registered, poisoned: None }
+        Self {
+            table,
+            slot,
+            position: 0,
+            published: 0,
+            publish_every,
+            registered,
+            since_ns: 0,
+            poisoned: None,
+        }
     }
 
     /// What all processes share.
@@ -79,9 +90,14 @@ impl Cursor {
     #[inline(always)]
     pub(crate) fn look(&mut self) -> Result<Option<Found>, PollError> {
         match self.table.frames.record(self.position) {
-            Some(sealed) => Ok(Some(Found { position: self.position, sealed })),
-            None => self.look_closely(),
+            Some(sealed) if self.since_ns == 0 => Ok(Some(Found { position: self.position, sealed })),
+            _ => self.look_closely(),
         }
+    }
+
+    /// Passes over everything before the first record of this time or later, also what is still to be committed.
+    pub(crate) fn skip_until(&mut self, since_ns: u64) {
+        self.since_ns = since_ns;
     }
 
     #[inline(never)]
@@ -97,15 +113,25 @@ impl Cursor {
                 }
             };
             match sealed.head.state {
-                State::Data | State::Inner => {
+                State::Data | State::Inner if self.is_wanted() => {
                     return Ok(Some(Found { position: self.position, sealed }));
                 }
+                State::Data | State::Inner => {}
                 State::Claimed => return Ok(None),
                 State::Pad | State::Gap => {}
                 State::Lost => sync::add_alone(&self.slot.lost_records, 1),
             }
             self.advance(self.position + sealed.span_bytes);
         }
+    }
+
+    fn is_wanted(&mut self) -> bool {
+        let metadata = self.table.frames.metadata(self.position).unwrap_or_default();
+        let wanted = metadata.timestamp_ns >= self.since_ns;
+        if wanted {
+            self.since_ns = 0;
+        }
+        wanted
     }
 
     /// Releases everything below `next`.
@@ -137,6 +163,7 @@ impl Cursor {
     pub(crate) fn join(&mut self, wanted: u64) {
         self.position = join::join(&self.table, &self.slot, wanted);
         self.published = self.position;
+        self.since_ns = 0;
         // Whoever waited for the space in front of an older position may have it now.
         self.wake();
     }

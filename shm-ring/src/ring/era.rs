@@ -1,16 +1,19 @@
 //! Era: making a ring fit for use before anybody reads or writes it.
 //!
-//! | found            | done, under byte 0 |
-//! |------------------|--------------------|
-//! | another boot id  | pages may have reached the disk in any order: new epoch (no old seal matches), slots and grants cleared, boot id last |
-//! | the same boot id | dead slots reaped; everything committed is there |
+//! | found                                         | done, under byte 0 |
+//! |-----------------------------------------------|--------------------|
+//! | the same boot id, or one side knows none      | dead slots reaped; everything committed is there |
+//! | another boot id, and a slot's byte is held    | no reboot: a container with a boot id of its own; the same |
+//! | another boot id, and nobody is alive          | pages may have reached the disk in any order: new epoch (no old seal matches), slots and grants cleared, boot id last |
 //!
-//! (I1) idempotent: a process that dies here leaves the old boot id, and the next one starts over.
+//! (I1) idempotent: a process that dies here leaves the old boot id, and the next one starts over; (I2) the epoch, and with it the key of
+//! all seals, is read after byte 0 was taken, never before.
 
 use super::{Core, reap};
 use crate::error::Error;
 use crate::frame::table::Table;
 use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END};
+use crate::layout::slots::{DURABLE, Live};
 use crate::map::clock;
 use crate::map::file::io_error;
 use crate::sync::{Ordering, add_alone};
@@ -19,18 +22,17 @@ use crate::sync::{Ordering, add_alone};
 pub(crate) fn make_fit(core: &Core) -> Result<(), Error> {
     let shown = core.shown();
     let failed = io_error("examine the locks of", &shown);
-    let table = core.table();
     let boot = clock::boot_id();
-    if boot == [0, 0] || is_of(&table, boot) {
-        reap::sweep(&table, &core.locks).map_err(&failed)?;
+    let repair = core.repair()?;
+    let table = core.table();
+    if is_of(&table.live, boot) || reap::any_alive(&table, repair.probe()).map_err(&failed)? {
+        reap::sweep_under(&table, repair.probe()).map_err(&failed)?;
         return Ok(());
     }
-    let repair = core.repair()?;
-    if is_of(&table, boot) {
-        reap::sweep_under(&table, repair.probe()).map_err(&failed)?;
-    } else {
-        begin(&table, boot);
-    }
+    begin(&table);
+    // The new epoch is on the medium before anything is sealed with it: after a power cut it is not used a second time.
+    core.file.sync_data().map_err(io_error("sync", &shown))?;
+    store_boot(&table, boot);
     Ok(())
 }
 
@@ -42,27 +44,27 @@ pub(crate) fn initialise(table: &Table, start: u64) {
     store_boot(table, clock::boot_id());
 }
 
-fn is_of(table: &Table, boot: [u64; 2]) -> bool {
+fn is_of(live: &Live, boot: [u64; 2]) -> bool {
     // ORDER T2' (Acquire, pairs with the Release in `store_boot`): who sees this boot sees the repaired tables.
-    table.live.era.0.boot_id.iter().zip(boot).all(|(word, id)| word.load(Ordering::Acquire) == id)
+    let stored = [0, 1].map(|half: usize| live.era.0.boot_id[half].load(Ordering::Acquire));
+    // Zeros: /proc could not be read, then or now. That is no sign of a reboot.
+    stored == boot || stored == [0, 0] || boot == [0, 0]
 }
 
-fn begin(table: &Table, boot: [u64; 2]) {
+fn begin(table: &Table) {
     let era = &table.live.era.0;
-    // ORDER none (Relaxed): nobody is attached since the boot, and byte 0 is held; the boot id below carries it all.
+    // ORDER none (Relaxed): nobody is attached since the boot, and byte 0 is held; the boot id carries it all.
     add_alone(&era.epoch, 1);
-    let tail = (table.tail() & !(FRAME_ALIGN - 1)).min(POSITION_END);
+    let tail = table.tail().min(POSITION_END) & !(FRAME_ALIGN - 1);
     table.live.tail.0.store(tail, Ordering::Relaxed);
     for slot in table.all_consumers() {
         let position = slot.position.load(Ordering::Relaxed);
         if position != IDLE {
-            slot.resume.store(position, Ordering::Relaxed);
+            // What the name had not read is gone; joining counts it, from where it stopped.
+            slot.resume.store(position.min(tail), Ordering::Relaxed);
         }
-        // What the name had not read is gone; joining counts it, from where it stopped.
-        slot.resume.store(slot.resume.load(Ordering::Relaxed).min(tail), Ordering::Relaxed);
     }
     clear(table, tail);
-    store_boot(table, boot);
 }
 
 fn clear(table: &Table, start: u64) {
@@ -75,7 +77,14 @@ fn clear(table: &Table, start: u64) {
         slot.pid.store(0, Ordering::Relaxed);
     }
     for slot in table.all_consumers() {
-        slot.position.store(IDLE, Ordering::Relaxed);
+        let durable = slot.flags.load(Ordering::Relaxed) & DURABLE != 0;
+        if durable {
+            // Its name holds what comes from now on, and is told what it lost.
+            let resume = slot.resume.load(Ordering::Relaxed).min(start);
+            add_alone(&slot.missed_bytes, start - resume);
+            slot.resume.store(start, Ordering::Relaxed);
+        }
+        slot.position.store(if durable { start } else { IDLE }, Ordering::Relaxed);
         slot.pid.store(0, Ordering::Relaxed);
     }
 }

@@ -15,11 +15,14 @@
 
 use crate::frame::scan::first_frame;
 use crate::frame::table::Table;
+use crate::layout::frame::{POSITION_END, State};
 use crate::layout::slots::ConsumerSlot;
 use crate::sync::{Ordering, fence};
 
 /// Joins at `wanted`, a frame boundary, or as soon behind it as is safe.
 pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
+    // ORDER none (Relaxed): only the holder of the slot's byte writes it.
+    let held = slot.position.load(Ordering::Relaxed);
     let mut position = wanted;
     // Each further round means that a producer used a limit from before it saw this consumer, which it can do once.
     loop {
@@ -27,36 +30,67 @@ pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
         slot.position.store(position, Ordering::Release);
         // ORDER G2 (SeqCst, pairs with G1): the position before this, `granted` after it.
         fence(Ordering::SeqCst);
-        let (safe, tail) = safe_from(table);
-        if position >= safe {
+        let floor = Floor::of(table);
+        // From a position on that was held all the time nothing was overwritten, whatever was granted and taken back by a second scan.
+        if position >= floor.safe || position >= held {
             return position;
         }
-        position = first_frame(&table.frames, safe, tail);
+        position = floor.first_frame(table).min(held);
     }
 }
 
 /// The oldest frame that a consumer could join at now.
 pub(crate) fn oldest(table: &Table) -> u64 {
-    // ORDER none (Relaxed): written before anybody attached.
-    let base = table.live.grants.0.base.load(Ordering::Relaxed);
-    let (safe, tail) = safe_from(table);
-    if base >= safe { base.min(tail) } else { first_frame(&table.frames, safe, tail) }
+    Floor::of(table).first_frame(table)
 }
 
-/// From where on nothing can be overwritten by limits that were granted, and the tail that it was compared with.
-fn safe_from(table: &Table) -> (u64, u64) {
-    let granted = table.granted();
-    let tail = table.tail();
-    // No sound grant exceeds the tail by more than the capacity; a forged one must not send us beyond it.
-    (granted.saturating_sub(table.frames.capacity_bytes()).min(tail), tail)
+/// From where on nothing can be overwritten by limits that were granted.
+struct Floor {
+    safe: u64,
+    /// Whether `safe` is where this epoch began, and so a frame boundary.
+    is_base: bool,
+    tail: u64,
+}
+
+impl Floor {
+    fn of(table: &Table) -> Self {
+        let granted = table.granted();
+        let tail = table.tail().min(POSITION_END);
+        // ORDER none (Relaxed): written before anybody attached.
+        let base = table.live.grants.0.base.load(Ordering::Relaxed);
+        let safe = granted.saturating_sub(table.frames.capacity_bytes());
+        // No sound grant exceeds the tail by more than the capacity; a forged one must not send us beyond it.
+        Self { safe: safe.max(base).min(tail), is_base: base >= safe, tail }
+    }
+
+    fn first_frame(&self, table: &Table) -> u64 {
+        if self.is_base { self.safe } else { first_frame(&table.frames, self.safe, self.tail) }
+    }
 }
 
 /// Whether a walk can start at `position`: a frame, the tail, or a claim that is about to get its header.
 pub(crate) fn can_start_at(table: &Table, position: u64) -> bool {
     let tail = table.tail();
+    // Intents before the header: a claim that is committed between the two looks is seen by the second.
+    // ORDER I2 (Acquire, pairs with I1): an intent below the tail is a boundary.
+    let intended = table.producers().iter().any(|slot| slot.intent.load(Ordering::Acquire) == position);
     position == tail
         || (position < tail
-            && (table.frames.sealed(position).is_some()
-                // ORDER I2 (Acquire, pairs with I1): an intent below the tail is a boundary.
-                || table.producers().iter().any(|slot| slot.intent.load(Ordering::Acquire) == position)))
+            && match table.frames.sealed(position) {
+                Some(head) if head.state == State::Inner => is_reached(table, position),
+                Some(_) => true,
+                None => intended,
+            })
+}
+
+/// Whether a walk over finished frames comes to `position`: inside a batch that is open, or was given up, none does.
+fn is_reached(table: &Table, position: u64) -> bool {
+    let mut at = oldest(table);
+    while at < position {
+        match table.frames.checked(at) {
+            Ok(Some(sealed)) if sealed.head.state != State::Claimed => at += sealed.span_bytes,
+            _ => return false,
+        }
+    }
+    at == position
 }

@@ -109,11 +109,16 @@ impl Core {
 
     /// The protocol's view of the mapping.
     pub(crate) fn table(&self) -> Table {
+        self.table_and_epoch().0
+    }
+
+    /// The same, and the epoch whose seals it knows.
+    fn table_and_epoch(&self) -> (Table, u64) {
         let live = self.region.live();
         // ORDER none (Relaxed): changes only after a reboot, before anybody is attached.
         let epoch = live.era.0.epoch.load(Ordering::Relaxed);
         let frames = Frames::new(self.region.data(), &self.header.geometry, self.header.nonce ^ epoch);
-        Table::new(live, self.region.producers(), self.region.consumers(), frames)
+        (Table::new(live, self.region.producers(), self.region.consumers(), frames), epoch)
     }
 
     /// Whether children inherit the ring and its end is told.
@@ -222,6 +227,8 @@ impl Ring {
             if reap::reap_producer(&table, index, &mut proofs).map_err(&failed)? == reap::Outcome::Stalled {
                 continue;
             }
+            // Whoever waited for what a dead owner left.
+            wait::wake_everybody(&table.live.waits.0);
             let slot = core.region.producer(index);
             slot.pid.store(std::process::id().into(), Ordering::Relaxed);
             // ORDER A1 (Release, pairs with A2): the slot's words before "somebody is here".
@@ -235,9 +242,10 @@ impl Ring {
         }
         // ORDER none (Relaxed): display only.
         let pid = pid_of(table.all_producers()[0].pid.load(Ordering::Relaxed));
-        Err(match slots {
-            1 => Error::Busy { what: format!("the only producer slot of {shown:?}"), pid },
-            _ => Error::NoSlot { table: "producer", slots },
+        Err(if shape.single_producer {
+            Error::Busy { what: format!("the only producer slot of {shown:?}"), pid }
+        } else {
+            Error::NoSlot { table: "producer", slots }
         })
     }
 

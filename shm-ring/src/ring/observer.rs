@@ -37,6 +37,8 @@ const SLEEP_MAX: Duration = Duration::from_millis(20);
 
 /// Copies records out of a ring without taking part in it: never slows anybody, and is told exactly what it missed.
 ///
+/// A file that nobody has opened for writing since a reboot is shown as the disk has it: after a power cut, records in it may be damaged.
+///
 /// # Examples
 ///
 /// ```
@@ -56,7 +58,13 @@ pub struct Observer {
     position: u64,
     lost_records: u64,
     fruitless: u32,
+    /// Older records are passed over until one is not; 0: none are.
+    since_ns: u64,
+    /// What a seek has found to be gone, to be told by the next call.
+    lapped: Option<PollError>,
     poisoned: Option<PollError>,
+    /// The one that the table's seals are of.
+    epoch: u64,
     wait: Wait,
 }
 
@@ -73,9 +81,20 @@ impl Observer {
         let region = Region::new(&file, header.geometry, Access::ReadOnly, path.is_none())
             .map_err(io_error("map", &shown))?;
         let core = Core::new(file, region, header, path, false, false)?;
-        let table = core.table();
+        let (table, epoch) = core.table_and_epoch();
         let position = table.tail().min(POSITION_END) & !(FRAME_ALIGN - 1);
-        Ok(Self { table, core, position, lost_records: 0, fruitless: 0, poisoned: None, wait })
+        Ok(Self {
+            table,
+            core,
+            position,
+            lost_records: 0,
+            fruitless: 0,
+            since_ns: 0,
+            lapped: None,
+            poisoned: None,
+            epoch,
+            wait,
+        })
     }
 
     /// Copies the next record into `payload`, which is cleared first; `None`: there is none yet.
@@ -90,10 +109,10 @@ impl Observer {
         }
         loop {
             payload.clear();
-            if let Some(error) = self.poisoned {
+            if let Some(error) = self.poisoned.or(self.lapped.take()) {
                 return Err(error);
             }
-            match self.look(Some(payload))? {
+            match self.look(payload)? {
                 Look::Record(info) => return Ok(Some(info)),
                 Look::Skipped => {}
                 Look::Nothing => {
@@ -132,43 +151,31 @@ impl Observer {
     ///
     /// [`PollError::NoSuchPosition`], [`PollError::NoMetadata`]; the observer stays where it is.
     pub fn seek(&mut self, start: Start) -> Result<(), PollError> {
-        match start {
-            Start::Oldest => self.position = join::oldest(&self.table),
-            Start::Now => self.position = self.table.tail() & !(FRAME_ALIGN - 1),
-            Start::At(position) => {
-                let tail = self.table.tail();
-                let oldest = join::oldest(&self.table);
-                let unfit = position % FRAME_ALIGN != 0
-                    || position > tail
-                    || (position >= oldest && !join::can_start_at(&self.table, position));
-                if unfit {
-                    return Err(PollError::NoSuchPosition { position, tail });
-                }
-                self.position = position;
-            }
-            Start::Since(timestamp_ns) => self.seek_time(timestamp_ns)?,
+        if self.core.check_side().is_err() {
+            return Err(PollError::Forked);
         }
+        // Aligned and in bounds, whatever a forged header makes of them.
+        let oldest = join::oldest(&self.table) & !(FRAME_ALIGN - 1);
+        let tail = self.table.tail().min(POSITION_END) & !(FRAME_ALIGN - 1);
+        let (position, since_ns) = match start {
+            Start::Oldest => (oldest, 0),
+            Start::Now => (tail, 0),
+            Start::At(position) => (position, 0),
+            Start::Since(_) if !self.has_metadata() => return Err(PollError::NoMetadata),
+            Start::Since(timestamp_ns) => (oldest, timestamp_ns),
+        };
+        let mut lapped = None;
+        let mut position = position;
+        if matches!(start, Start::At(_)) && !join::can_start_at(&self.table, position) {
+            if position % FRAME_ALIGN != 0 || position >= oldest {
+                return Err(PollError::NoSuchPosition { position, tail });
+            }
+            // It is gone: the next call says so, and how much.
+            lapped = Some(PollError::Lapped { lost_bytes: oldest - position, resumed_at: oldest });
+            position = oldest;
+        }
+        (self.position, self.since_ns, self.lapped) = (position, since_ns, lapped);
         Ok(())
-    }
-
-    fn seek_time(&mut self, timestamp_ns: u64) -> Result<(), PollError> {
-        if !self.has_metadata() {
-            return Err(PollError::NoMetadata);
-        }
-        self.position = join::oldest(&self.table);
-        loop {
-            let before = self.position;
-            match self.look(None) {
-                Ok(Look::Record(info)) if info.timestamp_ns.unwrap_or(0) >= timestamp_ns => {
-                    self.position = before;
-                    return Ok(());
-                }
-                Ok(Look::Nothing) => return Ok(()),
-                // Overwritten while we looked: what is left is newer still.
-                Ok(Look::Record(_) | Look::Skipped) | Err(PollError::Lapped { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// The next record's position, if there is one.
@@ -176,9 +183,9 @@ impl Observer {
         self.position
     }
 
-    /// The next position that a producer will claim.
+    /// The next position that a producer will claim; the observer's own on the wrong side of a fork.
     pub fn tail(&self) -> Position {
-        self.table.tail()
+        if self.core.check_side().is_err() { self.position } else { self.table.tail() }
     }
 
     /// Whether records carry timestamp, sequence, level and kind.
@@ -195,29 +202,30 @@ impl Observer {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the locks can't be examined.
+    /// [`Error::Io`] when the locks can't be examined; [`Error::Forked`].
     pub fn stats(&self) -> Result<Stats, Error> {
+        self.core.check_side()?;
         stats::read(&self.core)
     }
 
-    fn look(&mut self, payload: Option<&mut Vec<u8>>) -> Result<Look, PollError> {
+    fn look(&mut self, payload: &mut Vec<u8>) -> Result<Look, PollError> {
         let frames = &self.table.frames;
         let (sealed, metadata) = match frames.checked(self.position) {
             Ok(Some(sealed)) if sealed.head.state != State::Claimed => {
                 let metadata = frames.metadata(self.position);
-                if let (State::Data | State::Inner, Some(out)) = (sealed.head.state, payload) {
+                if matches!(sealed.head.state, State::Data | State::Inner) {
                     let at = self.position + frames.payload_offset();
-                    copy_out(frames.data(), at, sealed.head.len_bytes as usize, out);
+                    copy_out(frames.data(), at, sealed.head.len_bytes as usize, payload);
                 }
                 (sealed, metadata)
             }
             Ok(open) => return self.nothing(open),
             Err(what) => {
-                self.check_lapped()?;
+                self.check_lapped(0)?;
                 return Err(self.poison(what));
             }
         };
-        self.check_lapped()?;
+        self.check_lapped(sealed.span_bytes)?;
         Ok(self.pass(sealed, metadata))
     }
 
@@ -233,7 +241,13 @@ impl Observer {
         self.position += sealed.span_bytes;
         self.fruitless = 0;
         match sealed.head.state {
-            State::Data | State::Inner => Look::Record(RecordInfo::new(position, sealed, metadata)),
+            State::Data | State::Inner => {
+                if metadata.unwrap_or_default().timestamp_ns < self.since_ns {
+                    return Look::Skipped;
+                }
+                self.since_ns = 0;
+                Look::Record(RecordInfo::new(position, sealed, metadata))
+            }
             State::Lost => {
                 self.lost_records += 1;
                 Look::Skipped
@@ -242,8 +256,8 @@ impl Observer {
         }
     }
 
-    /// Whether what was loaded from the position so far may be used.
-    fn check_lapped(&mut self) -> Result<(), PollError> {
+    /// Whether what was loaded from the `span_bytes` at the position so far may be used.
+    fn check_lapped(&mut self, span_bytes: u64) -> Result<(), PollError> {
         // ORDER L2 (Acquire fence, pairs with L1): if any byte above came from a newer claim, the tail below shows it.
         fence(Ordering::Acquire);
         // ORDER none (Relaxed): behind the fence.
@@ -253,7 +267,11 @@ impl Observer {
             return Err(self.poison("the tail is beyond the end of all positions"));
         }
         if self.position.saturating_add(capacity) >= tail {
-            return Ok(());
+            return if self.position + span_bytes <= tail || span_bytes == 0 {
+                Ok(())
+            } else {
+                Err(self.poison("a frame ends beyond the tail"))
+            };
         }
         // A little behind the very oldest, which would be overwritten before it is read.
         let tail = tail & !(FRAME_ALIGN - 1);
@@ -264,9 +282,23 @@ impl Observer {
         Err(PollError::Lapped { lost_bytes, resumed_at })
     }
 
+    /// Whether the ring was begun anew after a reboot: then no seal that this observer knows comes any more.
+    fn check_epoch(&mut self) -> Result<(), PollError> {
+        // ORDER none (Relaxed): changes only when nobody is attached, and what is read then is validated like everything else.
+        if self.table.live.era.0.epoch.load(Ordering::Relaxed) == self.epoch {
+            return Ok(());
+        }
+        (self.table, self.epoch) = self.core.table_and_epoch();
+        let resumed_at = join::oldest(&self.table) & !(FRAME_ALIGN - 1);
+        let lost_bytes = resumed_at.saturating_sub(self.position);
+        self.position = resumed_at;
+        Err(PollError::Lapped { lost_bytes, resumed_at })
+    }
+
     /// Nothing finished stands here: not yet, overwritten, a dead producer's claim, or the end.
     fn nothing(&mut self, open: Option<Sealed>) -> Result<Look, PollError> {
-        self.check_lapped()?;
+        self.check_lapped(0)?;
+        self.check_epoch()?;
         self.fruitless = self.fruitless.wrapping_add(1);
         if self.table.tail() > self.position {
             // Somebody's claim. Alive as a rule, so the question is asked seldom.
@@ -300,8 +332,12 @@ impl Observer {
         match (open, again) {
             (Some(open), Some(again)) if again.head == open.head => self.position += open.span_bytes,
             (None, None) if !owners.is_empty() => {
-                let tail = self.table.tail() & !(FRAME_ALIGN - 1);
-                self.position = first_frame(&self.table.frames, self.position + FRAME_ALIGN, tail);
+                // To the next boundary that anybody knows of: a live claim behind the hole is not stepped over.
+                let tail = self.table.tail().min(POSITION_END) & !(FRAME_ALIGN - 1);
+                // ORDER I2 (Acquire, pairs with I1): an intent above it is a boundary.
+                let intents = self.table.producers().iter().map(|slot| slot.intent.load(Ordering::Acquire));
+                let next = intents.filter(|intent| *intent > self.position).fold(tail, u64::min);
+                self.position = first_frame(&self.table.frames, self.position + FRAME_ALIGN, next);
             }
             _ => return Look::Nothing,
         }
@@ -310,6 +346,7 @@ impl Observer {
     }
 
     fn closed_or_nothing(&mut self) -> Result<Look, PollError> {
+        let came = self.table.producers_ever();
         if !self.table.had_producers() {
             return Ok(Look::Nothing);
         }
@@ -327,7 +364,8 @@ impl Observer {
         if self.table.tail() > self.position || self.table.frames.is_finished(self.position) {
             return Ok(Look::Skipped);
         }
-        Err(PollError::Closed)
+        // One that came while the others left may have been passed over.
+        if self.table.producers_ever() == came { Err(PollError::Closed) } else { Ok(Look::Nothing) }
     }
 
     fn wait_for(
@@ -341,7 +379,7 @@ impl Observer {
             if let Some(info) = self.try_next(payload)? {
                 return Ok(Some(info));
             }
-            looks += 1;
+            looks = looks.wrapping_add(1);
             match self.wait {
                 Wait::Spin if looks % 4096 != 0 => sync::spin_hint(),
                 Wait::Adaptive if looks < 256 => sync::spin_hint(),

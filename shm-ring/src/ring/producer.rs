@@ -373,6 +373,9 @@ impl Producer {
     #[inline(always)]
     pub(crate) fn commit_open(&mut self, head: Head, records: u64, bytes: u64) {
         let open = std::mem::take(&mut self.open);
+        if !self.side.is_here() {
+            return;
+        }
         self.claimer.commit(open.position, head, records, open.records, bytes);
         self.committed();
     }
@@ -386,6 +389,9 @@ impl Producer {
     #[cold]
     pub(crate) fn abort_open(&mut self) {
         let Open { position, span_bytes, records } = std::mem::take(&mut self.open);
+        if !self.side.is_here() {
+            return;
+        }
         self.claimer.abort(position, span_bytes, records);
         self.committed();
     }
@@ -422,6 +428,9 @@ impl Drop for Producer {
         }
         if self.open.span_bytes != 0 {
             self.abort_open();
+        }
+        if self.claimer.is_revoked() {
+            return;
         }
         self.claimer.retire();
         let slot = self.claimer.slot();

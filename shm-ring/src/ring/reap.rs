@@ -18,11 +18,11 @@
 //! byte 0 and of the slot's byte repairs it; (I3) a live process is never taken anything from.
 
 use crate::frame::table::Table;
-use crate::layout::frame::{IDLE, State};
+use crate::layout::frame::{IDLE, POSITION_END, State};
 use crate::layout::slots::{ConsumerSlot, DURABLE, consumer_byte, producer_byte};
 use crate::map::lock::{Locks, Probe};
 use crate::ring::wait;
-use crate::sync::{Ordering, add_alone, fence};
+use crate::sync::{Ordering, add_alone, fence, yield_now};
 use std::io;
 
 /// How often a reaper looks again when a live slot stands where the dead one does.
@@ -88,8 +88,45 @@ impl Deaths for Proofs<'_, '_> {
 
 /// Reaps every dead slot of the ring, if nobody else is about to; true when something was reaped.
 pub(crate) fn sweep(table: &Table, locks: &Locks) -> io::Result<bool> {
+    // Asking first: byte 0 is for those who have something to do, and those who attach.
+    if all_alive(table, &locks.probe()?)? {
+        return Ok(false);
+    }
     let Some(repair) = locks.try_repair()? else { return Ok(false) };
     sweep_under(table, repair.probe())
+}
+
+/// Whether every slot that is owned has a living owner.
+fn all_alive(table: &Table, probe: &Probe<'_>) -> io::Result<bool> {
+    for byte in owned_bytes(table) {
+        if !probe.is_held(byte)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether anybody holds a slot, whatever the tables say.
+pub(crate) fn any_alive(table: &Table, probe: &Probe<'_>) -> io::Result<bool> {
+    let slots = table.all_producers().len() + table.all_consumers().len();
+    for byte in 1..=slots as u64 {
+        if probe.is_held(byte)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn owned_bytes(table: &Table) -> impl Iterator<Item = u64> + '_ {
+    table.attached().map(producer_byte).chain(owned_consumers(table).map(|(byte, _)| byte))
+}
+
+fn owned_consumers(table: &Table) -> impl Iterator<Item = (u64, &ConsumerSlot)> {
+    let producers_max = u16::try_from(table.all_producers().len()).expect("at most 4096 slots");
+    let slots = (0u16..).zip(table.consumers());
+    // ORDER none (Relaxed): whether to ask; the byte decides.
+    let owned = slots.filter(|(_, slot)| slot.pid.load(Ordering::Relaxed) != 0);
+    owned.map(move |(index, slot)| (consumer_byte(producers_max, index), slot))
 }
 
 /// The same for a caller that holds byte 0.
@@ -101,12 +138,9 @@ pub(crate) fn sweep_under(table: &Table, probe: &Probe<'_>) -> io::Result<bool> 
             any |= reap_producer(table, index, &mut proofs)? == Outcome::Reaped;
         }
     }
-    for (slot, index) in table.consumers().iter().zip(0u16..) {
-        // ORDER none (Relaxed): display only; the byte decides.
-        let owned = slot.pid.load(Ordering::Relaxed) != 0;
+    for (byte, slot) in owned_consumers(table) {
         let mut proofs = Proofs::new(probe);
-        let producers_max = u16::try_from(table.all_producers().len()).expect("at most 4096 slots");
-        if owned && proofs.acquire(consumer_byte(producers_max, index))? {
+        if proofs.acquire(byte)? {
             reap_consumer(slot);
             any = true;
         }
@@ -122,7 +156,8 @@ pub(crate) fn reap_producer(table: &Table, index: u16, deaths: &mut dyn Deaths) 
     let slot = &table.all_producers()[usize::from(index)];
     // ORDER I2 (Acquire, pairs with I1): its length, and what it finished before.
     let intent = slot.intent.load(Ordering::Acquire);
-    if intent != IDLE && table.tail() > intent {
+    // At or beyond the end no sound producer ever stood.
+    if intent < POSITION_END && table.tail() > intent {
         match settle(table, index, intent, deaths)? {
             Settled::Nothing => {}
             Settled::Lost(span_bytes) => {
@@ -190,7 +225,7 @@ fn settle(table: &Table, index: u16, position: u64, deaths: &mut dyn Deaths) -> 
             }
         }
         if live {
-            std::thread::yield_now();
+            yield_now();
             continue;
         }
         // Only if nothing has changed since is the owner among the dead.

@@ -12,7 +12,6 @@ use std::ops::Deref;
 #[derive(Debug)]
 pub struct Frame<'a> {
     pub(crate) consumer: &'a mut Consumer,
-    pub(crate) payload: &'a [u8],
     pub(crate) found: Found,
 }
 
@@ -94,13 +93,22 @@ impl Deref for Frame<'_> {
 
     #[inline(always)]
     fn deref(&self) -> &[u8] {
-        self.payload
+        let frames = &self.consumer.cursor.table().frames;
+        let len = self.found.sealed.head.len_bytes as usize;
+        // SAFETY:
+        // - committed: `look` saw DATA or INNER behind a matching seal (R1), so the payload is complete and nobody writes it;
+        // - held: the published position is at or below the frame until it is dropped, and the slice borrows the frame;
+        // - bounded: `look` compared the span with the longest claim (trusts peers for the rest: crate docs, Trust).
+        unsafe { frames.data().bytes(self.found.position + frames.payload_offset(), len) }
     }
 }
 
 impl Drop for Frame<'_> {
     #[inline(always)]
     fn drop(&mut self) {
+        if !self.consumer.is_here() {
+            return;
+        }
         self.consumer.cursor.advance(self.found.position + self.found.sealed.span_bytes);
     }
 }

@@ -85,10 +85,10 @@ impl<'a> Waiting<'a> {
 
     /// One step of waiting. `held_up`: a peer is in the way, who may be dead, so the sleep is short; `look` is the second look.
     pub(crate) fn step(&mut self, held_up: impl FnOnce() -> bool, mut look: impl FnMut() -> bool) -> Next {
-        self.looks += 1;
+        self.looks = self.looks.wrapping_add(1);
         if self.looks % LOOKS_A_ROUND != 0 && self.strategy != Wait::Block {
             match self.strategy {
-                Wait::Yield => std::thread::yield_now(),
+                Wait::Yield => sync::yield_now(),
                 _ => sync::spin_hint(),
             }
             return Next::Look;
@@ -106,7 +106,7 @@ impl<'a> Waiting<'a> {
         if !sleeps {
             // On more processes than processors, a spinning waiter would keep the one it waits for from running.
             if waited > Duration::from_micros(5) {
-                std::thread::yield_now();
+                sync::yield_now();
             }
             // The fourth round is some microseconds away; later ones are rare enough to afford a probe.
             return if self.looks % (LOOKS_A_ROUND * 64) == 0 { Next::Probe } else { Next::Look };
@@ -219,7 +219,7 @@ impl Edge {
     /// A record was found.
     #[inline(always)]
     pub(crate) fn found(&mut self) {
-        self.burst += 1;
+        self.burst = self.burst.saturating_add(1);
     }
 
     /// A look was fruitless: pauses as long as it pays.

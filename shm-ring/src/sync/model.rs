@@ -1,0 +1,268 @@
+//! Model: the atomics and fences of loom or shuttle in place of the processor's, and death between any two of them.
+//!
+//! ```text
+//!   protocol -> AtomicU64::store -> may the thread go on? --yes--> loom or shuttle
+//!                                        +-- no: unwinds with `Died`, caught by `mortal`, at the top of the modelled process
+//! ```
+//! A death in front of a load leaves the same memory as one in front of the next store, so under loom, where every place of death is a
+//! run of its own, only stores, read-modify-writes and fences count; under shuttle, where places are drawn, loads do too.
+//!
+//! (I1) a dead thread touches nothing any more: what its destructors would store is dropped, as a killed process runs none.
+//! (I2) whatever a model checker offers is named here and nowhere else in `frame/` and `ring/`.
+//! Knows nothing of rings.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
+
+#[cfg(loom)]
+use loom as checker;
+#[cfg(shuttle)]
+use shuttle as checker;
+
+use checker::sync::atomic as foreign;
+pub(crate) use checker::sync::atomic::Ordering;
+pub(crate) use checker::sync::{Condvar, Mutex};
+pub(crate) use checker::thread::{spawn, yield_now};
+
+/// A word of the checker, without deaths: what the kernel keeps.
+pub(crate) type KernelWord = foreign::AtomicU64;
+
+/// What a thread unwinds with when its process is killed.
+struct Died;
+
+/// As many steps as it likes.
+const IMMORTAL: u64 = u64::MAX;
+/// No step more: the process is gone.
+const GONE: u64 = u64::MAX - 1;
+
+checker::thread_local! {
+    static STEPS_LEFT: Cell<u64> = Cell::new(IMMORTAL);
+}
+
+/// Runs a process that is killed in front of its step number `steps`, counted from 0; `None`: it was.
+pub(crate) fn mortal<T>(steps: Option<u64>, process: impl FnOnce() -> T) -> Option<T> {
+    STEPS_LEFT.with(|left| left.set(steps.unwrap_or(IMMORTAL)));
+    let end = catch_unwind(AssertUnwindSafe(process));
+    STEPS_LEFT.with(|left| left.set(IMMORTAL));
+    match end {
+        Ok(value) => Some(value),
+        Err(payload) if payload.is::<Died>() => {
+            DEATHS.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// Whether the thread is unwinding because its process was killed.
+pub(crate) fn is_gone() -> bool {
+    STEPS_LEFT.with(Cell::get) == GONE
+}
+
+fn step() {
+    let left = STEPS_LEFT.with(Cell::get);
+    match left {
+        IMMORTAL => {}
+        GONE => unreachable!("a dead process reached shared memory"),
+        0 => {
+            STEPS_LEFT.with(|left| left.set(GONE));
+            resume_unwind(Box::new(Died));
+        }
+        _ => STEPS_LEFT.with(|cell| cell.set(left - 1)),
+    }
+}
+
+fn step_of_load() {
+    if cfg!(shuttle) {
+        step();
+    }
+}
+
+/// As `std::sync::atomic::fence`.
+pub(crate) fn fence(ordering: Ordering) {
+    step();
+    foreign::fence(ordering);
+}
+
+/// A look of a waiting loop: somebody else has to move first.
+pub(crate) fn spin_hint() {
+    checker::hint::spin_loop();
+}
+
+macro_rules! atomic {
+    ($name:ident, $word:ty $(, $field:ident: $type:ty = $init:expr)*) => {
+        /// A word that processes share.
+        pub(crate) struct $name {
+            word: foreign::$name,
+            $(pub(crate) $field: $type,)*
+        }
+
+        impl $name {
+            pub(crate) fn new(value: $word) -> Self {
+                Self { word: foreign::$name::new(value), $($field: $init,)* }
+            }
+
+            pub(crate) fn load(&self, ordering: Ordering) -> $word {
+                step_of_load();
+                self.word.load(ordering)
+            }
+
+            pub(crate) fn store(&self, value: $word, ordering: Ordering) {
+                step();
+                self.word.store(value, ordering);
+            }
+
+            pub(crate) fn swap(&self, value: $word, ordering: Ordering) -> $word {
+                step();
+                self.word.swap(value, ordering)
+            }
+
+            pub(crate) fn fetch_add(&self, value: $word, ordering: Ordering) -> $word {
+                step();
+                self.word.fetch_add(value, ordering)
+            }
+
+            pub(crate) fn fetch_max(&self, value: $word, ordering: Ordering) -> $word {
+                step();
+                self.word.fetch_max(value, ordering)
+            }
+
+            pub(crate) fn fetch_or(&self, value: $word, ordering: Ordering) -> $word {
+                step();
+                self.word.fetch_or(value, ordering)
+            }
+
+            pub(crate) fn compare_exchange(
+                &self,
+                old: $word,
+                new: $word,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$word, $word> {
+                step();
+                self.word.compare_exchange(old, new, success, failure)
+            }
+
+            pub(crate) fn compare_exchange_weak(
+                &self,
+                old: $word,
+                new: $word,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$word, $word> {
+                step();
+                self.word.compare_exchange_weak(old, new, success, failure)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                // Looking at the value would be a step of the model.
+                f.write_str(stringify!($name))
+            }
+        }
+    };
+}
+
+atomic!(AtomicU64, u64);
+// The kernel's queue of those who sleep on the word: see `map/model/futex.rs`.
+atomic!(AtomicU32, u32, queue: Mutex<()> = Mutex::new(()), woken: Condvar = Condvar::new());
+
+/// How far a model goes: the bounds of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// loom: how often a thread may be interrupted where it does not wait.
+    pub(crate) preemptions: usize,
+    /// shuttle: random schedules, half of them with few but ill-placed switches.
+    pub(crate) schedules: usize,
+}
+
+impl Bounds {
+    /// `quick` in a bounded run, `full` when `SHM_RING_MODELS` is `full`.
+    pub(crate) fn choose(quick: Self, full: Self) -> Self {
+        if is_full() { full } else { quick }
+    }
+}
+
+/// Whether the long run was asked for.
+pub(crate) fn is_full() -> bool {
+    std::env::var("SHM_RING_MODELS").is_ok_and(|value| value == "full")
+}
+
+/// What running a model brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Explored {
+    /// Executions, each a schedule of its own.
+    pub(crate) executions: u64,
+    /// Processes that were killed in them.
+    pub(crate) deaths: u64,
+    /// How long it took.
+    pub(crate) took: Duration,
+}
+
+impl Explored {
+    /// Adds another run's.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.executions += other.executions;
+        self.deaths += other.deaths;
+        self.took += other.took;
+    }
+
+    /// One line about it.
+    #[expect(clippy::print_stdout, reason = "what a model covered is its result")]
+    pub(crate) fn tell(&self, what: &str, bounds: Bounds) {
+        let Self { executions, deaths, took } = self;
+        let bound = if cfg!(loom) { format!(", {} preemptions", bounds.preemptions) } else { String::new() };
+        println!("{what}{bound}: {executions} executions, {deaths} deaths, {:.1} s", took.as_secs_f64());
+    }
+}
+
+static EXECUTIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+static DEATHS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+/// Runs every schedule, or as many as the bounds say. One model at a time: the counts are shared.
+pub(crate) fn explore(bounds: Bounds, scenario: impl Fn() + Send + Sync + 'static) -> Explored {
+    let counts = || {
+        let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        (load(&EXECUTIONS), load(&DEATHS))
+    };
+    let before = counts();
+    let start = Instant::now();
+    run(bounds, move || {
+        EXECUTIONS.fetch_add(1, Ordering::Relaxed);
+        scenario();
+    });
+    let after = counts();
+    Explored { executions: after.0 - before.0, deaths: after.1 - before.1, took: start.elapsed() }
+}
+
+#[cfg(loom)]
+fn run(bounds: Bounds, scenario: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = model.preemption_bound.or(Some(bounds.preemptions));
+    model.max_branches = 20_000;
+    model.check(scenario);
+}
+
+#[cfg(shuttle)]
+fn run(bounds: Bounds, scenario: impl Fn() + Send + Sync + 'static) {
+    use shuttle::scheduler::{PctScheduler, RandomScheduler};
+    /// Any will do; `SHUTTLE_RANDOM_SEED` sets another.
+    const SEED: u64 = 1;
+    let mut config = shuttle::Config::new();
+    config.silence_warnings = true;
+    let scenario = std::sync::Arc::new(scenario);
+    let half = bounds.schedules / 2;
+    let again = std::sync::Arc::clone(&scenario);
+    shuttle::Runner::new(RandomScheduler::new_from_seed(SEED, half), config.clone()).run(move || again());
+    shuttle::Runner::new(PctScheduler::new_from_seed(SEED, 4, half), config).run(move || scenario());
+}
+
+/// A number below `end`, drawn anew in every schedule.
+#[cfg(shuttle)]
+pub(crate) fn draw(end: u64) -> u64 {
+    use shuttle::rand::Rng;
+    shuttle::rand::thread_rng().gen_range(0..end)
+}
