@@ -2,4 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+mod child;
+mod counting;
+mod creating;
+mod forking;
+mod full_disk;
+mod golden;
+mod harness;
+mod joining;
+mod killing;
+mod limits;
+mod liveness;
+mod lossy;
+mod opening;
+mod order;
+mod records;
+mod resuming;
+mod seeking;
+mod values;
+mod waiting;
+
 mod tidy;

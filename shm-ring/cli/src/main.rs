@@ -1,1 +1,72 @@
-fn main(){}
+//! shm-ring: creates, fills, follows and inspects rings.
+//!
+//! ```text
+//!   args --> create | push | exec | tail | stat | completions --> exit code
+//!                       \      \      \
+//!                        input --> sink --> ring --> source --> show --> stdout
+//! ```
+//!
+//! | file    | what |
+//! |---------|------|
+//! | args    | the command line, and with it the help |
+//! | create, push, exec, tail, stat | a command each |
+//! | child   | `exec`'s command: its end, and the signals that it is to get |
+//! | input   | blocks of bytes into lines or length-prefixed records |
+//! | sink    | records into the ring, many in one claim |
+//! | source  | records out of the ring, and when they are released |
+//! | show    | a record as text, JSON or bytes |
+//! | stop    | Ctrl-C, also while something blocks |
+//! | output, size, failure | stdout and messages; sizes, durations and levels; exit codes |
+//!
+//! (I1) stdout is data, stderr is messages; (I2) what fails says so in one line and in the exit code; (I3) a closed pipe and Ctrl-C end
+//! a command quietly, with nothing half-written.
+#![forbid(unsafe_code)]
+
+mod args;
+mod child;
+mod create;
+mod exec;
+mod failure;
+mod input;
+mod output;
+mod push;
+mod show;
+mod sink;
+mod size;
+mod source;
+mod stat;
+mod stop;
+mod tail;
+
+use args::{Args, Command};
+use clap::{CommandFactory, Parser};
+use failure::Failure;
+use output::Messages;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let messages = Messages::new(args.quiet, args.verbose);
+    run(&args, messages).unwrap_or_else(|failure| {
+        output::complain(&failure.message);
+        failure.code.into()
+    })
+}
+
+fn run(args: &Args, messages: Messages) -> Result<ExitCode, Failure> {
+    match &args.command {
+        Command::Create(create) => create::run(create, messages)?,
+        Command::Push(push) => push::run(push, messages)?,
+        Command::Exec(exec) => return exec::run(exec, messages),
+        Command::Tail(tail) => tail::run(tail, args.color, messages)?,
+        Command::Stat(stat) => stat::run(stat)?,
+        Command::Completions { shell } => completions(*shell)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "shm-ring", &mut script);
+    output::print(&script)
+}

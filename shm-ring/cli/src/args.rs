@@ -1,0 +1,216 @@
+//! Args: the command line, and with it the help.
+//!
+//! (I1) what clap accepts is meaningful: conflicts and needs between flags are stated here, and refused with exit code 2.
+//! Describes; performs nothing.
+
+use crate::size::{parse_duration, parse_level, parse_mode, parse_size};
+use clap::{Parser, Subcommand, ValueEnum};
+use regex::bytes::Regex;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 failed, 2 usage, 3 no such ring, 4 not a ring, corrupt or of another version, 5 full (push --no-wait), \
+6 records were lost (tail --fail-on-loss), 7 timeout (tail --count with --idle). exec passes its command's code on.";
+
+/// Create, fill, follow and inspect shared-memory rings.
+#[derive(Debug, Parser)]
+#[command(name = "shm-ring", version, about, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// Say nothing on stderr but errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more on stderr.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On terminals, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a new ring.
+    Create(Create),
+    /// Put lines (or length-prefixed records) from stdin into a ring.
+    ///
+    /// Lines are split at newlines and nowhere else; a carriage return stays. Whatever one read returns is committed before the next.
+    ///
+    /// A line that is too long for the ring becomes several records, all but the last marked as partial; so is a last line without its end.
+    /// In a ring without metadata, records are written as with --raw. Ctrl-C ends it after what was read is committed.
+    Push(Push),
+    /// Run a command; every line of its stdout and stderr becomes a record.
+    ///
+    /// Records carry the command's pid, its stream and a tag; its stdin is ours. SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are
+    /// passed on (a terminal's Ctrl-C reaches the command anyway and is not doubled).
+    ///
+    /// Ends with the command's exit code, when its pipes are at their end: 126 or 127 if it could not be run, 128 + N if signal N killed it.
+    /// Processes that the command leaves behind may hold the pipes open: then it ends as soon as nothing came for 500 ms.
+    Exec(Exec),
+    /// Show records: the last ones, all, or as they come.
+    ///
+    /// Without -f, ends after what is there. Watches without disturbing anybody, and is told what it missed if it is too slow; with
+    /// --consumer NAME, producers wait for it instead, and a record is released when it has been written.
+    ///
+    /// JSON keys: position, timestamp_ns, producer, sequence, kind, level, pid, tid, stream, tag, and message, or message_base64 when it is
+    /// not UTF-8. What a record does not have is null.
+    Tail(Tail),
+    /// Show a ring's tables: positions, producers, consumers.
+    ///
+    /// Reads the file only: takes no slot, disturbs nobody, and needs no right to write.
+    Stat(Stat),
+    /// Print a completion script for a shell.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Create {
+    /// The file to make; it must not exist.
+    #[arg(env = "SHM_RING")]
+    pub(crate) ring: PathBuf,
+    /// Bytes of data, rounded up to a power of two. The longest record is a quarter of it.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16MiB")]
+    pub(crate) capacity: u64,
+    /// One producer at a time: the fastest mode.
+    #[arg(long)]
+    pub(crate) single_producer: bool,
+    /// How many producers can be attached at once.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) producers: u16,
+    /// How many consumer names the ring knows at once.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) consumers: u16,
+    /// Records without time, sequence, level and kind: 16 bytes less each.
+    #[arg(long)]
+    pub(crate) no_metadata: bool,
+    /// Permission bits of the file, octal, whatever the umask.
+    #[arg(long, value_name = "BITS", value_parser = parse_mode, default_value = "0600")]
+    pub(crate) mode: u32,
+}
+
+/// Where records go, and what is written in front of them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Target {
+    /// The ring; made when it is missing.
+    #[arg(env = "SHM_RING")]
+    pub(crate) ring: PathBuf,
+    /// Capacity of the ring if it has to be made.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16MiB")]
+    pub(crate) capacity: u64,
+    /// A short name for the source.
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    /// Severity as in syslog: a name, or 0 to 7.
+    #[arg(long, value_parser = parse_level)]
+    pub(crate) level: Option<u8>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Push {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Records on stdin are a length (u32, little-endian) and so many bytes.
+    #[arg(long)]
+    pub(crate) framed: bool,
+    /// Write the bytes alone, without pid, stream and tag.
+    #[arg(long, conflicts_with = "tag")]
+    pub(crate) raw: bool,
+    /// When the ring is full, end with code 5 rather than wait for its readers.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Write the command's output to our stdout and stderr, too.
+    #[arg(long)]
+    pub(crate) tee: bool,
+    /// When the ring is full, drop records and report how many, rather than hold the command back.
+    #[arg(long)]
+    pub(crate) drop: bool,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tail {
+    /// The ring.
+    #[arg(env = "SHM_RING")]
+    pub(crate) ring: PathBuf,
+    /// Go on with what comes.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin with the last LAST records (that match) [default: 10].
+    #[arg(short = 'n', long = "lines", value_name = "LAST")]
+    pub(crate) last: Option<usize>,
+    /// Begin with the oldest record that is still there.
+    #[arg(long, conflicts_with = "last")]
+    pub(crate) oldest: bool,
+    /// Begin with the first record since then: RFC 3339, or so long ago, as in 5m.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["last", "oldest"])]
+    pub(crate) since: Option<String>,
+    /// End after N records.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// End when nothing came for so long. Implies -f; with --count, the code is then 7.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) idle: Option<Duration>,
+    /// short: time, tag, pid, stream and message on a line, control characters escaped. json: an object a line. raw: the message's
+    /// bytes and a newline.
+    #[arg(short, long, value_enum, default_value_t = Format::Short)]
+    pub(crate) output: Format,
+    /// Only records whose message matches.
+    #[arg(short, long, value_name = "REGEX", value_parser = Regex::new)]
+    pub(crate) grep: Option<Regex>,
+    /// Read reliably under this name. A new name begins as the flags say, a known one goes on where it stopped.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    /// The name holds its place also while nobody reads under it.
+    #[arg(long, requires = "consumer")]
+    pub(crate) durable: bool,
+    /// When records were lost, end with code 6.
+    #[arg(long)]
+    pub(crate) fail_on_loss: bool,
+}
+
+/// How records are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A line for people.
+    Short,
+    /// An object a line.
+    Json,
+    /// The message alone.
+    Raw,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stat {
+    /// The ring.
+    #[arg(env = "SHM_RING")]
+    pub(crate) ring: PathBuf,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,102 @@
+//! Failure: what ended a command, as one line and an exit code.
+//!
+//! | code | means | code | means |
+//! |------|-------|------|-------|
+//! | 0 | ok                       | 4 | not a ring, corrupt, or another version |
+//! | 1 | it did not work          | 5 | full, and not to wait |
+//! | 2 | usage                    | 6 | records were lost (`tail --fail-on-loss`) |
+//! | 3 | the ring does not exist  | 7 | timeout |
+//!
+//! (I1) every message about a ring names its path.
+
+use shm_ring::{ClaimError, Error, PollError};
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Why a command ended.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// For the shell.
+    pub(crate) code: Code,
+    /// For people; without the program's name.
+    pub(crate) message: String,
+}
+
+/// An exit code other than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// It did not work.
+    Runtime = 1,
+    /// The arguments can't be.
+    Usage = 2,
+    /// There is no such ring.
+    NotFound = 3,
+    /// The file is no ring, a damaged one, or one of another version.
+    Corrupt = 4,
+    /// The ring is full.
+    Full = 5,
+    /// Records were lost.
+    Loss = 6,
+    /// It took too long.
+    Timeout = 7,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code.number())
+    }
+}
+
+impl Code {
+    /// What the shell sees.
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl Failure {
+    /// A failure with its message.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The system refused something that is not about the ring.
+    pub(crate) fn io(operation: &str, error: &io::Error) -> Self {
+        Self::new(Code::Runtime, format!("{operation}: {error}"))
+    }
+
+    /// No room, or no right to it any more.
+    pub(crate) fn claim(path: &Path, error: ClaimError) -> Self {
+        let code = match error {
+            ClaimError::Full { .. } => Code::Full,
+            _ => Code::Runtime,
+        };
+        Self::new(code, format!("{path:?}: {error}"))
+    }
+
+    /// Nothing more to read.
+    pub(crate) fn poll(path: &Path, error: PollError) -> Self {
+        let code = match error {
+            PollError::Corrupt { .. } => Code::Corrupt,
+            _ => Code::Runtime,
+        };
+        Self::new(code, format!("{path:?}: {error}"))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match error {
+            Error::NotFound { .. } => Code::NotFound,
+            Error::NotRegular { .. }
+            | Error::NotARing { .. }
+            | Error::Truncated { .. }
+            | Error::Corrupt { .. }
+            | Error::VersionMismatch { .. } => Code::Corrupt,
+            Error::Invalid { .. } => Code::Usage,
+            _ => Code::Runtime,
+        };
+        Self::new(code, error.to_string())
+    }
+}

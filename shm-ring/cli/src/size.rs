@@ -1,0 +1,140 @@
+//! Size: sizes, durations, levels and modes, as people write them.
+//!
+//! | written            | means |
+//! |--------------------|-------|
+//! | `64K` `8MiB` `1G`  | multiples of 1024; `KB` `MB` `GB` are multiples of 1000; a bare number is bytes |
+//! | `100ms` `2s` `5m`  | also `us`, `h`; a bare number is refused, because nobody remembers of what |
+//! | `err` `warning` `6`| syslog's levels, 0 emergency to 7 debug |
+//! | `0660` `600`       | octal permission bits |
+//!
+//! Parses and formats; knows no ring.
+
+use std::time::Duration;
+
+const LEVELS: [&[&str]; 8] = [
+    &["emerg", "emergency", "panic"],
+    &["alert"],
+    &["crit", "critical"],
+    &["err", "error"],
+    &["warning", "warn"],
+    &["notice"],
+    &["info"],
+    &["debug"],
+];
+
+/// Bytes.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err(format!("unknown unit {unit:?}: expected something like 8MiB, 64K or 4096")),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected something like 8MiB, 64K or 4096".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "more than 2^64 bytes".to_owned())
+}
+
+/// A span of time.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text);
+    let expected = || "expected something like 2s, 100ms or 5m".to_owned();
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let of_seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs).ok_or_else(expected);
+    match unit {
+        "us" => Ok(Duration::from_micros(number)),
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => of_seconds(1),
+        "m" | "min" => of_seconds(60),
+        "h" => of_seconds(3600),
+        _ => Err(expected()),
+    }
+}
+
+/// A level of syslog's.
+pub(crate) fn parse_level(text: &str) -> Result<u8, String> {
+    let name = text.to_ascii_lowercase();
+    let found =
+        (0u8..).zip(LEVELS).find(|(n, names)| names.contains(&name.as_str()) || n.to_string() == name);
+    found
+        .map(|(n, _)| n)
+        .ok_or_else(|| "expected emerg, alert, crit, err, warning, notice, info, debug, or 0 to 7".to_owned())
+}
+
+/// Permission bits.
+pub(crate) fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(bits) if bits <= 0o7777 => Ok(bits),
+        _ => Err("expected octal permission bits like 0600".to_owned()),
+    }
+}
+
+/// Bytes in the largest unit that divides them.
+pub(crate) fn show_size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let fitting = units.iter().find(|(shift, _)| bytes >> shift != 0 && bytes.trailing_zeros() >= *shift);
+    match fitting {
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+/// The digits in front, and what follows them.
+fn split(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number, unit.trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: sizes mean what their units say, and nonsense is refused. Method: one of each.
+    #[test]
+    fn sizes_mean_what_they_say() {
+        let good =
+            [("0", 0), ("4096", 4096), ("64K", 65_536), ("8MiB", 8 << 20), ("1GiB", 1 << 30), ("2 kb", 2000)];
+        for (text, bytes) in good {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "8Mi", "-1", "1.5M", "99999999999999999999", "18446744073709551615K"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    // Goal: the same for durations. Method: one of each.
+    #[test]
+    fn durations_mean_what_they_say() {
+        assert_eq!(parse_duration("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(parse_duration("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        for text in ["", "2", "s", "2y", "-1s", "18446744073709551615h"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    // Goal: levels and modes. Method: names, numbers, and what is neither.
+    #[test]
+    fn levels_and_modes_mean_what_they_say() {
+        assert_eq!((parse_level("ERR"), parse_level("7"), parse_level("warn")), (Ok(3), Ok(7), Ok(4)));
+        assert!(parse_level("8").is_err() && parse_level("loud").is_err() && parse_level("").is_err());
+        assert_eq!((parse_mode("0660"), parse_mode("600")), (Ok(0o660), Ok(0o600)));
+        assert!(parse_mode("9").is_err() && parse_mode("10000").is_err() && parse_mode("").is_err());
+    }
+
+    // Goal: a size is shown exactly. Method: powers of two and one that is none.
+    #[test]
+    fn sizes_are_shown_exactly() {
+        assert_eq!(
+            [show_size(8 << 20), show_size(3 << 10), show_size(1025), show_size(0)],
+            ["8 MiB", "3 KiB", "1025 bytes", "0 bytes"]
+        );
+    }
+}

@@ -1,0 +1,230 @@
+//! Tail: shows records, the last ones, all, or as they come.
+//!
+//! ```text
+//!   record there? --yes--> filter, show into a buffer --> 64 KiB, or a sixteenth of the ring? --> flush, release
+//!        |no
+//!        +--> flush, release --> end of what was there? Ctrl-C? idle? closed pipe? --no--> wait 100 ms at most
+//! ```
+//!
+//! (I1) stdout has everything before anything waits; (I2) a consumer's record is released after it was written, and not at all if it
+//! could not be; (I3) what was lost is told on stderr, and remembered for `--fail-on-loss`.
+
+use crate::args::{Color, Tail};
+use crate::failure::{Code, Failure};
+use crate::output::{self, Messages, write_patiently};
+use crate::show::{Seen, Show};
+use crate::size::parse_duration;
+use crate::source::{Begin, Losses, Source};
+use crate::stop::Stop;
+use anstream::{AutoStream, ColorChoice};
+use jiff::Timestamp;
+use shm_ring::{PollError, RecordInfo};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What is written at once.
+const FLUSH_BYTES: usize = 64 * 1024;
+/// How often signals, idle time and a closed pipe are looked for.
+const STEP: Duration = Duration::from_millis(100);
+/// How long an open claim may keep us from records behind it, when those are the last to show.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+const LAST: usize = 10;
+
+/// Runs the command.
+pub(crate) fn run(args: &Tail, color: Color, messages: Messages) -> Result<(), Failure> {
+    let begin = begin_of(args)?;
+    let source = match &args.consumer {
+        Some(name) => Source::consume(&args.ring, name, args.durable, begin)?,
+        None => Source::watch(&args.ring, begin)?,
+    };
+    // Whoever does not empty our pipe keeps what was not released in the ring.
+    let stop = Stop::watch(|| std::process::exit(0))?;
+    let losses = Losses::new(&args.ring, &source, messages);
+    let mut tailer = Tailer {
+        follow: args.follow || args.idle.is_some(),
+        end: source.tail(),
+        show: Show::new(args.output, is_colored(color)),
+        stdout: output::stdout()?,
+        out: Vec::with_capacity(2 * FLUSH_BYTES),
+        shown: 0,
+        taken: source.position(),
+        released: source.position(),
+        release_every_bytes: source.release_every_bytes()?,
+        nothing_since: None,
+        args,
+        source,
+        stop,
+        losses,
+        messages,
+    };
+    let end = tailer.run()?;
+    tailer.losses.look(&args.ring, &tailer.source, messages);
+    if tailer.losses.any && args.fail_on_loss {
+        return Err(Failure::new(Code::Loss, format!("{:?}: records were lost", args.ring)));
+    }
+    match (end, args.count) {
+        (End::Idle, Some(count)) => {
+            let what = format!("{:?}: {} of {count} records came", args.ring, tailer.shown);
+            Err(Failure::new(Code::Timeout, what))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// What was asked for is done, or somebody asked to end.
+    Done,
+    /// Nobody reads our stdout.
+    Closed,
+    /// Nothing came for `--idle`.
+    Idle,
+}
+
+#[derive(Debug)]
+struct Tailer<'a> {
+    args: &'a Tail,
+    source: Source,
+    follow: bool,
+    /// Without `follow`: where to end.
+    end: u64,
+    show: Show,
+    stop: Stop,
+    stdout: File,
+    /// What was shown and not yet written.
+    out: Vec<u8>,
+    shown: u64,
+    losses: Losses,
+    messages: Messages,
+    /// Everything below it was shown.
+    taken: u64,
+    /// Everything below it was written.
+    released: u64,
+    release_every_bytes: u64,
+    /// When we first found nothing after the last record.
+    nothing_since: Option<Instant>,
+}
+
+impl Tailer<'_> {
+    fn run(&mut self) -> Result<End, Failure> {
+        let end = self.read();
+        if matches!(end, Ok(End::Closed)) {
+            // What could not be written stays in the ring.
+            return end;
+        }
+        // What was shown before an error counts, too.
+        let flushed = self.flush()?;
+        end.map(|end| flushed.unwrap_or(end))
+    }
+
+    fn read(&mut self) -> Result<End, Failure> {
+        let mut payload = Vec::new();
+        while !self.stop.is_asked() && self.args.count.is_none_or(|count| self.shown < count) {
+            let mut found = self.source.try_next(&mut payload);
+            if found == Ok(None) {
+                self.taken = self.source.position();
+                if let Some(end) = self.flush()?.or_else(|| self.end_of_waiting()) {
+                    return Ok(end);
+                }
+                found = self.source.next_timeout(&mut payload, self.step());
+            }
+            match found {
+                Ok(None) => {}
+                Ok(Some(info)) if !self.follow && info.position >= self.end => break,
+                Ok(Some(info)) => {
+                    self.take(info, &payload);
+                    if let Some(end) = self.flush_if_due()? {
+                        return Ok(end);
+                    }
+                }
+                Err(lapped @ PollError::Lapped { .. }) => {
+                    self.losses.lapped(&self.args.ring, lapped, self.messages);
+                }
+                Err(error) => return Err(Failure::poll(&self.args.ring, error)),
+            }
+        }
+        Ok(End::Done)
+    }
+
+    fn take(&mut self, info: RecordInfo, payload: &[u8]) {
+        let seen = Seen::new(info, payload);
+        if self.args.grep.as_ref().is_none_or(|grep| grep.is_match(seen.message)) {
+            self.show.show(&seen, &mut self.out);
+            self.shown += 1;
+        }
+        self.taken = self.source.position();
+        self.nothing_since = None;
+    }
+
+    fn flush_if_due(&mut self) -> Result<Option<End>, Failure> {
+        if self.out.len() < FLUSH_BYTES && self.taken - self.released < self.release_every_bytes {
+            return Ok(None);
+        }
+        self.flush()
+    }
+
+    /// Writes what was shown, then releases it; or says that nobody reads it.
+    fn flush(&mut self) -> Result<Option<End>, Failure> {
+        self.losses.look(&self.args.ring, &self.source, self.messages);
+        if !self.out.is_empty() {
+            let call = self.stop.blocking().enter();
+            let written = write_patiently(&mut self.stdout, &self.out);
+            drop(call);
+            match written {
+                Ok(()) => self.out.clear(),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Some(End::Closed)),
+                Err(error) => return Err(Failure::io("write to stdout", &error)),
+            }
+        }
+        let released = self.source.release(self.taken);
+        released.map_err(|error| Failure::poll(&self.args.ring, error))?;
+        self.released = self.taken;
+        Ok(None)
+    }
+
+    /// Nothing is there now: whether that is the end.
+    fn end_of_waiting(&mut self) -> Option<End> {
+        let nothing_for = self.nothing_since.get_or_insert_with(Instant::now).elapsed();
+        if !self.follow {
+            let is_over = self.source.position() >= self.end || nothing_for >= CLAIM_PATIENCE;
+            return is_over.then_some(End::Done);
+        }
+        if output::is_closed(&self.stdout) {
+            return Some(End::Closed);
+        }
+        self.args.idle.filter(|idle| nothing_for >= *idle).map(|_| End::Idle)
+    }
+
+    fn step(&self) -> Duration {
+        let nothing_for = self.nothing_since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.args.idle.map_or(STEP, |idle| STEP.min(idle.saturating_sub(nothing_for)))
+    }
+}
+
+fn begin_of(args: &Tail) -> Result<Begin, Failure> {
+    if args.oldest {
+        return Ok(Begin::Oldest);
+    }
+    let Some(since) = &args.since else {
+        return Ok(Begin::Last(args.last.unwrap_or(LAST), args.grep.clone()));
+    };
+    let time = match parse_duration(since) {
+        Ok(ago) => SystemTime::now().checked_sub(ago),
+        Err(_) => since.parse::<Timestamp>().ok().map(SystemTime::from),
+    };
+    let expected = "expected a time like 2026-11-21T09:15:02Z, or how long ago, like 5m";
+    let time = time.ok_or_else(|| Failure::new(Code::Usage, format!("--since {since:?}: {expected}")))?;
+    // What lies before 1970 is older than any record.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Begin::Since(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+fn is_colored(color: Color) -> bool {
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
+    }
+}

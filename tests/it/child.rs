@@ -1,0 +1,60 @@
+//! Child: where this binary, run again, finds the role that it is to play.
+
+use crate::harness::Script;
+use crate::{
+    creating, forking, full_disk, golden, joining, killing, liveness, lossy, order, resuming, waiting,
+};
+
+/// Every role, by the name that tests call it.
+const ROLES: &[(&str, fn())] = &[
+    ("creating::opener", creating::opener),
+    ("creating::creator", creating::creator),
+    ("creating::impatient", creating::impatient),
+    ("forking::downwards", forking::downwards),
+    ("forking::upwards", forking::upwards),
+    ("forking::fan_out", forking::fan_out),
+    ("forking::wrong_side_of_a_memfd", forking::wrong_side_of_a_memfd),
+    ("forking::wrong_side_of_a_file", forking::wrong_side_of_a_file),
+    ("forking::questions", forking::questions),
+    ("forking::ends", forking::ends),
+    ("forking::sleepers", forking::sleepers),
+    ("forking::orphans", forking::orphans),
+    ("full_disk::alone", full_disk::alone),
+    ("golden::make", golden::make),
+    ("joining::producer", joining::producer),
+    ("killing::nursery", killing::nursery),
+    ("killing::exclusive", killing::exclusive),
+    ("killing::extinction", killing::extinction),
+    ("killing::unfinished", killing::unfinished),
+    ("liveness::prober", liveness::prober),
+    ("liveness::spawner", liveness::spawner),
+    ("lossy::pushing", lossy::pushing),
+    ("lossy::mixing", lossy::mixing),
+    ("lossy::observer", lossy::observer),
+    ("order::producer", order::producer),
+    ("order::consumer", order::consumer),
+    ("order::parent", order::parent),
+    ("resuming::three", resuming::three),
+    ("resuming::producer", resuming::producer),
+    ("resuming::reader", resuming::reader),
+    ("resuming::lossy_reader", resuming::lossy_reader),
+    ("resuming::durable", resuming::durable),
+    ("resuming::holder", resuming::holder),
+    ("resuming::pusher", resuming::pusher),
+    ("waiting::consumer", waiting::consumer),
+    ("waiting::producer", waiting::producer),
+    ("waiting::echo", waiting::echo),
+    ("waiting::sleeper", waiting::sleeper),
+    ("waiting::idle", waiting::idle),
+    ("waiting::claimer", waiting::claimer),
+];
+
+#[test]
+#[ignore = "plays a role in other tests; does nothing by itself"]
+fn entry() {
+    // Goal: other processes run the library as its users' processes do.
+    // Method: tests run this binary again with the role's name in the environment; see `harness`.
+    let Some(role) = Script::role() else { return };
+    let (_, play) = ROLES.iter().find(|(name, _)| *name == role).unwrap_or_else(|| panic!("no role {role}"));
+    play();
+}
