@@ -34,6 +34,9 @@ fn records_carry_pid_tag_and_level() {
     let object = &rig.objects()[0];
     assert_eq!((&object["pid"], &object["tid"]), (&pid.into(), &pid.into()));
     assert_eq!((&object["tag"], &object["level"]), (&"db".into(), &3.into()));
+    rig.ok(["exec", "app.ring", "--level", "err", "--", "printf", "y\\nz\\n"]);
+    let levels: Vec<u8> = rig.records().into_iter().map(|record| record.level).collect();
+    assert_eq!(levels, [3, 3, 3], "in the ring's own metadata, too");
 }
 
 // Goal: the last line counts although it has no end, and says so; an end that is there makes no empty record. Method: both.

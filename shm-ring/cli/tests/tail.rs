@@ -111,6 +111,24 @@ fn short_is_one_printable_line() {
     assert!(colored.starts_with("\x1b[31m") && colored.ends_with("\x1b[0m\n"), "{colored:?}");
 }
 
+// Goal: without -f, tail ends after what was there when it began, however much comes meanwhile, and a name keeps the rest for later.
+// Method: a pipe that is not read while more is pushed.
+#[test]
+fn what_comes_meanwhile_is_for_the_next_time() {
+    let rig = Rig::with_ring("4MiB");
+    rig.push(numbers(1..=40_000).as_bytes());
+    for reader in [&["--oldest"][..], &["--oldest", "--consumer", "c"]] {
+        let before = rig.messages();
+        let mut tail = rig.start([&["tail", "app.ring", "-o", "raw"], reader].concat());
+        let begin = read_exactly(tail.stdout.as_mut().unwrap(), 2);
+        rig.push(b"later\n");
+        let done = Done::of(tail);
+        assert_eq!((done.code, done.err.as_str()), (0, ""));
+        assert!(begin + &done.out == before);
+    }
+    assert_eq!(rig.ok(["tail", "app.ring", "-o", "raw", "--consumer", "c"]), "later\n");
+}
+
 // Goal: with -f, what comes is shown at once. Method: read each line before the next is pushed.
 #[test]
 fn following_shows_what_comes() {
@@ -189,11 +207,11 @@ fn an_interrupted_tail_that_is_stuck_ends_too() {
     rig.push(numbers(1..=60_000).as_bytes());
     let args = ["tail", "app.ring", "-f", "--oldest", "-o", "raw", "--consumer", "c", "--durable"];
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let mut tail = rig.tool(args).stdout(writer).spawn().unwrap();
+    let tail = rig.tool(args).stdout(writer).spawn().unwrap();
     assert_eq!(read_exactly(&mut reader, 2), "1\n");
     std::thread::sleep(Duration::from_millis(300));
     signal(&tail, Signal::SIGINT);
-    assert_eq!(tail.wait().unwrap().code(), Some(0));
+    assert_eq!(Done::of(tail).code, 0);
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut reader, &mut rest).unwrap();
     let again = rig.ok(["tail", "app.ring", "-o", "raw", "--consumer", "c"]);

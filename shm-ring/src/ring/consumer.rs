@@ -372,10 +372,13 @@ impl Consumer {
                     return refused;
                 }
                 let oldest = join::oldest(self.cursor.table());
-                if position >= oldest && !join::can_start_at(self.cursor.table(), position) {
+                // What this consumer holds is there, even if others could not join at it any more.
+                let from = oldest.min(self.cursor.held());
+                let startable = join::can_start_at(self.cursor.table(), position, from);
+                if !startable && position >= from {
                     return refused;
                 }
-                self.cursor.join(position.max(oldest));
+                self.cursor.join(if startable { position } else { from });
                 self.count_missed(position);
             }
             Start::Since(timestamp_ns) => {

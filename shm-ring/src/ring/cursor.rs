@@ -80,6 +80,12 @@ impl Cursor {
         self.position
     }
 
+    /// From where on this cursor keeps producers out; all ones before it has joined.
+    pub(crate) fn held(&self) -> u64 {
+        // ORDER none (Relaxed): only this process writes it.
+        self.slot.position.load(Ordering::Relaxed)
+    }
+
     /// Why nothing more is read.
     #[inline(always)]
     pub(crate) fn poisoned(&self) -> Option<PollError> {

@@ -68,8 +68,9 @@ impl Floor {
     }
 }
 
-/// Whether a walk can start at `position`: a frame, the tail, or a claim that is about to get its header.
-pub(crate) fn can_start_at(table: &Table, position: u64) -> bool {
+/// Whether a walk can start at `position`: a frame, the tail, or a claim that is about to get its header. `from` is a boundary that can be
+/// walked from, should it be inside a batch.
+pub(crate) fn can_start_at(table: &Table, position: u64, from: u64) -> bool {
     let tail = table.tail();
     // Intents before the header: a claim that is committed between the two looks is seen by the second.
     // ORDER I2 (Acquire, pairs with I1): an intent below the tail is a boundary.
@@ -77,15 +78,15 @@ pub(crate) fn can_start_at(table: &Table, position: u64) -> bool {
     position == tail
         || (position < tail
             && match table.frames.sealed(position) {
-                Some(head) if head.state == State::Inner => is_reached(table, position),
+                Some(head) if head.state == State::Inner => is_reached(table, position, from),
                 Some(_) => true,
                 None => intended,
             })
 }
 
 /// Whether a walk over finished frames comes to `position`: inside a batch that is open, or was given up, none does.
-fn is_reached(table: &Table, position: u64) -> bool {
-    let mut at = oldest(table);
+fn is_reached(table: &Table, position: u64, from: u64) -> bool {
+    let mut at = from;
     while at < position {
         match table.frames.checked(at) {
             Ok(Some(sealed)) if sealed.head.state != State::Claimed => at += sealed.span_bytes,

@@ -335,4 +335,24 @@ mod tests {
         drop(first);
         assert_eq!(ring.producer().unwrap().slot(), 0);
     }
+
+    // Goal: a seek to where a consumer stands, inside a batch, skips nothing that it holds. Method: a full ring of batches, a few records in.
+    #[test]
+    fn what_is_held_can_be_sought() {
+        let ring = RingOptions::new().capacity(64 << 10).anonymous().unwrap();
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer("c").unwrap());
+        while let Ok(mut batch) = producer.try_batch(10, 1000) {
+            while batch.push(&[1; 100]).is_ok() {}
+            batch.commit();
+        }
+        for _ in 0..3 {
+            consumer.poll().unwrap();
+        }
+        consumer.release();
+        while producer.try_push(&[2; 16]).is_ok() {}
+        let here = consumer.position();
+        consumer.seek(names::Start::At(here)).unwrap();
+        assert_eq!((consumer.position(), consumer.missed_bytes()), (here, 0));
+        assert_eq!(consumer.poll().unwrap().position(), here);
+    }
 }

@@ -166,7 +166,7 @@ impl Observer {
         };
         let mut lapped = None;
         let mut position = position;
-        if matches!(start, Start::At(_)) && !join::can_start_at(&self.table, position) {
+        if matches!(start, Start::At(_)) && !join::can_start_at(&self.table, position, oldest) {
             if position % FRAME_ALIGN != 0 || position >= oldest {
                 return Err(PollError::NoSuchPosition { position, tail });
             }
