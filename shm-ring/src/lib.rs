@@ -35,7 +35,15 @@
 //! Linux, 64-bit, little-endian; local file systems. Records up to a quarter of the capacity. A ring is memory, not a log: what must survive
 //! a power cut belongs into a file of its own.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(any(loom, shuttle), allow(dead_code, unused_imports, unreachable_pub, reason = "the models leave out what is above the protocol"))]
+#![cfg_attr(
+    any(loom, shuttle),
+    allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        reason = "the models leave out what is above the protocol"
+    )
+)]
 
 // The model checkers run `frame/` and the protocol of `ring/` over a modelled kernel, and nothing above them: docs/models.md.
 #[cfg(not(any(loom, shuttle)))]

@@ -2,7 +2,7 @@
 
 use crate::harness::Script;
 use crate::{
-    creating, forking, full_disk, golden, joining, killing, liveness, lossy, order, resuming, waiting,
+    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, resuming, waiting,
 };
 
 /// Every role, by the name that tests call it.
@@ -26,8 +26,10 @@ const ROLES: &[(&str, fn())] = &[
     ("killing::exclusive", killing::exclusive),
     ("killing::extinction", killing::extinction),
     ("killing::unfinished", killing::unfinished),
+    ("limits::no_descriptors", limits::no_descriptors),
     ("liveness::prober", liveness::prober),
     ("liveness::spawner", liveness::spawner),
+    ("liveness::careless", liveness::careless),
     ("lossy::pushing", lossy::pushing),
     ("lossy::mixing", lossy::mixing),
     ("lossy::observer", lossy::observer),

@@ -69,15 +69,26 @@ impl Actor {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => panic!("{} has said nothing for {PATIENCE:?}", self.role),
-            Err(RecvTimeoutError::Disconnected) => {
-                panic!("{} ended without a word: {:?}", self.role, self.process.wait())
-            }
+            Err(RecvTimeoutError::Disconnected) => self.ended(),
         }
     }
 
     /// What it says within `time`, if it says anything.
     pub(crate) fn hear_within(&mut self, time: Duration) -> Option<String> {
-        self.lines.recv_timeout(time).ok()
+        match self.lines.recv_timeout(time) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => self.ended(),
+        }
+    }
+
+    /// What it had said when it was killed.
+    pub(crate) fn last_words(&mut self) -> impl Iterator<Item = String> {
+        self.lines.iter()
+    }
+
+    fn ended(&mut self) -> ! {
+        panic!("{} ended too early: {:?}; its message is above", self.role, self.process.wait());
     }
 
     /// The rest of its next line, which begins with `word`.

@@ -69,7 +69,7 @@ fn kill_many(options: RingOptions, at_a_time: u64, kills: u64) -> (u64, u64) {
         if is_over && consumer.lag_bytes() == 0 {
             break;
         }
-        is_over |= nursery.hear_within(Duration::ZERO).is_some();
+        is_over = is_over || nursery.hear_within(Duration::ZERO).is_some();
         assert!(start.elapsed() < 2 * PATIENCE, "held up at {}", consumer.position());
     }
     nursery.finish();

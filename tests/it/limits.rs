@@ -1,8 +1,9 @@
 //! Limits: the longest and the shortest record, full rings, and what a claim may not do.
 
-use crate::harness::Next;
+use crate::harness::{Next, alone};
 use crate::records::{HEAD_BYTES, check_bytes, fill, record, span};
-use shm_ring::{ClaimError, Ring, RingOptions};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use shm_ring::{ClaimError, Error, Ring, RingOptions};
 
 #[test]
 fn records_of_every_length_up_to_a_quarter_are_taken() {
@@ -246,4 +247,33 @@ fn consumers_release_in_time() {
     assert_eq!(ring.stats().unwrap().consumers[0].position, consumer.position());
     while consumer.try_poll().unwrap().is_some() {}
     assert_eq!(ring.stats().unwrap().consumers[0].lag_bytes, 0);
+}
+
+#[test]
+fn without_descriptors_attaching_fails_and_takes_nothing() {
+    // Goal: a process that has no descriptors left gets an error from everything that needs one, and its ring is as before.
+    // Method: a process that lowers its limit, asks for everything, and raises it again.
+    alone("limits::no_descriptors", &[]);
+}
+
+pub(crate) fn no_descriptors() {
+    let ring = RingOptions::new().capacity(4096).anonymous().unwrap();
+    let mut producer = ring.producer().unwrap();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+    for error in [
+        ring.producer().unwrap_err(),
+        ring.consumer("c").unwrap_err(),
+        ring.observer().unwrap_err(),
+        RingOptions::new().anonymous().unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Io { .. }), "{error:?}");
+    }
+    // What is there works on.
+    producer.push(b"x").unwrap();
+    assert_eq!(ring.stats().unwrap().producers.len(), 1);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    assert_eq!(ring.producer().unwrap().slot(), 1);
+    assert_eq!(&*ring.consumer("c").unwrap().soon(), b"x");
+    assert_eq!(ring.stats().unwrap().consumers.len(), 1);
 }

@@ -1,8 +1,9 @@
 //! Liveness: who lives is seen alive, by everybody, and nobody's slot is taken for another's.
 
 use crate::harness::{Actor, Next, Script, alone, directory, listen, say};
-use shm_ring::{Error, Producer, Ring, RingOptions, Stats};
+use shm_ring::{ClaimError, Consumer, Error, PollError, Producer, Ring, RingOptions, Stats};
 use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::TempDir;
 
 #[test]
 fn producers_of_clones_are_all_alive_to_everybody() {
@@ -117,6 +118,79 @@ pub(crate) fn spawner() {
         }
         assert!(busy.is_none(), "{busy:?} in one of {n} times");
     });
+}
+
+#[test]
+fn a_slot_that_was_given_to_another_is_revoked() {
+    // Goal: a process that closes descriptors which are not its own loses its slots, and is told so.
+    // Method: another process closes its lock descriptors; take its name and its slot; what it then calls is refused.
+    let (_directory, mut owner) = given_to_another();
+    owner.actor.kill();
+    owner.is_untouched();
+}
+
+#[test]
+fn a_revoked_handle_leaves_without_a_trace() {
+    // Goal: what it does at its end harms nobody who has its slots now. Method: the same; then it drops its handles.
+    let (_directory, mut owner) = given_to_another();
+    owner.actor.tell("leave");
+    owner.actor.expect("left");
+    owner.is_untouched();
+}
+
+/// Who has the slots now, and who had them.
+struct NewOwner {
+    ring: Ring,
+    producer: Producer,
+    consumer: Consumer,
+    actor: Actor,
+}
+
+fn given_to_another() -> (TempDir, NewOwner) {
+    let directory = directory();
+    let path = directory.path().join("ring");
+    let ring = RingOptions::new().capacity(64 << 10).create(&path).unwrap();
+    let mut actor = Actor::start("liveness::careless", &[("path", &path.display())]);
+    actor.expect("closed");
+    let (producer, consumer) = (ring.producer().unwrap(), ring.consumer("c").unwrap());
+    assert_eq!((producer.slot(), consumer.slot()), (0, 0));
+    actor.tell("use them");
+    actor.expect("revoked");
+    (directory, NewOwner { ring, producer, consumer, actor })
+}
+
+impl NewOwner {
+    fn is_untouched(&mut self) {
+        self.producer.push(b"of the new owner").unwrap();
+        let stats = self.ring.stats().unwrap();
+        assert_eq!((stats.producers[0].pid, stats.producers[0].alive), (std::process::id(), true));
+        let shown = &stats.consumers[0];
+        assert_eq!((shown.pid, shown.alive, shown.holds_space), (std::process::id(), true, true));
+        assert_eq!(&*self.consumer.soon(), b"of the new owner");
+    }
+}
+
+pub(crate) fn careless() {
+    let path = Script::path();
+    let ring = Ring::open(&path).unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer("c").unwrap());
+    for entry in std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten() {
+        let fd: i32 = entry.file_name().to_str().unwrap().parse().unwrap();
+        if std::fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("lock:")) {
+            // That it is not ours is the point.
+            let _ = nix::unistd::close(fd);
+        }
+    }
+    say("closed");
+    listen();
+    assert_eq!(producer.push(b"x"), Err(ClaimError::Revoked));
+    assert_eq!(producer.try_claim(1).unwrap_err(), ClaimError::Revoked);
+    assert_eq!(consumer.try_poll().unwrap_err(), PollError::Revoked);
+    assert_eq!(consumer.poll().unwrap_err(), PollError::Revoked);
+    say("revoked");
+    listen();
+    drop((producer, consumer));
+    say("left");
 }
 
 #[test]

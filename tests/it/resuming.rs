@@ -57,7 +57,7 @@ fn a_killed_consumer_goes_on_at_or_before_where_it_was() {
         assert!(handled - first < 16 << 10, "kill {kill}: {} were repeated", handled - first);
         std::thread::sleep(Duration::from_micros(mix(kill) % 20_000));
         consumer.kill();
-        while let Some(line) = consumer.hear_within(PATIENCE) {
+        for line in consumer.last_words() {
             handled = line.strip_prefix("handled ").unwrap().parse().unwrap();
         }
     }
@@ -124,7 +124,7 @@ fn what_a_lapped_name_missed_is_counted_to_the_byte() {
     let mut sequence = 0;
     let mut push = |n: u64| {
         for _ in 0..n {
-            producer.push(&record(0, sequence, length(0, sequence, 300))).unwrap();
+            producer.push_timeout(&record(0, sequence, length(0, sequence, 300)), PATIENCE).unwrap();
             sequence += 1;
         }
     };

@@ -8,7 +8,7 @@
 //! (I1) `w0` is looked at only behind a matching seal; (I2) each word is loaded once, and what was loaded is what is checked and used.
 
 use crate::layout::frame::{
-    Head, METADATA_BYTES, State, decode_tags, encode_tags, filler_len, seal, span_of_record,
+    Head, METADATA_BYTES, State, decode_tags, encode_tags, filler_len, record_of, seal,
 };
 use crate::layout::geometry::Geometry;
 use crate::map::region::Data;
@@ -113,15 +113,17 @@ impl Frames {
         Ok(Some(Sealed { head, span_bytes }))
     }
 
-    /// The record at `position`, if one is committed there: the quick way for a reader that expects one.
+    /// First word and span of the record at `position`, if one is committed there: the quick way for a reader that expects one.
     #[inline(always)]
-    pub(crate) fn record(&self, position: u64) -> Option<Sealed> {
-        let head = self.sealed(position)?;
-        if !matches!(head.state, State::Data | State::Inner) {
+    pub(crate) fn record(&self, position: u64) -> Option<(u64, u64)> {
+        // ORDER R0 (Acquire, pairs with S1 and C1): as in `sealed`.
+        if self.data.word(position, 1).load(Ordering::Acquire) != seal(position, self.key) {
             return None;
         }
-        let span_bytes = span_of_record(u64::from(head.len_bytes), self.metadata_bytes);
-        (span_bytes <= self.span_max_bytes).then_some(Sealed { head, span_bytes })
+        // ORDER R1 (Acquire, pairs with C1): as in `sealed`.
+        let word = self.data.word(position, 0).load(Ordering::Acquire);
+        let span_bytes = record_of(word, position, self.capacity_bits, self.metadata_bytes)?;
+        (span_bytes <= self.span_max_bytes).then_some((word, span_bytes))
     }
 
     /// Whether a walker that stands at `position` has something to do: a frame that is not open, or a corrupt one.

@@ -122,10 +122,9 @@ impl Consumer {
     /// # Errors
     ///
     /// [`PollError::Closed`] at the end of an anonymous ring; [`PollError::Corrupt`], once and for all; [`PollError::Forked`].
-    #[inline]
+    #[inline(always)]
     pub fn poll(&mut self) -> Result<Frame<'_>, PollError> {
-        self.check()?;
-        let found = match self.cursor.look()? {
+        let found = match self.glance() {
             Some(found) => found,
             None => self.wait_for_record(None)?.expect("without a deadline a wait ends with a record"),
         };
@@ -137,16 +136,13 @@ impl Consumer {
     /// # Errors
     ///
     /// As [`Consumer::poll`].
-    #[inline]
+    #[inline(always)]
     pub fn try_poll(&mut self) -> Result<Option<Frame<'_>>, PollError> {
-        self.check()?;
-        match self.cursor.look()? {
-            Some(found) => Ok(Some(self.hand_out(found))),
-            None => match self.look_after_nothing()? {
-                Some(found) => Ok(Some(self.hand_out(found))),
-                None => Ok(None),
-            },
-        }
+        let found = match self.glance() {
+            Some(found) => Some(found),
+            None => self.look_once()?,
+        };
+        Ok(found.map(|found| self.hand_out(found)))
     }
 
     /// The next record; `None` when none came within `timeout`.
@@ -155,8 +151,7 @@ impl Consumer {
     ///
     /// As [`Consumer::poll`].
     pub fn poll_timeout(&mut self, timeout: Duration) -> Result<Option<Frame<'_>>, PollError> {
-        self.check()?;
-        let found = match self.cursor.look()? {
+        let found = match self.glance() {
             Some(found) => Some(found),
             None => self.wait_for_record(Instant::now().checked_add(timeout))?,
         };
@@ -170,23 +165,14 @@ impl Consumer {
     /// As [`Consumer::poll`]; what was handed out before the error is released.
     #[inline]
     pub fn drain(&mut self, max: usize, mut each: impl FnMut(Frame<'_>)) -> Result<usize, PollError> {
-        self.check()?;
         let mut n = 0;
         while n < max {
-            let found = match self.cursor.look()? {
+            let found = match self.glance() {
                 Some(found) => found,
-                None => {
-                    // The edge: leave the line to the producer for a moment, if that has paid so far.
-                    self.edge.fruitless();
-                    match self.cursor.look()? {
-                        Some(found) => found,
-                        None if n > 0 => break,
-                        None => match self.look_after_nothing()? {
-                            Some(found) => found,
-                            None => break,
-                        },
-                    }
-                }
+                None => match self.look_at_the_edge(n > 0)? {
+                    Some(found) => found,
+                    None => break,
+                },
             };
             each(self.hand_out(found));
             n += 1;
@@ -208,6 +194,9 @@ impl Consumer {
     /// [`PollError::NoSuchPosition`], [`PollError::NoMetadata`] for a time in a ring without metadata; the consumer stays where it is.
     pub fn seek(&mut self, start: Start) -> Result<(), PollError> {
         self.check()?;
+        if let Some(error) = self.cursor.poisoned() {
+            return Err(error);
+        }
         self.start(start)
     }
 
@@ -261,19 +250,48 @@ impl Consumer {
         if self.side.is_here() { which(self.cursor.slot()).load(Ordering::Relaxed) } else { 0 }
     }
 
-    #[inline(always)]
     fn check(&self) -> Result<(), PollError> {
-        if !self.side.is_here() {
-            return Err(PollError::Forked);
+        match () {
+            () if !self.side.is_here() => Err(PollError::Forked),
+            () if self.is_revoked() => Err(PollError::Revoked),
+            () => Ok(()),
         }
-        if let Some(error) = self.cursor.poisoned() {
-            return Err(error);
+    }
+
+    /// The next record, if nothing stands in the way.
+    #[inline(always)]
+    fn glance(&self) -> Option<Found> {
+        if self.side.is_here() && !self.is_revoked() { self.cursor.glance() } else { None }
+    }
+
+    /// One look, and what is due after a fruitless one.
+    #[inline(never)]
+    fn look_once(&mut self) -> Result<Option<Found>, PollError> {
+        self.check()?;
+        match self.cursor.look()? {
+            Some(found) => Ok(Some(found)),
+            None => self.look_after_nothing(),
         }
+    }
+
+    /// One look, after leaving the line to the producer for a moment, if that has paid so far. `some`: there was something before.
+    #[inline(never)]
+    fn look_at_the_edge(&mut self, some: bool) -> Result<Option<Found>, PollError> {
+        self.check()?;
+        if let Some(found) = self.cursor.look()? {
+            return Ok(Some(found));
+        }
+        self.edge.fruitless();
+        match self.cursor.look()? {
+            None if !some => self.look_after_nothing(),
+            found => Ok(found),
+        }
+    }
+
+    #[inline(always)]
+    fn is_revoked(&self) -> bool {
         // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
-        if self.cursor.slot().generation.load(Ordering::Relaxed) != self.generation {
-            return Err(PollError::Revoked);
-        }
-        Ok(())
+        self.cursor.slot().generation.load(Ordering::Relaxed) != self.generation
     }
 
     #[inline(always)]
@@ -330,7 +348,7 @@ impl Consumer {
     #[cold]
     #[inline(never)]
     fn wait_for_record(&mut self, deadline: Option<Instant>) -> Result<Option<Found>, PollError> {
-        if let Some(found) = self.look_after_nothing()? {
+        if let Some(found) = self.look_once()? {
             return Ok(Some(found));
         }
         self.edge.fruitless();
@@ -399,8 +417,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
-        if !self.side.is_here() || self.cursor.slot().generation.load(Ordering::Relaxed) != self.generation {
+        if !self.side.is_here() || self.is_revoked() {
             return;
         }
         self.cursor.leave();

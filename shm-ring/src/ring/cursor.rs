@@ -16,7 +16,6 @@ use super::join;
 use super::wait::wake_sleepers;
 use crate::error::PollError;
 use crate::frame::table::Table;
-use crate::frame::view::Sealed;
 use crate::layout::frame::{IDLE, State};
 use crate::layout::slots::{ConsumerSlot, DURABLE};
 use crate::map::region::View;
@@ -35,6 +34,8 @@ pub(crate) struct Cursor {
     /// Older records are passed over until one is not; 0: none are.
     since_ns: u64,
     poisoned: Option<PollError>,
+    /// One of the two above is set, so that a glance is not enough.
+    is_special: bool,
 }
 
 /// A record that was found.
@@ -42,8 +43,10 @@ pub(crate) struct Cursor {
 pub(crate) struct Found {
     /// Where.
     pub(crate) position: u64,
-    /// Its header.
-    pub(crate) sealed: Sealed,
+    /// Its first word.
+    pub(crate) word: u64,
+    /// Bytes to the next frame.
+    pub(crate) span_bytes: u64,
 }
 
 impl Cursor {
@@ -59,6 +62,7 @@ impl Cursor {
             registered,
             since_ns: 0,
             poisoned: None,
+            is_special: false,
         }
     }
 
@@ -92,36 +96,46 @@ impl Cursor {
         self.poisoned
     }
 
-    /// The record at the position, after skipping what is not one.
+    /// The record at the position, if there is nothing else to see to.
     #[inline(always)]
-    pub(crate) fn look(&mut self) -> Result<Option<Found>, PollError> {
-        match self.table.frames.record(self.position) {
-            Some(sealed) if self.since_ns == 0 => Ok(Some(Found { position: self.position, sealed })),
-            _ => self.look_closely(),
+    pub(crate) fn glance(&self) -> Option<Found> {
+        if self.is_special {
+            return None;
         }
+        let position = self.position;
+        let (word, span_bytes) = self.table.frames.record(position)?;
+        Some(Found { position, word, span_bytes })
     }
 
     /// Passes over everything before the first record of this time or later, also what is still to be committed.
     pub(crate) fn skip_until(&mut self, since_ns: u64) {
-        self.since_ns = since_ns;
+        (self.since_ns, self.is_special) = (since_ns, since_ns != 0 || self.poisoned.is_some());
     }
 
+    /// The record at the position, after skipping what is not one.
     #[inline(never)]
-    fn look_closely(&mut self) -> Result<Option<Found>, PollError> {
+    pub(crate) fn look(&mut self) -> Result<Option<Found>, PollError> {
+        if let Some(error) = self.poisoned {
+            return Err(error);
+        }
         loop {
+            if let Some((word, span_bytes)) = self.table.frames.record(self.position) {
+                if self.is_wanted() {
+                    return Ok(Some(Found { position: self.position, word, span_bytes }));
+                }
+            }
             let sealed = match self.table.frames.checked(self.position) {
                 Ok(Some(sealed)) => sealed,
                 Ok(None) => return Ok(None),
                 Err(what) => {
                     let error = PollError::Corrupt { position: self.position, what };
-                    self.poisoned = Some(error);
+                    (self.poisoned, self.is_special) = (Some(error), true);
                     return Err(error);
                 }
             };
             match sealed.head.state {
-                State::Data | State::Inner if self.is_wanted() => {
-                    return Ok(Some(Found { position: self.position, sealed }));
-                }
+                // Older than wanted, or committed since the look above: that one again.
+                State::Data | State::Inner if self.since_ns == 0 => continue,
                 State::Data | State::Inner => {}
                 State::Claimed => return Ok(None),
                 State::Pad | State::Gap => {}
@@ -135,7 +149,7 @@ impl Cursor {
         let metadata = self.table.frames.metadata(self.position).unwrap_or_default();
         let wanted = metadata.timestamp_ns >= self.since_ns;
         if wanted {
-            self.since_ns = 0;
+            self.skip_until(0);
         }
         wanted
     }
@@ -169,7 +183,7 @@ impl Cursor {
     pub(crate) fn join(&mut self, wanted: u64) {
         self.position = join::join(&self.table, &self.slot, wanted);
         self.published = self.position;
-        self.since_ns = 0;
+        self.skip_until(0);
         // Whoever waited for the space in front of an older position may have it now.
         self.wake();
     }

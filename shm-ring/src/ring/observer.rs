@@ -246,7 +246,8 @@ impl Observer {
                     return Look::Skipped;
                 }
                 self.since_ns = 0;
-                Look::Record(RecordInfo::new(position, sealed, metadata))
+                let len_bytes = sealed.head.len_bytes as usize;
+                Look::Record(RecordInfo::new(position, len_bytes, sealed.head.slot, metadata))
             }
             State::Lost => {
                 self.lost_records += 1;

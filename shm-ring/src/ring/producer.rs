@@ -137,7 +137,7 @@ impl Producer {
     /// # Errors
     ///
     /// As [`Producer::try_claim`].
-    #[inline]
+    #[inline(always)]
     pub fn try_push(&mut self, payload: &[u8]) -> Result<Position, ClaimError> {
         let span_bytes = self.span(payload.len())?;
         let position = self.try_take::<false>(span_bytes, 1)?;
@@ -150,7 +150,7 @@ impl Producer {
     /// # Errors
     ///
     /// As [`Producer::claim`].
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, payload: &[u8]) -> Result<Position, ClaimError> {
         let span_bytes = self.span(payload.len())?;
         let position = self.take::<false>(span_bytes, 1, None)?;

@@ -4,8 +4,8 @@
 
 use super::consumer::Consumer;
 use super::cursor::Found;
-use crate::frame::view::{Metadata, Sealed};
-use crate::layout::frame::Position;
+use crate::frame::view::Metadata;
+use crate::layout::frame::{Position, len_of, slot_of};
 use std::ops::Deref;
 
 /// A record in place. Dropped, it is released: producers may overwrite it once the consumer's position is published.
@@ -37,15 +37,15 @@ pub struct RecordInfo {
 
 impl RecordInfo {
     /// What the header at `position` and the metadata behind it say.
-    pub(crate) fn new(position: u64, sealed: Sealed, metadata: Option<Metadata>) -> Self {
+    pub(crate) fn new(position: u64, len_bytes: usize, producer: u16, metadata: Option<Metadata>) -> Self {
         Self {
             position,
             timestamp_ns: metadata.map(|m| m.timestamp_ns),
             sequence: metadata.map(|m| m.sequence),
-            producer: sealed.head.slot,
+            producer,
             level: metadata.map_or(0, |m| m.level),
             kind: metadata.map_or(0, |m| m.kind),
-            len_bytes: sealed.head.len_bytes as usize,
+            len_bytes,
         }
     }
 }
@@ -58,7 +58,7 @@ impl Frame<'_> {
 
     /// The slot of its producer.
     pub fn producer(&self) -> u16 {
-        self.found.sealed.head.slot
+        slot_of(self.found.word)
     }
 
     /// When it was claimed, ns since the Unix epoch; `None` without metadata.
@@ -84,7 +84,7 @@ impl Frame<'_> {
     /// All of that at once.
     pub fn info(&self) -> RecordInfo {
         let metadata = self.consumer.cursor.table().frames.metadata(self.found.position);
-        RecordInfo::new(self.found.position, self.found.sealed, metadata)
+        RecordInfo::new(self.found.position, self.len(), self.producer(), metadata)
     }
 }
 
@@ -94,7 +94,7 @@ impl Deref for Frame<'_> {
     #[inline(always)]
     fn deref(&self) -> &[u8] {
         let frames = &self.consumer.cursor.table().frames;
-        let len = self.found.sealed.head.len_bytes as usize;
+        let len = len_of(self.found.word);
         // SAFETY:
         // - committed: `look` saw DATA or INNER behind a matching seal (R1), so the payload is complete and nobody writes it;
         // - held: the published position is at or below the frame until it is dropped, and the slice borrows the frame;
@@ -109,6 +109,6 @@ impl Drop for Frame<'_> {
         if !self.consumer.is_here() {
             return;
         }
-        self.consumer.cursor.advance(self.found.position + self.found.sealed.span_bytes);
+        self.consumer.cursor.advance(self.found.position + self.found.span_bytes);
     }
 }

@@ -41,15 +41,24 @@ checker::thread_local! {
     static STEPS_LEFT: Cell<u64> = Cell::new(IMMORTAL);
 }
 
+/// Who is killed, for the count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// A producer or a consumer.
+    Worker,
+    /// Whoever reaps one.
+    Reaper,
+}
+
 /// Runs a process that is killed in front of its step number `steps`, counted from 0; `None`: it was.
-pub(crate) fn mortal<T>(steps: Option<u64>, process: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn mortal<T>(who: Who, steps: Option<u64>, process: impl FnOnce() -> T) -> Option<T> {
     STEPS_LEFT.with(|left| left.set(steps.unwrap_or(IMMORTAL)));
     let end = catch_unwind(AssertUnwindSafe(process));
     STEPS_LEFT.with(|left| left.set(IMMORTAL));
     match end {
         Ok(value) => Some(value),
         Err(payload) if payload.is::<Died>() => {
-            DEATHS.fetch_add(1, Ordering::Relaxed);
+            DEATHS[who as usize].fetch_add(1, Ordering::Relaxed);
             None
         }
         Err(payload) => resume_unwind(payload),
@@ -170,23 +179,28 @@ atomic!(AtomicU64, u64);
 // The kernel's queue of those who sleep on the word: see `map/model/futex.rs`.
 atomic!(AtomicU32, u32, queue: Mutex<()> = Mutex::new(()), woken: Condvar = Condvar::new());
 
-/// How far a model goes: the bounds of a run.
+/// How far a model goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// loom: how often a thread may be interrupted where it does not wait.
-    pub(crate) preemptions: usize,
+    preemptions: usize,
     /// shuttle: random schedules, half of them with few but ill-placed switches.
-    pub(crate) schedules: usize,
+    schedules: usize,
 }
 
 impl Bounds {
-    /// `quick` in a bounded run, `full` when `SHM_RING_MODELS` is `full`.
-    pub(crate) fn choose(quick: Self, full: Self) -> Self {
-        if is_full() { full } else { quick }
+    /// For loom: so many interruptions, or so many when everything is to be checked.
+    pub(crate) fn preemptions(quick: usize, full: usize) -> Self {
+        Self { preemptions: if is_full() { full } else { quick }, schedules: 0 }
+    }
+
+    /// For shuttle: so many schedules, or twenty times as many.
+    pub(crate) fn schedules(quick: usize) -> Self {
+        Self { preemptions: 0, schedules: if is_full() { quick * 20 } else { quick } }
     }
 }
 
-/// Whether the long run was asked for.
+/// Whether everything is to be checked: `SHM_RING_MODELS=full`.
 pub(crate) fn is_full() -> bool {
     std::env::var("SHM_RING_MODELS").is_ok_and(|value| value == "full")
 }
@@ -196,8 +210,10 @@ pub(crate) fn is_full() -> bool {
 pub(crate) struct Explored {
     /// Executions, each a schedule of its own.
     pub(crate) executions: u64,
-    /// Processes that were killed in them.
-    pub(crate) deaths: u64,
+    /// Processes that were killed in them: workers and reapers.
+    pub(crate) deaths: [u64; 2],
+    /// The largest bound of preemptions, under loom.
+    pub(crate) preemptions: usize,
     /// How long it took.
     pub(crate) took: Duration,
 }
@@ -206,28 +222,27 @@ impl Explored {
     /// Adds another run's.
     pub(crate) fn add(&mut self, other: Self) {
         self.executions += other.executions;
-        self.deaths += other.deaths;
+        self.deaths = [0, 1].map(|who| self.deaths[who] + other.deaths[who]);
+        self.preemptions = self.preemptions.max(other.preemptions);
         self.took += other.took;
     }
 
     /// One line about it.
     #[expect(clippy::print_stdout, reason = "what a model covered is its result")]
-    pub(crate) fn tell(&self, what: &str, bounds: Bounds) {
-        let Self { executions, deaths, took } = self;
-        let bound = if cfg!(loom) { format!(", {} preemptions", bounds.preemptions) } else { String::new() };
-        println!("{what}{bound}: {executions} executions, {deaths} deaths, {:.1} s", took.as_secs_f64());
+    pub(crate) fn tell(&self, what: &str) {
+        let Self { executions, deaths: [workers, reapers], preemptions, took } = self;
+        let bound = if cfg!(loom) { format!(", up to {preemptions} preemptions") } else { String::new() };
+        let killed = format!("{workers} workers and {reapers} reapers killed");
+        println!("{what}{bound}: {executions} executions, {killed}, {:.1} s", took.as_secs_f64());
     }
 }
 
 static EXECUTIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-static DEATHS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+static DEATHS: [std::sync::atomic::AtomicU64; 2] = [const { std::sync::atomic::AtomicU64::new(0) }; 2];
 
 /// Runs every schedule, or as many as the bounds say. One model at a time: the counts are shared.
 pub(crate) fn explore(bounds: Bounds, scenario: impl Fn() + Send + Sync + 'static) -> Explored {
-    let counts = || {
-        let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-        (load(&EXECUTIONS), load(&DEATHS))
-    };
+    let counts = || [&EXECUTIONS, &DEATHS[0], &DEATHS[1]].map(|count| count.load(Ordering::Relaxed));
     let before = counts();
     let start = Instant::now();
     run(bounds, move || {
@@ -235,7 +250,9 @@ pub(crate) fn explore(bounds: Bounds, scenario: impl Fn() + Send + Sync + 'stati
         scenario();
     });
     let after = counts();
-    Explored { executions: after.0 - before.0, deaths: after.1 - before.1, took: start.elapsed() }
+    let [executions, workers, reapers] = [0, 1, 2].map(|i| after[i] - before[i]);
+    let preemptions = bounds.preemptions;
+    Explored { executions, deaths: [workers, reapers], preemptions, took: start.elapsed() }
 }
 
 #[cfg(loom)]

@@ -132,8 +132,7 @@ impl Data {
     /// The word `index` words after `position`, which is a multiple of 8.
     pub(crate) fn word(&self, position: u64, index: usize) -> &AtomicU64 {
         let words = &self.region.words;
-        #[expect(clippy::cast_possible_truncation, reason = "64-bit only")]
-        let first = (position >> 3) as usize;
+        let first = usize::try_from(position >> 3).expect("64-bit only");
         &words[(first + index) % words.len()]
     }
 }

@@ -14,14 +14,17 @@ fn run(plans: Plans, records: usize) {
     writers[0].finish(0, position);
     let threads: Vec<_> =
         writers.into_iter().map(|writer| spawn(move || writer.live_from(1, Fate::default()))).collect();
-    let mut reader = world.reader(0, join::oldest);
-    for _ in 0..records {
-        if !reader.look() {
-            yield_now();
+    let joiner = world.clone();
+    let reading = spawn(move || {
+        let mut reader = joiner.reader(0, join::oldest);
+        for _ in 0..records {
+            if !reader.look() {
+                yield_now();
+            }
         }
-    }
-    reader.leave();
-    for thread in threads {
+        reader.leave();
+    });
+    for thread in threads.into_iter().chain([reading]) {
         thread.join().expect("it ends");
     }
     world.check();
@@ -31,16 +34,18 @@ fn run(plans: Plans, records: usize) {
 mod orders {
     use super::*;
 
-    static ONE: Plans = &[&[entry(How::Push, 1), entry(How::Push, 1), entry(How::Push, 1), entry(How::Claim, 1)]];
-    static TWO: Plans = &[&[entry(How::Push, 1), entry(How::Push, 1)], &[entry(How::Push, 1), entry(How::Push, 1)]];
+    static ONE: Plans =
+        &[&[entry(How::Push, 1), entry(How::Push, 1), entry(How::Push, 1), entry(How::Claim, 1)]];
+    static TWO: Plans =
+        &[&[entry(How::Push, 1), entry(How::Push, 1)], &[entry(How::Push, 1), entry(How::Push, 1)]];
 
     // Goal, method: the file's header; one producer that laps the joiner, then two.
     #[test]
     fn what_a_joiner_found_stays_until_it_is_released() {
-        let bounds = Bounds::choose(Bounds { preemptions: 2, schedules: 0 }, Bounds { preemptions: 3, schedules: 0 });
-        explore(bounds, || run(ONE, 2)).tell("joining, one producer", bounds);
-        let bounds = Bounds { preemptions: bounds.preemptions - 1, ..bounds };
-        explore(bounds, || run(TWO, 2)).tell("joining, two producers", bounds);
+        let bounds = Bounds::preemptions(3, 4);
+        explore(bounds, || run(ONE, 2)).tell("joining, one producer");
+        let bounds = Bounds::preemptions(0, 1);
+        explore(bounds, || run(TWO, 2)).tell("joining, two producers");
     }
 }
 
@@ -56,8 +61,7 @@ mod depth {
 
     #[test]
     fn what_a_joiner_found_stays_until_it_is_released() {
-        let bounds =
-            Bounds::choose(Bounds { preemptions: 0, schedules: 20_000 }, Bounds { preemptions: 0, schedules: 1_000_000 });
-        explore(bounds, || run(THREE, 4)).tell("joining, three producers", bounds);
+        let bounds = Bounds::schedules(15_000);
+        explore(bounds, || run(THREE, 4)).tell("joining, three producers");
     }
 }

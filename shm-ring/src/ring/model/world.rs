@@ -18,7 +18,7 @@ use crate::layout::geometry::{Geometry, Shape};
 use crate::layout::slots::{Live, consumer_byte, producer_byte};
 use crate::map::lock::Locks;
 use crate::map::region::Region;
-use crate::sync::model::{KernelWord, mortal, spawn, yield_now};
+use crate::sync::model::{KernelWord, Who, mortal, spawn, yield_now};
 use crate::sync::{self, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -150,10 +150,10 @@ impl World {
     }
 
     /// Reaps until the slot has no owner.
-    fn reap(&self, slot: u16, steps: Option<u64>) {
+    pub(super) fn reap(&self, slot: u16, steps: Option<u64>) {
         let locks = Locks::new(&self.kernel);
         let table = self.table();
-        let end = mortal(steps, || {
+        let end = mortal(Who::Reaper, steps, || {
             // ORDER A2 (Acquire, pairs with A1): the repair.
             while table.all_producers()[usize::from(slot)].attached.load(Ordering::Acquire) != 0 {
                 if !reap::sweep(&table, &locks).expect("modelled locks do not fail") {
@@ -307,9 +307,18 @@ impl Writer {
     }
 
     /// The same from an entry on.
-    pub(super) fn live_from(mut self, first: usize, fate: Fate) {
+    pub(super) fn live_from(self, first: usize, fate: Fate) {
+        let (world, slot) = (self.world.clone(), self.slot);
+        if !self.live_unburied(first, fate.producer) {
+            world.bury(slot, fate);
+        }
+        world.note(slot, |life| life.ended = true);
+    }
+
+    /// The same, without reapers; false: it was killed.
+    pub(super) fn live_unburied(mut self, first: usize, steps: Option<u64>) -> bool {
         let world = self.world.clone();
-        let end = mortal(fate.producer, || {
+        let end = mortal(Who::Worker, steps, || {
             for entry in first..self.plan.len() {
                 let position = loop {
                     match self.claim(entry) {
@@ -323,9 +332,8 @@ impl Writer {
         if end.is_none() {
             world.note(self.slot, |life| life.dead = true);
             self.locks.end();
-            world.bury(self.slot, fate);
         }
-        world.note(self.slot, |life| life.ended = true);
+        end.is_some()
     }
 
     /// As a producer that waits for room: somebody dead may be in the way.
@@ -441,15 +449,17 @@ impl Reader {
             self.cursor.publish_news();
             return false;
         };
-        self.seen.record(&self.cursor.table().frames, found.position, found.sealed);
-        self.cursor.advance(found.position + found.sealed.span_bytes);
+        let frames = &self.cursor.table().frames;
+        let sealed = frames.checked(found.position).expect("nothing is corrupt").expect("it was just found");
+        self.seen.record(frames, found.position, sealed);
+        self.cursor.advance(found.position + found.span_bytes);
         true
     }
 
     /// Steps over what is there, unread.
     pub(super) fn pass(&mut self) {
         if let Some(found) = self.cursor.look().expect("nothing is corrupt") {
-            self.cursor.advance(found.position + found.sealed.span_bytes);
+            self.cursor.advance(found.position + found.span_bytes);
         }
     }
 
