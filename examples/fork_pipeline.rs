@@ -5,7 +5,7 @@
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use shm_ring::{PollError, Ring, RingOptions};
+use shm_ring::{ConsumerOptions, PollError, Ring, RingOptions};
 use std::error::Error;
 
 const NUMBERS: u64 = 1_000_000;
@@ -14,6 +14,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Before the forks: both rings, so that children inherit them. After: each process takes its own ends.
     let numbers = RingOptions::new().single_producer().metadata(false).anonymous()?;
     let squares = RingOptions::new().single_producer().metadata(false).anonymous()?;
+
+    // A producer waits for the consumers that it knows. These names hold their places until the children take them, so that nothing is
+    // missed, whoever is first.
+    for (ring, name) in [(&numbers, "squarer"), (&squares, "adder")] {
+        drop(ring.consumer_with(name, ConsumerOptions::new().durable())?);
+    }
 
     let squarer = child(|| square(&numbers, &squares))?;
     let adder = child(|| add(&squares))?;

@@ -2,7 +2,8 @@
 
 use crate::harness::Script;
 use crate::{
-    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, resuming, waiting,
+    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, quiet, resuming,
+    waiting,
 };
 
 /// Every role, by the name that tests call it.
@@ -36,6 +37,7 @@ const ROLES: &[(&str, fn())] = &[
     ("order::producer", order::producer),
     ("order::consumer", order::consumer),
     ("order::parent", order::parent),
+    ("quiet::pusher", quiet::pusher),
     ("resuming::three", resuming::three),
     ("resuming::producer", resuming::producer),
     ("resuming::reader", resuming::reader),

@@ -31,7 +31,7 @@ use tempfile::TempDir;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The last resort against a child that hangs and that nobody kills.
 const LIFE_SECONDS: u32 = 80;
-const PREFIX: &str = "SHM_RING_TEST_";
+pub(crate) const PREFIX: &str = "SHM_RING_TEST_";
 
 /// A process that plays a role.
 #[derive(Debug)]

@@ -170,6 +170,8 @@ impl RingOptions {
     /// Creates a ring without a name, for this process and the children that it forks.
     ///
     /// It is a sealed memfd: the same bytes and the same code as a file. Each side of a fork takes its own producers and consumers.
+    /// A producer waits only for consumers that have attached: give each name its place before the first producer begins, with a
+    /// [durable](crate::ConsumerOptions::durable) consumer that is dropped again, if a child is to miss nothing.
     /// When every producer is gone and everything was read, consumers get [`PollError::Closed`](crate::PollError::Closed).
     ///
     /// # Errors

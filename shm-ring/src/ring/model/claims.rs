@@ -118,7 +118,7 @@ mod orders {
     #[test]
     fn an_owner_that_commits_and_dies_keeps_its_record() {
         static PUSHES: Plans = &[&[entry(How::Push, 3)], &[entry(How::Push, 1)]];
-        let bounds = Bounds::preemptions(2, 3);
+        let bounds = Bounds::preemptions(1, 3);
         let mut all = Explored::default();
         for first in 0.. {
             let alone = explore(bounds, move || run_beside_the_dead(PUSHES, first, None));
@@ -180,7 +180,7 @@ mod orders {
     #[test]
     fn killed_reapers_leave_work_that_the_next_one_finishes() {
         every_death("a push and a claim", Bounds::preemptions(1, 2), PUSH_CLAIM, Reapers::OneThatDies);
-        every_death("a push and a claim", Bounds::preemptions(1, 2), PUSH_CLAIM, Reapers::Two);
+        every_death("a push and a claim", Bounds::preemptions(0, 2), PUSH_CLAIM, Reapers::Two);
         if is_full() {
             let bounds = Bounds::preemptions(1, 1);
             every_death("a push and a claim", bounds, PUSH_CLAIM, Reapers::TwoOfWhichOneDies);

@@ -42,7 +42,7 @@ mod orders {
     // Goal, method: the file's header; one producer that laps the joiner, then two.
     #[test]
     fn what_a_joiner_found_stays_until_it_is_released() {
-        let bounds = Bounds::preemptions(3, 4);
+        let bounds = Bounds::preemptions(2, 3);
         explore(bounds, || run(ONE, 2)).tell("joining, one producer");
         let bounds = Bounds::preemptions(0, 1);
         explore(bounds, || run(TWO, 2)).tell("joining, two producers");
