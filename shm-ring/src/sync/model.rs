@@ -70,6 +70,11 @@ pub(crate) fn is_gone() -> bool {
     STEPS_LEFT.with(Cell::get) == GONE
 }
 
+/// A step between two calls of the library: a place to be killed at with everything done.
+pub(crate) fn rest() {
+    step();
+}
+
 fn step() {
     let left = STEPS_LEFT.with(Cell::get);
     match left {
@@ -214,6 +219,8 @@ pub(crate) struct Explored {
     pub(crate) deaths: [u64; 2],
     /// The largest bound of preemptions, under loom.
     pub(crate) preemptions: usize,
+    /// Explorations that did not come to their end.
+    pub(crate) cut: u64,
     /// How long it took.
     pub(crate) took: Duration,
 }
@@ -224,16 +231,18 @@ impl Explored {
         self.executions += other.executions;
         self.deaths = [0, 1].map(|who| self.deaths[who] + other.deaths[who]);
         self.preemptions = self.preemptions.max(other.preemptions);
+        self.cut += other.cut;
         self.took += other.took;
     }
 
     /// One line about it.
     #[expect(clippy::print_stdout, reason = "what a model covered is its result")]
     pub(crate) fn tell(&self, what: &str) {
-        let Self { executions, deaths: [workers, reapers], preemptions, took } = self;
+        let Self { executions, deaths: [workers, reapers], preemptions, cut, took } = self;
         let bound = if cfg!(loom) { format!(", up to {preemptions} preemptions") } else { String::new() };
         let killed = format!("{workers} workers and {reapers} reapers killed");
-        println!("{what}{bound}: {executions} executions, {killed}, {:.1} s", took.as_secs_f64());
+        let cut = if *cut > 0 { format!(", {cut} EXPLORATIONS CUT OFF") } else { String::new() };
+        println!("{what}{bound}: {executions} executions, {killed}, {:.1} s{cut}", took.as_secs_f64());
     }
 }
 
@@ -252,14 +261,22 @@ pub(crate) fn explore(bounds: Bounds, scenario: impl Fn() + Send + Sync + 'stati
     let after = counts();
     let [executions, workers, reapers] = [0, 1, 2].map(|i| after[i] - before[i]);
     let preemptions = bounds.preemptions;
-    Explored { executions, deaths: [workers, reapers], preemptions, took: start.elapsed() }
+    let took = start.elapsed();
+    let cut = u64::from(cfg!(loom) && took >= LONGEST);
+    Explored { executions, deaths: [workers, reapers], preemptions, cut, took }
 }
+
+/// loom: no exploration goes on for longer; what was not looked at then is said.
+const LONGEST: Duration = Duration::from_secs(300);
 
 #[cfg(loom)]
 fn run(bounds: Bounds, scenario: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = model.preemption_bound.or(Some(bounds.preemptions));
     model.max_branches = 20_000;
+    model.max_duration = Some(LONGEST);
+    // How often it looks at the clock.
+    model.checkpoint_interval = 1000;
     model.check(scenario);
 }
 

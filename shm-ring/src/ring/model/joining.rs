@@ -39,13 +39,16 @@ mod orders {
     static TWO: Plans =
         &[&[entry(How::Push, 1), entry(How::Push, 1)], &[entry(How::Push, 1), entry(How::Push, 1)]];
 
-    // Goal, method: the file's header; one producer that laps the joiner, then two.
+    // Goal, method: the file's header; one producer that laps the joiner.
     #[test]
-    fn what_a_joiner_found_stays_until_it_is_released() {
-        let bounds = Bounds::preemptions(2, 3);
-        explore(bounds, || run(ONE, 2)).tell("joining, one producer");
-        let bounds = Bounds::preemptions(0, 1);
-        explore(bounds, || run(TWO, 2)).tell("joining, two producers");
+    fn one_producer_leaves_what_a_joiner_found() {
+        explore(Bounds::preemptions(2, 3), || run(ONE, 2)).tell("joining, one producer");
+    }
+
+    // The same with two.
+    #[test]
+    fn two_producers_leave_what_a_joiner_found() {
+        explore(Bounds::preemptions(0, 1), || run(TWO, 2)).tell("joining, two producers");
     }
 }
 

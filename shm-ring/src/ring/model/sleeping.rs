@@ -7,7 +7,8 @@ use crate::sync::model::{Bounds, explore, spawn};
 
 /// Two sleepers for data, one producer that never waits.
 fn run_for_data(plans: Plans, records: usize) {
-    let world = World::new(256, plans, 2);
+    // So large that a reader does not publish its position at once, for that would wake the other one by the way.
+    let world = World::new(1024, plans, 2);
     let readers = [world.reader(0, |_| 0), world.reader(1, |_| 0)];
     let writer = world.writer(0);
     let threads = readers.map(|mut reader| {

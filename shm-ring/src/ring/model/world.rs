@@ -18,7 +18,7 @@ use crate::layout::geometry::{Geometry, Shape};
 use crate::layout::slots::{Live, consumer_byte, producer_byte};
 use crate::map::lock::Locks;
 use crate::map::region::Region;
-use crate::sync::model::{KernelWord, Who, mortal, spawn, yield_now};
+use crate::sync::model::{KernelWord, Who, mortal, rest, spawn, yield_now};
 use crate::sync::{self, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -418,6 +418,7 @@ impl Writer {
         sync::light(true);
         wake_sleepers(&self.claimer.table().live.waits.0);
         self.world.note(self.slot, |life| life.returned = entry + 1);
+        rest();
     }
 
     fn write(&self, position: u64, entry: usize, record: u64, words: u64) {
