@@ -83,6 +83,13 @@ pub use codec::bincode::CodecError;
 #[cfg(all(feature = "bincode", not(any(loom, shuttle))))]
 pub use typed::{RecvError, SendError};
 
+/// For tests of recovery: processes that kill themselves at a named place of the protocol.
+#[cfg(all(feature = "killpoints", not(any(loom, shuttle))))]
+#[doc(hidden)]
+pub mod killpoints {
+    pub use crate::sync::killpoint::{Point, Signal, arm, disarm, reach};
+}
+
 #[doc = include_str!("../docs/format.md")]
 pub mod format {}
 

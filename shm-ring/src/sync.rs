@@ -6,8 +6,11 @@
 //! (I1) no file of `frame/` or `ring/` imports an atomic from elsewhere; (I2) the asymmetric pair below is used as a pair.
 //! Decides nothing; has no state besides the registration of this process.
 
+pub(crate) mod killpoint;
 #[cfg(any(loom, shuttle))]
 pub(crate) mod model;
+
+pub(crate) use killpoint::{Point, kill_point};
 
 #[cfg(any(loom, shuttle))]
 pub(crate) use model::{AtomicU32, AtomicU64, Ordering, fence, spin_hint, yield_now};

@@ -22,7 +22,7 @@ use crate::error::ClaimError;
 use crate::layout::frame::{Head, IDLE, POSITION_END, State};
 use crate::layout::slots::ProducerSlot;
 use crate::map::region::View;
-use crate::sync::{Ordering, add_alone, fence};
+use crate::sync::{Ordering, Point, add_alone, fence, kill_point};
 
 /// From here on a copy may go around the caches; glibc's own threshold is larger.
 const LARGE_BYTES: u64 = 256 << 10;
@@ -101,6 +101,7 @@ impl Claimer {
             // Before the header: a death leaves a gap in the sequence, never a repeat.
             // ORDER none (Relaxed): carried by S1.
             self.slot.sequence.store(self.sequence.wrapping_add(records), Ordering::Relaxed);
+            kill_point(Point::ClaimSequence);
         }
         if cfg!(target_arch = "x86_64") && span_bytes >= LARGE_BYTES {
             // A large `memcpy` uses non-temporal stores, which may pass the plain store of the tail.
@@ -132,6 +133,7 @@ impl Claimer {
         self.tail = position + span_bytes;
         // ORDER T1 (Release, pairs with T2): the intent is visible to whoever sees the tail above it.
         self.table.live.tail.0.store(self.tail, Ordering::Release);
+        kill_point(Point::ClaimTail);
         Ok(position)
     }
 
@@ -153,7 +155,10 @@ impl Claimer {
                 Ordering::Acquire,
             );
             match moved {
-                Ok(_) => return Ok(position),
+                Ok(_) => {
+                    kill_point(Point::ClaimTail);
+                    return Ok(position);
+                }
                 Err(newer) => position = newer,
             }
         }
@@ -166,9 +171,11 @@ impl Claimer {
             // While the old intent still stands: it is at a finished frame, or at another's, and its length means nothing.
             // ORDER none (Relaxed): carried by I1.
             self.slot.intent_len.store(span_bytes, Ordering::Relaxed);
+            kill_point(Point::ClaimLength);
         }
         // ORDER I1 (Release, pairs with I2): the length, and that the claim before this one is finished.
         self.slot.intent.store(position, Ordering::Release);
+        kill_point(Point::ClaimIntent);
     }
 
     /// Recomputes the limit; the tail it is good for, or why there is no space.
@@ -177,6 +184,7 @@ impl Claimer {
     fn refresh(&mut self, span_bytes: u64) -> Result<u64, ClaimError> {
         // ORDER I1 (Release, pairs with I2): an intent that lost its race must not hold the others back while this one waits.
         self.slot.intent.store(IDLE, Ordering::Release);
+        kill_point(Point::LimitIntent);
         let capacity = self.table.frames.capacity_bytes();
         // The tail first: a slot that claims after this load claims at or above it.
         let tail = self.table.tail();
@@ -193,10 +201,12 @@ impl Claimer {
         // ORDER G1 (AcqRel and the fence, pairs with G2): a consumer that joins either sees this grant, or is seen by the second scan.
         // The read-modify-write counts also when the word was high enough already.
         self.table.live.grants.0.granted.fetch_max(limit, Ordering::AcqRel);
+        kill_point(Point::LimitGranted);
         // ORDER G1 (SeqCst, pairs with G2): `granted` before this, the consumers' positions after it.
         fence(Ordering::SeqCst);
         let (floor, _) = self.consumers_floor(IDLE);
         self.limit = self.limit.max(limit.min(floor.saturating_add(capacity)));
+        kill_point(Point::LimitChecked);
         if tail + span_bytes > self.limit {
             let free_bytes = self.limit.saturating_sub(tail);
             return Err(ClaimError::Full { needed_bytes: span_bytes, free_bytes });
@@ -254,6 +264,7 @@ impl Claimer {
 
     /// Gives a marked claim of `claimed` records up: readers skip it.
     pub(crate) fn abort(&mut self, position: u64, span_bytes: u64, claimed: u64) {
+        kill_point(Point::Abort);
         let head = Head {
             len_bytes: crate::layout::frame::filler_len(span_bytes),
             state: State::Pad,
@@ -266,6 +277,7 @@ impl Claimer {
     pub(crate) fn retire(&self) {
         // ORDER I1 (Release, pairs with I2): the last commit before the slot is idle.
         self.slot.intent.store(IDLE, Ordering::Release);
+        kill_point(Point::LeaveIdle);
     }
 
     #[inline(always)]
@@ -274,6 +286,7 @@ impl Claimer {
         // ORDER none (Relaxed), for both counters: only the owner writes them; others read them for display.
         add_alone(&slot.records, records);
         add_alone(&slot.bytes, bytes);
+        kill_point(Point::CommitCounted);
     }
 }
 

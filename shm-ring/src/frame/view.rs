@@ -12,7 +12,7 @@ use crate::layout::frame::{
 };
 use crate::layout::geometry::Geometry;
 use crate::map::region::Data;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, Point, kill_point};
 
 /// The frames of one ring.
 #[derive(Clone, Debug)]
@@ -138,7 +138,9 @@ impl Frames {
         let head = Head { len_bytes: filler_len(span_bytes), state: State::Claimed, slot };
         // ORDER none (Relaxed): nobody looks before the seal matches.
         self.data.word(position, 0).store(head.encode(position, self.capacity_bits), Ordering::Relaxed);
+        kill_point(Point::MarkWord);
         self.seal(position);
+        kill_point(Point::MarkSealed);
     }
 
     /// Writes a whole header inside an open claim: readers get there only after the claim's own commit.
@@ -146,7 +148,9 @@ impl Frames {
     pub(crate) fn write_inside(&self, position: u64, head: Head) {
         // ORDER none (Relaxed): nobody looks before the seal matches.
         self.data.word(position, 0).store(head.encode(position, self.capacity_bits), Ordering::Relaxed);
+        kill_point(if head.state == State::Lost { Point::ReapHoleWord } else { Point::InsideWord });
         self.seal(position);
+        kill_point(if head.state == State::Lost { Point::ReapHoleSealed } else { Point::InsideSealed });
     }
 
     /// A PAD over `span_bytes`, inside an open claim.
@@ -166,6 +170,7 @@ impl Frames {
     pub(crate) fn commit(&self, position: u64, head: Head) {
         // ORDER C1 (Release, pairs with R1): payload, metadata, inner frames and pads are visible to whoever sees this state.
         self.data.word(position, 0).store(head.encode(position, self.capacity_bits), Ordering::Release);
+        kill_point(Point::CommitStored);
     }
 
     /// Publishes a record whose claim was not marked: the whole header at once.
@@ -173,8 +178,10 @@ impl Frames {
     pub(crate) fn publish(&self, position: u64, head: Head) {
         // ORDER none (Relaxed): nobody looks before the seal matches.
         self.data.word(position, 0).store(head.encode(position, self.capacity_bits), Ordering::Relaxed);
+        kill_point(Point::PublishWord);
         // ORDER C1 (Release, pairs with R0): payload, metadata and `w0` are visible to whoever sees the seal.
         self.data.word(position, 1).store(seal(position, self.key), Ordering::Release);
+        kill_point(Point::PublishSealed);
     }
 
     /// Turns a dead producer's claim into LOST; false when it was not as `claimed` says any more.
@@ -183,7 +190,13 @@ impl Frames {
         let (old, new) =
             (claimed.encode(position, self.capacity_bits), lost.encode(position, self.capacity_bits));
         // ORDER C1 (Release, pairs with R1): readers that skip it go on behind it; on failure nothing is used (Relaxed).
-        self.data.word(position, 0).compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
+        let is_lost = self
+            .data
+            .word(position, 0)
+            .compare_exchange(old, new, Ordering::Release, Ordering::Relaxed)
+            .is_ok();
+        kill_point(Point::ReapLost);
+        is_lost
     }
 
     /// Writes LOST where a dead producer had not even marked its claim.

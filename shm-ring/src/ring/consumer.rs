@@ -18,7 +18,7 @@ use crate::layout::slots::{ConsumerSlot, DURABLE, NAME_BYTES_MAX, encode_name};
 use crate::map::file::io_error;
 use crate::map::fork::Side;
 use crate::map::lock::SlotLock;
-use crate::sync::{self, Ordering};
+use crate::sync::{self, Ordering, Point, kill_point};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,7 @@ impl Consumer {
         let repair = core.repair()?;
         let table = core.table();
         let (index, lock, known) = take_slot(core, &table, &repair, name, words)?;
+        kill_point(Point::AttachLocked);
         let slot = core.region.consumer(index);
         let held_at = slot.position.load(Ordering::Relaxed);
         reap::reap_consumer(&slot);
@@ -79,6 +80,7 @@ impl Consumer {
         slot.flags.store(if options.durable { DURABLE } else { 0 }, Ordering::Relaxed);
         // ORDER H1 (Release, pairs with H2): the slot's words before the mark that makes producers look at them.
         table.live.grants.0.consumers_high.fetch_max(u32::from(index) + 1, Ordering::Release);
+        kill_point(Point::NameHigh);
         let mut this = Self {
             edge: Edge::new(),
             anonymous: core.is_anonymous(),

@@ -19,7 +19,7 @@ use crate::frame::table::Table;
 use crate::layout::frame::{IDLE, State};
 use crate::layout::slots::{ConsumerSlot, DURABLE};
 use crate::map::region::View;
-use crate::sync::{self, Ordering};
+use crate::sync::{self, Ordering, Point, kill_point};
 
 /// See the file's header.
 #[derive(Debug)]
@@ -158,6 +158,7 @@ impl Cursor {
     #[inline(always)]
     pub(crate) fn advance(&mut self, next: u64) {
         self.position = next;
+        kill_point(Point::ReleaseKept);
         if next - self.published >= self.publish_every {
             self.publish();
         }
@@ -176,6 +177,7 @@ impl Cursor {
         self.published = self.position;
         // ORDER P1 (Release, pairs with P2): the reads below it are over.
         self.slot.position.store(self.position, Ordering::Release);
+        kill_point(Point::ReleasePublished);
         self.wake();
     }
 
@@ -192,9 +194,11 @@ impl Cursor {
     pub(crate) fn leave(&mut self) {
         let slot = &*self.slot;
         slot.resume.store(self.position, Ordering::Relaxed);
+        kill_point(Point::LeaveResume);
         let durable = slot.flags.load(Ordering::Relaxed) & DURABLE != 0;
         // ORDER P1 (Release, pairs with P2): the reads are over, and `resume` is stored.
         slot.position.store(if durable { self.position } else { IDLE }, Ordering::Release);
+        kill_point(Point::LeavePosition);
         slot.pid.store(0, Ordering::Relaxed);
     }
 

@@ -17,7 +17,7 @@ use crate::frame::scan::first_frame;
 use crate::frame::table::Table;
 use crate::layout::frame::{POSITION_END, State};
 use crate::layout::slots::ConsumerSlot;
-use crate::sync::{Ordering, fence};
+use crate::sync::{Ordering, Point, fence, kill_point};
 
 /// Joins at `wanted`, a frame boundary, or as soon behind it as is safe.
 pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
@@ -28,6 +28,7 @@ pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
     loop {
         // ORDER P1 (Release, pairs with P2): reads below it, of an earlier position, are over.
         slot.position.store(position, Ordering::Release);
+        kill_point(Point::JoinStored);
         // ORDER G2 (SeqCst, pairs with G1): the position before this, `granted` after it.
         fence(Ordering::SeqCst);
         let floor = Floor::of(table);
@@ -35,6 +36,7 @@ pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
         if position >= floor.safe || position >= held {
             return position;
         }
+        kill_point(Point::JoinMoves);
         position = floor.first_frame(table).min(held);
     }
 }

@@ -40,7 +40,7 @@ use crate::map::fork::Side;
 use crate::map::lock::{Locks, Repair};
 use crate::map::mirror::Access;
 use crate::map::region::Region;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, Point, kill_point};
 use consumer::Consumer;
 use names::ConsumerOptions;
 use observer::Observer;
@@ -147,6 +147,7 @@ impl Core {
             })?;
         // ORDER none (Relaxed): display only.
         era.era.0.repair_pid.store(std::process::id().into(), Ordering::Relaxed);
+        kill_point(Point::ReapRepair);
         Ok(repair)
     }
 }
@@ -223,19 +224,23 @@ impl Ring {
         let table = core.table();
         for index in 0..slots {
             let Some(lock) = repair.take_slot(producer_byte(index)).map_err(&failed)? else { continue };
+            kill_point(Point::AttachLocked);
             let mut proofs = reap::Proofs::new(repair.probe());
             if reap::reap_producer(&table, index, &mut proofs).map_err(&failed)? == reap::Outcome::Stalled {
                 continue;
             }
             // Whoever waited for what a dead owner left.
+            kill_point(Point::AttachReaped);
             wait::wake_everybody(&table.live.waits.0);
             let slot = core.region.producer(index);
             slot.pid.store(std::process::id().into(), Ordering::Relaxed);
             // ORDER A1 (Release, pairs with A2): the slot's words before "somebody is here".
             slot.attached.store(1, Ordering::Release);
+            kill_point(Point::AttachMarked);
             // ORDER H1 (Release, pairs with H2): the slot's words before the mark that makes others look at them, and the mark before the
             // first intent.
             table.live.grants.0.producers_high.fetch_max(u32::from(index) + 1, Ordering::Release);
+            kill_point(Point::AttachHigh);
             // ORDER A1 (Release, pairs with A2): last, for whoever sees that one came must find it among the slots, or gone.
             table.live.era.0.producers_ever.fetch_add(1, Ordering::Release);
             return Producer::new(Arc::clone(core), table, slot, index, lock, self.wait);

@@ -16,7 +16,7 @@ use crate::layout::frame::{IDLE, Position};
 use crate::layout::slots::{ConsumerSlot, consumer_byte, decode_name};
 use crate::map::file::io_error;
 use crate::map::lock::{Repair, SlotLock};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, Point, kill_point};
 
 /// Where reading begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,5 +129,7 @@ fn store_name(slot: &ConsumerSlot, words: [u64; 8]) {
     for (word, value) in slot.name.iter().zip(words).skip(1) {
         word.store(value, Ordering::Relaxed);
     }
+    kill_point(Point::NameHalf);
     slot.name[0].store(words[0], Ordering::Relaxed);
+    kill_point(Point::NameStored);
 }

@@ -23,7 +23,7 @@ use crate::map::clock;
 use crate::map::fork::Side;
 use crate::map::lock::SlotLock;
 use crate::map::region::View;
-use crate::sync::{self, Ordering};
+use crate::sync::{self, Ordering, Point, kill_point};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -358,6 +358,7 @@ impl Producer {
     #[inline(always)]
     fn put(&mut self, position: u64, timestamp_ns: u64, payload: &[u8]) -> Position {
         copy_in(self.bytes_mut(position, payload.len()), payload);
+        kill_point(Point::PayloadDone);
         if self.metadata {
             let sequence = self.claimer.sequence();
             let metadata = Metadata { timestamp_ns, sequence, level: 0, kind: 0 };
@@ -438,9 +439,11 @@ impl Drop for Producer {
         slot.pid.store(0, Ordering::Relaxed);
         // ORDER A1 (Release, pairs with A2): the last commits before "this producer is gone".
         slot.attached.store(0, Ordering::Release);
+        kill_point(Point::LeaveMarked);
         // ORDER A1 (Release, pairs with A2): "this one is gone" before the hint that somebody left.
         self.claimer.table().live.era.0.producers_left.fetch_add(1, Ordering::Release);
         drop(self.lock.take());
+        kill_point(Point::LeaveUnlocked);
         sync::light(self.registered);
         wake_sleepers(&self.claimer.table().live.waits.0);
     }

@@ -22,7 +22,7 @@ use crate::layout::frame::{IDLE, POSITION_END, State};
 use crate::layout::slots::{ConsumerSlot, DURABLE, consumer_byte, producer_byte};
 use crate::map::lock::{Locks, Probe};
 use crate::ring::wait;
-use crate::sync::{Ordering, add_alone, fence, yield_now};
+use crate::sync::{Ordering, Point, add_alone, fence, kill_point, yield_now};
 use std::io;
 
 /// How often a reaper looks again when a live slot stands where the dead one does.
@@ -63,6 +63,7 @@ impl<'a, 'b> Proofs<'a, 'b> {
         let dead = self.probe.acquire(byte)?;
         if dead {
             self.acquired.push(byte);
+            kill_point(Point::ReapProved);
         }
         Ok(dead)
     }
@@ -93,6 +94,7 @@ pub(crate) fn sweep(table: &Table, locks: &Locks) -> io::Result<bool> {
         return Ok(false);
     }
     let Some(repair) = locks.try_repair()? else { return Ok(false) };
+    kill_point(Point::ReapRepair);
     sweep_under(table, repair.probe())
 }
 
@@ -146,6 +148,7 @@ pub(crate) fn sweep_under(table: &Table, probe: &Probe<'_>) -> io::Result<bool> 
         }
     }
     if any {
+        kill_point(Point::ReapDone);
         wait::wake_everybody(&table.live.waits.0);
     }
     Ok(any)
@@ -165,18 +168,22 @@ pub(crate) fn reap_producer(table: &Table, index: u16, deaths: &mut dyn Deaths) 
                 // ORDER none (Relaxed): only the holder of byte 0 writes them.
                 add_alone(&era.lost_records, 1);
                 add_alone(&era.lost_bytes, span_bytes);
+                kill_point(Point::ReapCounted);
             }
             Settled::Stalled => return Ok(Outcome::Stalled),
         }
     }
     // ORDER I1 (Release, pairs with I2): LOST before the slot is idle.
     slot.intent.store(IDLE, Ordering::Release);
+    kill_point(Point::ReapIdle);
     // ORDER none (Relaxed): only the holder of the slot's byte writes these, and 'attached' carries them.
     add_alone(&slot.generation, 1);
+    kill_point(Point::ReapGeneration);
     slot.pid.store(0, Ordering::Relaxed);
     // ORDER A1 (Release, pairs with A2): the repair before "this producer is gone".
     if slot.attached.swap(0, Ordering::Release) != 0 {
         // ORDER A1 (Release, pairs with A2): the repair before the hint that somebody left.
+        kill_point(Point::ReapMarked);
         table.live.era.0.producers_left.fetch_add(1, Ordering::Release);
     }
     Ok(Outcome::Reaped)
@@ -273,9 +280,11 @@ pub(crate) fn reap_consumer(slot: &ConsumerSlot) {
     let position = slot.position.load(Ordering::Relaxed);
     if position != IDLE {
         slot.resume.store(position, Ordering::Relaxed);
+        kill_point(Point::ReapResume);
         if slot.flags.load(Ordering::Relaxed) & DURABLE == 0 {
             // ORDER P1 (Release, pairs with P2): its reads are over, for it is dead.
             slot.position.store(IDLE, Ordering::Release);
+            kill_point(Point::ReapPosition);
         }
     }
     add_alone(&slot.generation, 1);

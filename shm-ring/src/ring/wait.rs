@@ -14,7 +14,7 @@
 
 use crate::layout::slots::Waits;
 use crate::map::{clock, futex};
-use crate::sync::{self, AtomicU32, Ordering};
+use crate::sync::{self, AtomicU32, Ordering, Point, kill_point};
 use std::time::{Duration, Instant};
 
 /// How a handle waits.
@@ -128,11 +128,15 @@ impl<'a> Waiting<'a> {
     fn sleep(&self, bound: Duration, look: &mut impl FnMut() -> bool) {
         // ORDER W1 (AcqRel, and the heavy fence behind it, pairs with W2): the bit is set before the second look.
         let value = self.word.fetch_or(1, Ordering::AcqRel) | 1;
+        kill_point(Point::SleepBit);
         let bound = if sync::heavy() { bound } else { bound.min(SLEEP_UNFENCED) };
+        kill_point(Point::SleepFence);
         if look() {
             return;
         }
+        kill_point(Point::SleepLooked);
         futex::sleep(self.word, value, bound);
+        kill_point(Point::SleepOver);
         self.learn();
     }
 
@@ -177,8 +181,10 @@ pub(crate) fn wake_everybody(waits: &Waits) {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
+                    kill_point(Point::WakeCounted);
                     waits.woken_at_ns.store(clock::monotonic_ns(), Ordering::Relaxed);
                     futex::wake_all(word);
+                    kill_point(Point::WakeDone);
                     break;
                 }
                 Err(newer) => value = newer,
