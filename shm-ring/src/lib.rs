@@ -69,11 +69,13 @@ pub use ring::{
     batch::{Batch, BatchFull},
     claim::Claim,
     consumer::Consumer,
+    loss::Loss,
     names::{ConsumerOptions, Start},
     observer::Observer,
     options::RingOptions,
     producer::Producer,
     record::{Frame, RecordInfo},
+    stall::Stalled,
     stats::{ConsumerStats, ProducerStats, Stats},
     wait::Wait,
 };

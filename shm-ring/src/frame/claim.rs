@@ -18,8 +18,9 @@
 //! Takes space and gives it away; touches no payload.
 
 use super::table::Table;
+use super::view::Gap;
 use crate::error::ClaimError;
-use crate::layout::frame::{Head, IDLE, POSITION_END, State};
+use crate::layout::frame::{GAP_BYTES, Head, IDLE, POSITION_END, SEQUENCE_MASK, State};
 use crate::layout::slots::ProducerSlot;
 use crate::map::region::View;
 use crate::sync::{Ordering, Point, add_alone, fence, kill_point};
@@ -262,6 +263,36 @@ impl Claimer {
         self.count(1, u64::from(head.len_bytes));
     }
 
+    /// Notes that so many records were dropped; they take sequences, so that readers see whose place is empty.
+    pub(crate) fn count_dropped(&mut self, records: u64) {
+        self.sequence = self.sequence.wrapping_add(records);
+        if self.counts {
+            // ORDER none (Relaxed), for both words: only the owner writes them.
+            self.slot.sequence.store(self.sequence, Ordering::Relaxed);
+        }
+        add_alone(&self.slot.dropped, records);
+    }
+
+    /// What readers have not been told of, by this owner of the slot or an earlier one.
+    pub(crate) fn untold(&self) -> Option<Gap> {
+        // ORDER none (Relaxed): only the owner writes them.
+        let dropped_in_all = self.slot.dropped.load(Ordering::Relaxed);
+        let records = dropped_in_all.wrapping_sub(self.slot.told.load(Ordering::Relaxed));
+        let first_sequence = self.sequence.wrapping_sub(records) & SEQUENCE_MASK;
+        (records != 0).then_some(Gap { records, first_sequence, dropped_in_all })
+    }
+
+    /// Publishes an unmarked claim as the notice of it. Dying before it is noted, it is told twice, with the same number in all.
+    pub(crate) fn tell(&mut self, position: u64, gap: Gap) {
+        self.table.frames.write_gap(position, gap);
+        #[expect(clippy::cast_possible_truncation, reason = "24")]
+        let head = Head { len_bytes: GAP_BYTES as u32, state: State::Gap, slot: self.index };
+        self.table.frames.publish(position, head);
+        kill_point(Point::GapTold);
+        // ORDER none (Relaxed): only the owner writes it.
+        self.slot.told.store(gap.dropped_in_all, Ordering::Relaxed);
+    }
+
     /// Gives a marked claim of `claimed` records up: readers skip it.
     pub(crate) fn abort(&mut self, position: u64, span_bytes: u64, claimed: u64) {
         kill_point(Point::Abort);
@@ -291,7 +322,7 @@ impl Claimer {
 }
 
 /// Whether the slot `index` may still have an unfinished frame at its intent.
-fn holds(table: &Table, intent: u64, index: usize) -> bool {
+pub(crate) fn holds(table: &Table, intent: u64, index: usize) -> bool {
     match table.frames.sealed(intent) {
         // Somebody's frame stands there. Only while it is this slot's own, and open, is it unfinished.
         Some(head) => head.state == State::Claimed && usize::from(head.slot) == index,

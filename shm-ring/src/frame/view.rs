@@ -8,7 +8,7 @@
 //! (I1) `w0` is looked at only behind a matching seal; (I2) each word is loaded once, and what was loaded is what is checked and used.
 
 use crate::layout::frame::{
-    Head, METADATA_BYTES, State, decode_tags, encode_tags, filler_len, record_of, seal,
+    GAP_BYTES, Head, METADATA_BYTES, State, decode_tags, encode_tags, filler_len, record_of, seal,
 };
 use crate::layout::geometry::Geometry;
 use crate::map::region::Data;
@@ -46,6 +46,17 @@ pub(crate) struct Metadata {
     pub(crate) level: u8,
     /// The user's.
     pub(crate) kind: u8,
+}
+
+/// What a GAP frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// How many records were dropped.
+    pub(crate) records: u64,
+    /// The sequence of the first of them.
+    pub(crate) first_sequence: u64,
+    /// How many its producer slot has dropped in all, these included.
+    pub(crate) dropped_in_all: u64,
 }
 
 impl Frames {
@@ -212,6 +223,27 @@ impl Frames {
         self.data.word(position, 2).store(metadata.timestamp_ns, Ordering::Relaxed);
         let tags = encode_tags(metadata.sequence, metadata.level, metadata.kind);
         self.data.word(position, 3).store(tags, Ordering::Relaxed);
+    }
+
+    /// Stores a GAP's payload; before its commit.
+    pub(crate) fn write_gap(&self, position: u64, gap: Gap) {
+        let at = position + self.payload_offset();
+        for (index, word) in [gap.records, gap.first_sequence, gap.dropped_in_all].into_iter().enumerate() {
+            // ORDER none (Relaxed): carried by C1.
+            self.data.word(at, index).store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// A committed GAP's payload, if it is as long as one.
+    pub(crate) fn gap(&self, position: u64, head: Head) -> Option<Gap> {
+        if u64::from(head.len_bytes) != GAP_BYTES {
+            return None;
+        }
+        let at = position + self.payload_offset();
+        // ORDER none (Relaxed): behind R1.
+        let [records, first_sequence, dropped_in_all] =
+            [0, 1, 2].map(|index| self.data.word(at, index).load(Ordering::Relaxed));
+        Some(Gap { records, first_sequence, dropped_in_all })
     }
 
     /// A committed record's metadata, in a ring that has it.

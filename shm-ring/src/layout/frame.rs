@@ -15,7 +15,7 @@
 //! | DATA    | nobody                | everybody   | takes it            | yes                   |
 //! | PAD     | nobody                | nobody      | skips it            | yes                   |
 //! | LOST    | nobody                | nobody      | skips and counts it | yes                   |
-//! | GAP     | nobody                | everybody   | skips it            | yes                   |
+//! | GAP     | nobody                | everybody   | skips and counts it | yes                   |
 //! | INNER   | nobody                | everybody   | takes it            | no                    |
 //!
 //! (I1) frames start on 16-byte boundaries; (I2) both words are only reached through atomics; (I3) the seal says at which position
@@ -31,6 +31,8 @@ pub(crate) const FRAME_ALIGN: u64 = 16;
 pub(crate) const FRAME_HEADER_BYTES: u64 = 16;
 /// Bytes of the metadata of a ring that has it switched on.
 pub(crate) const METADATA_BYTES: u64 = 16;
+/// Bytes of a GAP's payload: records, first sequence, dropped in all.
+pub(crate) const GAP_BYTES: u64 = 24;
 /// No position; also a free intent.
 pub(crate) const IDLE: u64 = u64::MAX;
 /// Positions end here: a claim that would pass it fails.
@@ -48,7 +50,7 @@ pub(crate) enum State {
     Pad = 3,
     /// A claim whose producer died.
     Lost = 4,
-    /// A producer's notice that it had to refuse records.
+    /// A producer's notice that it dropped records.
     Gap = 5,
     /// A record inside a batch, not its first.
     Inner = 6,

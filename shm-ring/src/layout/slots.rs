@@ -110,7 +110,13 @@ pub(crate) struct ProducerSlot {
     pub(crate) pid: AtomicU64,
     /// 1 from attaching to detaching or reaping.
     pub(crate) attached: AtomicU64,
-    pub(crate) reserved: [AtomicU64; 6],
+    /// Records that owners dropped instead of waiting for space.
+    pub(crate) dropped: AtomicU64,
+    /// How many of those readers were told of, by GAP frames.
+    pub(crate) told: AtomicU64,
+    /// Claims that were lost with an owner.
+    pub(crate) lost: AtomicU64,
+    pub(crate) reserved: [AtomicU64; 3],
 }
 
 /// A consumer's place, and the cursor of its name while nobody owns it.
@@ -179,6 +185,9 @@ const _: () = {
     assert!(offset_of!(ProducerSlot, waited) == 56);
     assert!(offset_of!(ProducerSlot, pid) == 64);
     assert!(offset_of!(ProducerSlot, attached) == 72);
+    assert!(offset_of!(ProducerSlot, dropped) == 80);
+    assert!(offset_of!(ProducerSlot, told) == 88);
+    assert!(offset_of!(ProducerSlot, lost) == 96);
 
     assert!(size_of::<ConsumerSlot>() as u64 == CONSUMER_SLOT_BYTES);
     assert!(offset_of!(ConsumerSlot, position) == 0);

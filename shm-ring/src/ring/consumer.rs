@@ -8,8 +8,10 @@
 //! sleeping, when the user says so, and as often as the [`Cursor`] wants; (I3) it works only on the side of a fork where it was made.
 
 use super::cursor::{Cursor, Found};
+use super::loss::Loss;
 use super::names::{ConsumerOptions, Start, take_slot};
 use super::record::Frame;
+use super::stall::{self, Stalled, Stuck};
 use super::wait::{Edge, For, Next, Wait, Waiting};
 use super::{Core, join, reap};
 use crate::error::{Error, PollError};
@@ -46,6 +48,7 @@ pub struct Consumer {
     anonymous: bool,
     fruitless: u32,
     last_sweep: Option<Instant>,
+    stuck: Stuck,
     wait: Wait,
     side: Side,
     generation: u64,
@@ -86,6 +89,7 @@ impl Consumer {
             anonymous: core.is_anonymous(),
             fruitless: 0,
             last_sweep: None,
+            stuck: Stuck::default(),
             wait,
             side,
             generation: slot.generation.load(Ordering::Relaxed),
@@ -225,6 +229,21 @@ impl Consumer {
         self.counter(|slot| &slot.lost_records)
     }
 
+    /// Whose records this consumer did not get since it attached, and how many: what producers dropped, and what they had not committed
+    /// when they died. What was overwritten while the name was away is in [`missed_bytes`](Self::missed_bytes), and nobody's.
+    pub fn lost(&self) -> Vec<Loss> {
+        self.cursor.ledger.losses()
+    }
+
+    /// The living producer whose unfinished claim this consumer waits for, if it waits for one. It may be stopped, or slow; nothing is
+    /// taken from it. Examines a lock: not for hot loops.
+    pub fn stalled(&self) -> Option<Stalled> {
+        if !self.side.is_here() {
+            return None;
+        }
+        stall::stalled(self.cursor.table(), &self.core.locks, self.cursor.position(), &self.stuck)
+    }
+
     /// The name under which it attached.
     pub fn name(&self) -> &str {
         &self.name
@@ -342,7 +361,8 @@ impl Consumer {
         }
     }
 
-    fn sweep(&self) {
+    fn sweep(&mut self) {
+        self.stuck.note(self.cursor.position());
         // A lock that can't be examined now is examined at the next look.
         let _ = reap::sweep(self.cursor.table(), &self.core.locks);
     }

@@ -13,6 +13,7 @@
 //! Waits for nothing, and knows no clock and no lock.
 
 use super::join;
+use super::loss::Ledger;
 use super::wait::wake_sleepers;
 use crate::error::PollError;
 use crate::frame::table::Table;
@@ -34,6 +35,7 @@ pub(crate) struct Cursor {
     /// Older records are passed over until one is not; 0: none are.
     since_ns: u64,
     poisoned: Option<PollError>,
+    pub(crate) ledger: Ledger,
     /// One of the two above is set, so that a glance is not enough.
     is_special: bool,
 }
@@ -62,6 +64,7 @@ impl Cursor {
             registered,
             since_ns: 0,
             poisoned: None,
+            ledger: Ledger::default(),
             is_special: false,
         }
     }
@@ -138,8 +141,16 @@ impl Cursor {
                 State::Data | State::Inner if self.since_ns == 0 => continue,
                 State::Data | State::Inner => {}
                 State::Claimed => return Ok(None),
-                State::Pad | State::Gap => {}
-                State::Lost => sync::add_alone(&self.slot.lost_records, 1),
+                State::Pad => {}
+                State::Gap => {
+                    if let Some(gap) = self.table.frames.gap(self.position, sealed.head) {
+                        self.ledger.gap(sealed.head.slot, gap);
+                    }
+                }
+                State::Lost => {
+                    sync::add_alone(&self.slot.lost_records, 1);
+                    self.ledger.lost(sealed.head.slot);
+                }
             }
             self.advance(self.position + sealed.span_bytes);
         }

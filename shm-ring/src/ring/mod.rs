@@ -21,12 +21,14 @@ pub(crate) mod consumer;
 mod cursor;
 mod era;
 mod join;
+pub(crate) mod loss;
 pub(crate) mod names;
 pub(crate) mod observer;
 pub(crate) mod options;
 pub(crate) mod producer;
 mod reap;
 pub(crate) mod record;
+pub(crate) mod stall;
 pub(crate) mod stats;
 pub(crate) mod wait;
 

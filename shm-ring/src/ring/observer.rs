@@ -9,8 +9,10 @@
 //! (I1) nothing that was copied is used before the second look at the tail; (I2) no reference into the data is ever handed out; (I3) no
 //! read-modify-write, which would fault on read-only memory; (I4) every loop ends whatever the bytes are.
 
+use super::loss::{Ledger, Loss};
 use super::names::Start;
 use super::record::RecordInfo;
+use super::stall::{self, Stalled, Stuck};
 use super::stats::{self, Stats};
 use super::wait::Wait;
 use super::{Core, join};
@@ -57,6 +59,8 @@ pub struct Observer {
     core: Arc<Core>,
     position: u64,
     lost_records: u64,
+    ledger: Ledger,
+    stuck: Stuck,
     fruitless: u32,
     /// Older records are passed over until one is not; 0: none are.
     since_ns: u64,
@@ -88,6 +92,8 @@ impl Observer {
             core,
             position,
             lost_records: 0,
+            ledger: Ledger::default(),
+            stuck: Stuck::default(),
             fruitless: 0,
             since_ns: 0,
             lapped: None,
@@ -198,6 +204,17 @@ impl Observer {
         self.lost_records
     }
 
+    /// Whose records this observer did not get since it was made, and how many.
+    pub fn lost(&self) -> Vec<Loss> {
+        self.ledger.losses()
+    }
+
+    /// The living producer whose unfinished claim this observer waits for, if it waits for one. Examines a lock: not for hot loops.
+    pub fn stalled(&self) -> Option<Stalled> {
+        self.core.check_side().ok()?;
+        stall::stalled(&self.table, &self.core.locks, self.position, &self.stuck)
+    }
+
     /// What the tables say now; takes no slot and changes nothing.
     ///
     /// # Errors
@@ -210,12 +227,15 @@ impl Observer {
 
     fn look(&mut self, payload: &mut Vec<u8>) -> Result<Look, PollError> {
         let frames = &self.table.frames;
+        let mut gap = None;
         let (sealed, metadata) = match frames.checked(self.position) {
             Ok(Some(sealed)) if sealed.head.state != State::Claimed => {
                 let metadata = frames.metadata(self.position);
                 if matches!(sealed.head.state, State::Data | State::Inner) {
                     let at = self.position + frames.payload_offset();
                     copy_out(frames.data(), at, sealed.head.len_bytes as usize, payload);
+                } else if sealed.head.state == State::Gap {
+                    gap = frames.gap(self.position, sealed.head);
                 }
                 (sealed, metadata)
             }
@@ -226,6 +246,9 @@ impl Observer {
             }
         };
         self.check_lapped(sealed.span_bytes)?;
+        if let Some(gap) = gap {
+            self.ledger.gap(sealed.head.slot, gap);
+        }
         Ok(self.pass(sealed, metadata))
     }
 
@@ -242,6 +265,9 @@ impl Observer {
         self.fruitless = 0;
         match sealed.head.state {
             State::Data | State::Inner => {
+                if let Some(metadata) = metadata {
+                    self.ledger.record(sealed.head.slot, metadata.sequence);
+                }
                 if metadata.unwrap_or_default().timestamp_ns < self.since_ns {
                     return Look::Skipped;
                 }
@@ -251,6 +277,7 @@ impl Observer {
             }
             State::Lost => {
                 self.lost_records += 1;
+                self.ledger.lost(sealed.head.slot);
                 Look::Skipped
             }
             State::Pad | State::Gap | State::Claimed => Look::Skipped,
@@ -280,6 +307,7 @@ impl Observer {
         let resumed_at = first_frame(&self.table.frames, from, tail);
         let lost_bytes = resumed_at - self.position;
         self.position = resumed_at;
+        self.ledger.lapped();
         Err(PollError::Lapped { lost_bytes, resumed_at })
     }
 
@@ -293,6 +321,7 @@ impl Observer {
         let resumed_at = join::oldest(&self.table) & !(FRAME_ALIGN - 1);
         let lost_bytes = resumed_at.saturating_sub(self.position);
         self.position = resumed_at;
+        self.ledger.lapped();
         Err(PollError::Lapped { lost_bytes, resumed_at })
     }
 
@@ -304,6 +333,7 @@ impl Observer {
         if self.table.tail() > self.position {
             // Somebody's claim. Alive as a rule, so the question is asked seldom.
             if self.fruitless % 64 == 0 {
+                self.stuck.note(self.position);
                 return Ok(self.pass_dead(open));
             }
         } else if self.core.is_anonymous() {
@@ -316,15 +346,7 @@ impl Observer {
     fn pass_dead(&mut self, open: Option<Sealed>) -> Look {
         let Ok(probe) = self.core.locks.probe() else { return Look::Nothing };
         let alive = |slot: u16| probe.is_held(producer_byte(slot)).unwrap_or(true);
-        let owners: Vec<u16> = match open {
-            Some(open) => vec![open.head.slot],
-            // ORDER I2 (Acquire, pairs with I1): an intent at this place may be its owner's.
-            None => (0u16..)
-                .zip(self.table.producers())
-                .filter(|(_, slot)| slot.intent.load(Ordering::Acquire) == self.position)
-                .map(|(index, _)| index)
-                .collect(),
-        };
+        let owners = stall::owners(&self.table, self.position, open);
         if owners.iter().any(|slot| alive(*slot)) {
             return Look::Nothing;
         }
@@ -343,6 +365,9 @@ impl Observer {
             _ => return Look::Nothing,
         }
         self.lost_records += 1;
+        if let Some(owner) = owners.first() {
+            self.ledger.lost(*owner);
+        }
         Look::Skipped
     }
 

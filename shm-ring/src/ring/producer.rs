@@ -17,7 +17,7 @@ use crate::frame::claim::Claimer;
 use crate::frame::copy::copy_in;
 use crate::frame::table::Table;
 use crate::frame::view::Metadata;
-use crate::layout::frame::{FRAME_ALIGN, Head, Position, State, span_of_record};
+use crate::layout::frame::{FRAME_ALIGN, GAP_BYTES, Head, Position, State, span_of_record};
 use crate::layout::slots::ProducerSlot;
 use crate::map::clock;
 use crate::map::fork::Side;
@@ -45,6 +45,8 @@ pub struct Producer {
     pub(crate) claimer: Claimer,
     /// The open claim, if there is one.
     open: Open,
+    /// Records that were dropped and not told of yet.
+    untold: u64,
     pub(crate) metadata: bool,
     payload_max_bytes: usize,
     registered: bool,
@@ -56,6 +58,13 @@ pub struct Producer {
     pub(crate) scratch: Vec<u8>,
     core: Arc<Core>,
     lock: Option<SlotLock>,
+}
+
+/// How long to wait for room.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    None,
+    Until(Option<Instant>),
 }
 
 /// A marked claim in the user's hands.
@@ -81,8 +90,10 @@ impl Producer {
         let payload_max = core.header.geometry.payload_max_bytes();
         let side =
             Side::current().map_err(crate::map::file::io_error("examine the process of", &core.shown()))?;
+        let claimer = Claimer::new(table, slot, index, shape.single_producer);
         Ok(Self {
-            claimer: Claimer::new(table, slot, index, shape.single_producer),
+            untold: claimer.untold().map_or(0, |gap| gap.records),
+            claimer,
             open: Open::default(),
             metadata: shape.metadata,
             payload_max_bytes: usize::try_from(payload_max).unwrap_or(usize::MAX),
@@ -170,6 +181,50 @@ impl Producer {
         Ok(self.put(position, timestamp_ns, payload))
     }
 
+    /// Appends a copy of `payload`, or drops it when there is no room: `None`. For those who must never wait, as loggers.
+    ///
+    /// What was dropped is counted, and readers are told: the next record that fits comes with a notice of whose and how many are
+    /// missing before it, which [`Consumer::lost`](crate::Consumer::lost) adds up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::claim`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let ring = shm_ring::RingOptions::new().capacity(4096).anonymous()?;
+    /// # let mut producer = ring.producer()?;
+    /// let mut consumer = ring.consumer("slow")?;
+    /// let dropped = (0..100).filter(|_| producer.offer(&[7; 100]).is_ok_and(|at| at.is_none())).count();
+    /// while consumer.try_poll()?.is_some() {}
+    /// producer.push(b"after them")?;
+    /// assert_eq!(&*consumer.poll()?, b"after them");
+    /// assert_eq!(consumer.lost()[0].dropped_records, dropped as u64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn offer(&mut self, payload: &[u8]) -> Result<Option<Position>, ClaimError> {
+        match self.try_push(payload) {
+            Ok(position) => Ok(Some(position)),
+            Err(ClaimError::Full { .. }) => {
+                self.count_dropped(1);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says that `records` were dropped that were to come next; for those who do so with [`Producer::try_claim`] or
+    /// [`Producer::try_batch`]. Readers are told as with [`Producer::offer`].
+    #[cold]
+    pub fn count_dropped(&mut self, records: u64) {
+        if self.side.is_here() && !self.claimer.is_revoked() {
+            self.claimer.count_dropped(records);
+            self.untold = self.untold.saturating_add(records);
+        }
+    }
+
     /// Appends a copy of `payload` with the caller's own timestamp, in ns since the Unix epoch; waits for room.
     ///
     /// # Errors
@@ -252,19 +307,47 @@ impl Producer {
     }
 
     #[inline(always)]
-    fn prepare(&mut self) -> Result<(), ClaimError> {
+    fn prepare(&mut self, patience: Patience) -> Result<(), ClaimError> {
         if !self.side.is_here() {
             return Err(ClaimError::Forked);
         }
+        if self.open.span_bytes | self.untold != 0 { self.settle(patience) } else { Ok(()) }
+    }
+
+    /// Ends a claim that was leaked, and tells readers of what was dropped, before anything new.
+    #[cold]
+    #[inline(never)]
+    fn settle(&mut self, patience: Patience) -> Result<(), ClaimError> {
         if self.open.span_bytes != 0 {
             self.abort_open();
         }
+        let Some(gap) = self.claimer.untold() else {
+            self.untold = 0;
+            return Ok(());
+        };
+        let span_bytes = span_of_record(GAP_BYTES, self.claimer.table().frames.metadata_bytes());
+        let taken = match (self.claimer.try_claim::<false>(span_bytes, 0), patience) {
+            (Err(ClaimError::Full { .. }), Patience::None) => self.try_take_again::<false>(span_bytes, 0),
+            (Err(ClaimError::Full { .. }), Patience::Until(deadline)) => {
+                self.wait_for_room::<false>(span_bytes, 0, deadline)
+            }
+            (taken, _) => taken,
+        };
+        let position = taken?;
+        if self.metadata {
+            let (timestamp_ns, sequence) = (self.now(), gap.first_sequence);
+            let metadata = Metadata { timestamp_ns, sequence, level: 0, kind: 0 };
+            self.claimer.table().frames.write_metadata(position, metadata);
+        }
+        self.claimer.tell(position, gap);
+        self.untold = 0;
+        self.committed();
         Ok(())
     }
 
     #[inline(always)]
     fn try_take<const MARKED: bool>(&mut self, span_bytes: u64, records: u64) -> Result<u64, ClaimError> {
-        self.prepare()?;
+        self.prepare(Patience::None)?;
         match self.claimer.try_claim::<MARKED>(span_bytes, records) {
             Err(ClaimError::Full { .. }) => self.try_take_again::<MARKED>(span_bytes, records),
             other => self.opened::<MARKED>(other, span_bytes, records),
@@ -298,7 +381,7 @@ impl Producer {
         records: u64,
         deadline: Option<Instant>,
     ) -> Result<u64, ClaimError> {
-        self.prepare()?;
+        self.prepare(Patience::Until(deadline))?;
         match self.claimer.try_claim::<MARKED>(span_bytes, records) {
             Err(ClaimError::Full { .. }) => self.wait_for_room::<MARKED>(span_bytes, records, deadline),
             other => self.opened::<MARKED>(other, span_bytes, records),
@@ -427,8 +510,9 @@ impl Drop for Producer {
         if !self.side.is_here() {
             return;
         }
-        if self.open.span_bytes != 0 {
-            self.abort_open();
+        if self.open.span_bytes | self.untold != 0 {
+            // What can't be told for want of room is told by the slot's next owner.
+            let _ = self.settle(Patience::None);
         }
         if self.claimer.is_revoked() {
             return;

@@ -167,6 +167,7 @@ pub(crate) fn reap_producer(table: &Table, index: u16, deaths: &mut dyn Deaths) 
                 let era = &table.live.era.0;
                 // ORDER none (Relaxed): only the holder of byte 0 writes them.
                 add_alone(&era.lost_records, 1);
+                add_alone(&slot.lost, 1);
                 add_alone(&era.lost_bytes, span_bytes);
                 kill_point(Point::ReapCounted);
             }

@@ -6,9 +6,11 @@
 use super::names::shown_name;
 use super::{Core, join, pid_of};
 use crate::error::Error;
-use crate::layout::frame::IDLE;
+use crate::frame::claim::holds;
+use crate::frame::table::Table;
+use crate::layout::frame::{IDLE, Position};
 use crate::layout::header::LAYOUT_VERSION;
-use crate::layout::slots::{DURABLE, consumer_byte, producer_byte};
+use crate::layout::slots::{DURABLE, ProducerSlot, consumer_byte, producer_byte};
 use crate::map::file::{io_error, mode_of};
 use crate::sync::Ordering;
 use std::path::PathBuf;
@@ -65,6 +67,12 @@ pub struct ProducerStats {
     pub refused: u64,
     /// Claims that waited because the ring was full.
     pub waited: u64,
+    /// Records that were dropped because the ring was full, as [`Producer::offer`](crate::Producer::offer) does.
+    pub dropped: u64,
+    /// Claims that were lost because their owner died in the middle of one.
+    pub lost: u64,
+    /// Where its owner has a claim that is not committed, or may have one.
+    pub claim: Option<Position>,
 }
 
 /// One consumer name.
@@ -118,6 +126,9 @@ pub(crate) fn read(core: &Core) -> Result<Stats, Error> {
             bytes: words.bytes.load(Ordering::Relaxed),
             refused: words.refused.load(Ordering::Relaxed),
             waited: words.waited.load(Ordering::Relaxed),
+            dropped: words.dropped.load(Ordering::Relaxed),
+            lost: words.lost.load(Ordering::Relaxed),
+            claim: open_claim(&table, words, slot),
         });
     }
     let tail = table.tail();
@@ -159,4 +170,10 @@ pub(crate) fn read(core: &Core) -> Result<Stats, Error> {
         producers,
         consumers,
     })
+}
+
+fn open_claim(table: &Table, words: &ProducerSlot, slot: u16) -> Option<Position> {
+    // ORDER I2 (Acquire, pairs with I1): what it finished before is seen as finished.
+    let intent = words.intent.load(Ordering::Acquire);
+    (intent < table.tail() && holds(table, intent, slot.into())).then_some(intent)
 }

@@ -68,6 +68,8 @@ points! {
     PublishWord,
     /// Producer: an unmarked claim is published; nothing is counted.
     PublishSealed,
+    /// Producer: a GAP is published, and not yet noted as told.
+    GapTold,
     /// Producer: what was committed is counted; nobody is woken.
     CommitCounted,
     /// Anybody: the waiting bit was seen and cleared, nobody is woken.

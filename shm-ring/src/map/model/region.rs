@@ -35,6 +35,9 @@ impl Region {
             waited: zero(),
             pid: AtomicU64::new(1),
             attached: AtomicU64::new(1),
+            dropped: zero(),
+            told: zero(),
+            lost: zero(),
             reserved: std::array::from_fn(|_| zero()),
         };
         let consumer = || ConsumerSlot {

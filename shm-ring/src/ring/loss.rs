@@ -1,0 +1,165 @@
+//! Loss: whose records a reader did not get, and how many.
+//!
+//! | what happened                                  | seen as                              | counted as |
+//! |------------------------------------------------|--------------------------------------|------------|
+//! | a producer dropped records of a full ring      | a GAP frame, which says how many     | dropped |
+//! | a producer died in the middle of a claim       | a LOST frame                         | lost, per claim |
+//! | an observer was lapped                         | a jump in the producer's sequence    | lapped, with metadata |
+//!
+//! (I1) a GAP that is told twice, because its producer died between telling and noting it, is counted once; (I2) a jump counts as lapped
+//! only after a lap: the dead leave jumps too, and what was dropped is one.
+//! Counts; reads nothing.
+
+use crate::frame::view::Gap;
+use crate::layout::frame::SEQUENCE_MASK;
+
+/// What a reader did not get of one producer slot, over all its owners, since the reader began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loss {
+    /// The producer's slot.
+    pub producer: u16,
+    /// Records that the producer dropped because the ring was full, as [`Producer::offer`](crate::Producer::offer) does.
+    pub dropped_records: u64,
+    /// Claims that were open when their producer died; a batch is one claim.
+    pub lost_claims: u64,
+    /// Records that were overwritten before an observer could copy them, the dropped and the lost among them included. Known from the
+    /// producer's first record that was read on; 0 in a ring without metadata.
+    pub lapped_records: u64,
+}
+
+/// What one reader knows of all producers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    loss: Loss,
+    /// What the last GAP said.
+    dropped_in_all: Option<u64>,
+    /// The sequence that comes next, when it is known.
+    next: Option<u64>,
+    /// Records were overwritten since the last one of this producer.
+    is_lapped: bool,
+}
+
+impl Ledger {
+    /// The producers of which something is missing.
+    pub(crate) fn losses(&self) -> Vec<Loss> {
+        let is_loss = |loss: &Loss| *loss != Loss { producer: loss.producer, ..Loss::default() };
+        self.rows.iter().map(|row| row.loss).filter(is_loss).collect()
+    }
+
+    /// A claim of that producer is LOST.
+    pub(crate) fn lost(&mut self, producer: u16) {
+        let row = self.row(producer);
+        row.loss.lost_claims += 1;
+        // Its sequences are gone with it.
+        row.next = None;
+    }
+
+    /// That producer says that it dropped records.
+    pub(crate) fn gap(&mut self, producer: u16, gap: Gap) {
+        let row = self.row(producer);
+        let untold = match row.dropped_in_all {
+            Some(known) => gap.dropped_in_all.wrapping_sub(known),
+            None => u64::MAX,
+        };
+        // Whatever the words say, it is a count.
+        row.loss.dropped_records = row.loss.dropped_records.saturating_add(gap.records.min(untold));
+        row.dropped_in_all = Some(gap.dropped_in_all);
+        if row.is_lapped {
+            row.jump_to(gap.first_sequence);
+        }
+        row.next = Some(gap.first_sequence.wrapping_add(gap.records) & SEQUENCE_MASK);
+    }
+
+    /// A record of that producer was read; for readers that can be lapped.
+    #[inline]
+    pub(crate) fn record(&mut self, producer: u16, sequence: u64) {
+        let row = self.row(producer);
+        if row.is_lapped {
+            row.jump_to(sequence);
+        }
+        row.next = Some(sequence.wrapping_add(1) & SEQUENCE_MASK);
+    }
+
+    /// Records of anybody may have been overwritten.
+    pub(crate) fn lapped(&mut self) {
+        self.rows.iter_mut().for_each(|row| row.is_lapped = true);
+    }
+
+    fn row(&mut self, producer: u16) -> &mut Row {
+        let at = match self.rows.binary_search_by_key(&producer, |row| row.loss.producer) {
+            Ok(at) => at,
+            Err(at) => {
+                let loss = Loss { producer, ..Loss::default() };
+                self.rows.insert(at, Row { loss, dropped_in_all: None, next: None, is_lapped: false });
+                at
+            }
+        };
+        &mut self.rows[at]
+    }
+}
+
+impl Row {
+    fn jump_to(&mut self, sequence: u64) {
+        self.is_lapped = false;
+        if let Some(next) = self.next {
+            let missed = sequence.wrapping_sub(next) & SEQUENCE_MASK;
+            // A step back is no loss: the slot's counter was begun anew, or forged.
+            if missed <= SEQUENCE_MASK / 2 {
+                self.loss.lapped_records = self.loss.lapped_records.saturating_add(missed);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gap(records: u64, first_sequence: u64, dropped_in_all: u64) -> Gap {
+        Gap { records, first_sequence, dropped_in_all }
+    }
+
+    // Goal: each kind of loss is counted once, under its producer. Method: one of each, and a GAP that is told twice.
+    #[test]
+    fn every_loss_is_counted_once() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.losses().is_empty());
+        for n in 0..3 {
+            ledger.record(7, n);
+        }
+        ledger.gap(7, gap(5, 3, 5));
+        ledger.gap(7, gap(5, 3, 5));
+        ledger.gap(7, gap(7, 3, 7));
+        ledger.record(7, 10);
+        ledger.lost(2);
+        ledger.record(2, 9);
+        ledger.lapped();
+        ledger.record(7, 14);
+        ledger.record(7, 15);
+        let all = [
+            Loss { producer: 2, lost_claims: 1, ..Loss::default() },
+            Loss { producer: 7, dropped_records: 7, lapped_records: 3, ..Loss::default() },
+        ];
+        assert_eq!(ledger.losses(), all);
+    }
+
+    // Goal: nonsense in a GAP or a sequence neither panics nor counts backwards. Method: the ends of the numbers.
+    #[test]
+    fn nonsense_is_survived() {
+        let mut ledger = Ledger::default();
+        for words in [u64::MAX, 0, 1 << 63] {
+            ledger.gap(0, gap(words, words, words));
+            ledger.lapped();
+            ledger.record(0, words & SEQUENCE_MASK);
+            ledger.lapped();
+            ledger.record(0, 1);
+        }
+        assert_eq!(ledger.losses().len(), 1);
+    }
+}
