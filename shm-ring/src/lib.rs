@@ -69,6 +69,7 @@ pub use ring::{
     batch::{Batch, BatchFull},
     claim::Claim,
     consumer::Consumer,
+    group::{Delivery, Member},
     loss::Loss,
     names::{ConsumerOptions, Start},
     observer::Observer,

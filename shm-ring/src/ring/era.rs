@@ -9,11 +9,11 @@
 //! (I1) idempotent: a process that dies here leaves the old boot id, and the next one starts over; (I2) the epoch, and with it the key of
 //! all seals, is read after byte 0 was taken, never before.
 
-use super::{Core, reap};
+use super::{Core, reap, share};
 use crate::error::Error;
 use crate::frame::table::Table;
 use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END};
-use crate::layout::slots::{DURABLE, Live};
+use crate::layout::slots::{DURABLE, Live, MEMBER};
 use crate::map::clock;
 use crate::map::file::io_error;
 use crate::sync::{Ordering, add_alone};
@@ -77,6 +77,10 @@ fn clear(table: &Table, start: u64) {
         slot.pid.store(0, Ordering::Relaxed);
     }
     for slot in table.all_consumers() {
+        if slot.flags.load(Ordering::Relaxed) & MEMBER != 0 {
+            share::free(slot);
+            continue;
+        }
         let durable = slot.flags.load(Ordering::Relaxed) & DURABLE != 0;
         if durable {
             // Its name holds what comes from now on, and is told what it lost.

@@ -20,6 +20,7 @@ pub(crate) mod claim;
 pub(crate) mod consumer;
 mod cursor;
 mod era;
+pub(crate) mod group;
 mod join;
 pub(crate) mod loss;
 pub(crate) mod names;
@@ -28,6 +29,7 @@ pub(crate) mod options;
 pub(crate) mod producer;
 mod reap;
 pub(crate) mod record;
+mod share;
 pub(crate) mod stall;
 pub(crate) mod stats;
 pub(crate) mod wait;
@@ -44,6 +46,7 @@ use crate::map::mirror::Access;
 use crate::map::region::Region;
 use crate::sync::{Ordering, Point, kill_point};
 use consumer::Consumer;
+use group::Member;
 use names::ConsumerOptions;
 use observer::Observer;
 use options::RingOptions;
@@ -274,6 +277,28 @@ impl Ring {
     pub fn consumer_with(&self, name: &str, options: ConsumerOptions) -> Result<Consumer, Error> {
         self.core.check_side()?;
         Consumer::attach(&self.core, name, options, self.wait)
+    }
+
+    /// Joins the group of that name: its members share one cursor, and each record goes to one of them.
+    ///
+    /// A new group starts at the oldest record; one that had lost all its members goes on where it stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSlot`]: a group needs a consumer slot, and each member one; [`Error::Invalid`] for a name that a single consumer has, or
+    /// that can't be one; [`Error::Busy`]; [`Error::Forked`].
+    pub fn group(&self, name: &str) -> Result<Member, Error> {
+        self.group_with(name, ConsumerOptions::new())
+    }
+
+    /// The same with a choice of where a new group starts, and whether it holds its space without members.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::group`]; [`Error::Invalid`] for a start that this ring can't offer.
+    pub fn group_with(&self, name: &str, options: ConsumerOptions) -> Result<Member, Error> {
+        self.core.check_side()?;
+        Member::attach(&self.core, name, options, self.wait)
     }
 
     /// A lossy reader on a read-only mapping of its own. Starts with the next record.

@@ -10,7 +10,7 @@ use crate::frame::claim::holds;
 use crate::frame::table::Table;
 use crate::layout::frame::{IDLE, Position};
 use crate::layout::header::LAYOUT_VERSION;
-use crate::layout::slots::{DURABLE, ProducerSlot, consumer_byte, producer_byte};
+use crate::layout::slots::{DURABLE, GROUP, MEMBER, ProducerSlot, consumer_byte, producer_byte};
 use crate::map::file::{io_error, mode_of};
 use crate::sync::Ordering;
 use std::path::PathBuf;
@@ -97,6 +97,10 @@ pub struct ConsumerStats {
     pub lag_bytes: u64,
     /// Bytes that the name could not read.
     pub missed_bytes: u64,
+    /// A group's: how many members it has, alive or not reaped yet; `None` for a consumer and for a member.
+    pub members: Option<usize>,
+    /// A member's: the slot of its group. Its position is the record that it works on, if it holds space.
+    pub member_of: Option<u16>,
 }
 
 impl Stats {
@@ -132,12 +136,14 @@ pub(crate) fn read(core: &Core) -> Result<Stats, Error> {
         });
     }
     let tail = table.tail();
-    let mut consumers = Vec::new();
+    let mut consumers: Vec<ConsumerStats> = Vec::new();
+    let mut groups = Vec::new();
     for (slot, words) in (0u16..).zip(table.consumers()) {
         let name = shown_name(words);
         if name.is_empty() {
             continue;
         }
+        let flags = words.flags.load(Ordering::Relaxed);
         let held = words.position.load(Ordering::Relaxed);
         let position = if held == IDLE { words.resume.load(Ordering::Relaxed) } else { held };
         // A name that never began to read has no position.
@@ -147,12 +153,24 @@ pub(crate) fn read(core: &Core) -> Result<Stats, Error> {
             name,
             pid: pid_of(words.pid.load(Ordering::Relaxed)),
             alive: probe.is_held(consumer_byte(shape.producers_max, slot)).map_err(&failed)?,
-            durable: words.flags.load(Ordering::Relaxed) & DURABLE != 0,
+            durable: flags & DURABLE != 0,
             holds_space: held != IDLE,
             position,
             lag_bytes: tail.saturating_sub(position),
             missed_bytes: words.missed_bytes.load(Ordering::Relaxed),
+            members: None,
+            member_of: (flags & MEMBER != 0)
+                .then(|| u16::try_from(words.group.load(Ordering::Relaxed)).unwrap_or(u16::MAX)),
         });
+        if flags & GROUP != 0 {
+            groups.push(consumers.len() - 1);
+        }
+    }
+    for group in groups {
+        let slot = consumers[group].slot;
+        let members = || consumers.iter().filter(|member| member.member_of == Some(slot));
+        let (n, alive) = (members().count(), members().any(|member| member.alive));
+        (consumers[group].members, consumers[group].alive) = (Some(n), alive);
     }
     Ok(Stats {
         path: core.path.clone(),

@@ -6,7 +6,7 @@
 //!             \                /
 //!              world.rs: processes as threads, records that say who wrote them, what must hold at the end
 //!                |
-//!   frame/*, ring/{cursor, join, reap, wait}.rs: the files themselves
+//!   frame/*, ring/{cursor, join, loss, reap, share, wait}.rs: the files themselves
 //!                |
 //!   map/model, sync/model.rs: heap memory, a kernel of one step a call, the checker's atomics
 //! ```
@@ -17,8 +17,12 @@
 mod cursor;
 #[path = "../join.rs"]
 mod join;
+#[path = "../loss.rs"]
+mod loss;
 #[path = "../reap.rs"]
 mod reap;
+#[path = "../share.rs"]
+mod share;
 #[path = "../wait.rs"]
 pub(crate) mod wait;
 
