@@ -77,7 +77,7 @@ pub use ring::{
     producer::Producer,
     record::{Frame, RecordInfo},
     stall::Stalled,
-    stats::{ConsumerStats, ProducerStats, Stats},
+    stats::{ConsumerStats, OpenClaim, ProducerStats, Stats},
     wait::Wait,
 };
 

@@ -44,6 +44,11 @@ pub(crate) fn initialise(table: &Table, start: u64) {
     store_boot(table, clock::boot_id());
 }
 
+/// Whether the ring was made fit in this boot, as far as that is known.
+pub(crate) fn is_current(table: &Table) -> bool {
+    is_of(&table.live, clock::boot_id())
+}
+
 fn is_of(live: &Live, boot: [u64; 2]) -> bool {
     // ORDER T2' (Acquire, pairs with the Release in `store_boot`): who sees this boot sees the repaired tables.
     let stored = [0, 1].map(|half: usize| live.era.0.boot_id[half].load(Ordering::Acquire));

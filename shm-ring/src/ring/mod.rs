@@ -314,6 +314,20 @@ impl Ring {
         Observer::new(file, self.core.header, self.core.path.clone(), self.wait)
     }
 
+    /// Repairs what the dead left, now: their unfinished claims, the space that they held. True when there was something.
+    ///
+    /// Nobody needs to call it: opening does it, and whoever is held up by the dead does it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] when somebody else attaches or repairs for longer than five seconds; [`Error::Io`]; [`Error::Forked`].
+    pub fn repair(&self) -> Result<bool, Error> {
+        self.core.check_side()?;
+        let repair = self.core.repair()?;
+        reap::sweep_under(&self.core.table(), repair.probe())
+            .map_err(io_error("examine the locks of", &self.core.shown()))
+    }
+
     /// What the tables say now; takes no slot and changes nothing.
     ///
     /// # Errors
