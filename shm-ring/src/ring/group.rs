@@ -325,34 +325,22 @@ impl Member {
         self.share.release();
         // Somebody attaches or repairs: the next look will do.
         let repair = self.core.locks.try_repair().ok()??;
-        // ORDER none (Relaxed), here and below: changed under byte 0.
-        let is_orphan = |slot: &ConsumerSlot| {
-            share::is_member(slot, self.group.into()) && slot.pid.load(Ordering::Relaxed) == 0
-        };
         let producers_max = self.core.header.geometry.shape.producers_max;
-        for (index, slot) in (0u16..).zip(self.table.consumers()) {
-            if !is_orphan(slot) {
-                continue;
-            }
-            let Ok(Some(lock)) = repair.take_slot(consumer_byte(producers_max, index)) else { continue };
-            let frames = &self.table.frames;
-            let rescued = share::rescue(&self.table, slot, |position, sealed| {
+        let frames = &self.table.frames;
+        let rescued = share::adopt(
+            &self.table,
+            self.group,
+            std::process::id().into(),
+            |index| repair.take_slot(consumer_byte(producers_max, index)).ok().flatten(),
+            |position, sealed| {
                 let mut bytes = Vec::new();
                 let at = position + frames.payload_offset();
                 copy_out(frames.data(), at, sealed.head.len_bytes as usize, &mut bytes);
                 (bytes, frames.metadata(position))
-            });
-            let Some((position, sealed, rescued)) = rescued else {
-                share::free(slot);
-                continue;
-            };
-            slot.pid.store(std::process::id().into(), Ordering::Relaxed);
-            kill_point(Point::GroupAdopted);
-            self.adopted = Some(Adopted { slot: self.core.region.consumer(index), _lock: lock });
-            return Some(Taken { position, sealed, rescued: Some(rescued) });
-        }
-        self.share.group().group.store(0, Ordering::Relaxed);
-        None
+            },
+        )?;
+        self.adopted = Some(Adopted { slot: self.core.region.consumer(rescued.index), _lock: rescued.lock });
+        Some(Taken { position: rescued.position, sealed: rescued.sealed, rescued: Some(rescued.copied) })
     }
 
     /// Ends what was delivered last.

@@ -122,7 +122,7 @@ impl Share {
 
 /// The record that an orphan holds: where, its header, and what `copy` made of it; `None`: it holds none. The caller has byte 0 and the
 /// orphan's byte.
-pub(crate) fn rescue<T>(
+fn rescue<T>(
     table: &Table,
     orphan: &ConsumerSlot,
     copy: impl FnOnce(u64, Sealed) -> T,
@@ -140,6 +140,49 @@ pub(crate) fn rescue<T>(
     // ORDER L2 (Acquire fence, pairs with L1): if any byte above came from a newer claim, the tail below shows it.
     fence(Ordering::Acquire);
     is_intact(table, position).then_some((position, sealed, copied))
+}
+
+/// A dead member's slot in a living one's hands.
+#[derive(Debug)]
+pub(crate) struct Rescued<L, T> {
+    /// The slot.
+    pub(crate) index: u16,
+    /// Its byte.
+    pub(crate) lock: L,
+    /// Where the record is.
+    pub(crate) position: u64,
+    /// Its header.
+    pub(crate) sealed: Sealed,
+    /// What was made of it.
+    pub(crate) copied: T,
+}
+
+/// Takes over an orphan of the group, with its record; frees those that have none. The caller has byte 0; `lock` acquires a slot's byte, and
+/// `pid` says who adopts.
+pub(crate) fn adopt<L, T>(
+    table: &Table,
+    group: u16,
+    pid: u64,
+    mut lock: impl FnMut(u16) -> Option<L>,
+    mut copy: impl FnMut(u64, Sealed) -> T,
+) -> Option<Rescued<L, T>> {
+    // ORDER none (Relaxed), for all words: changed under byte 0.
+    for (index, slot) in (0u16..).zip(table.consumers()) {
+        if !is_member(slot, group.into()) || slot.pid.load(Ordering::Relaxed) != 0 {
+            continue;
+        }
+        let Some(lock) = lock(index) else { continue };
+        if let Some((position, sealed, copied)) = rescue(table, slot, &mut copy) {
+            slot.pid.store(pid, Ordering::Relaxed);
+            kill_point(Point::GroupAdopted);
+            return Some(Rescued { index, lock, position, sealed, copied });
+        }
+        free(slot);
+    }
+    if let Some(group) = table.all_consumers().get(usize::from(group)) {
+        group.group.store(0, Ordering::Relaxed);
+    }
+    None
 }
 
 /// Whether the place was not claimed again, as no place is that somebody holds.

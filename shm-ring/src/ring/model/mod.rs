@@ -29,6 +29,8 @@ pub(crate) mod wait;
 #[cfg(test)]
 mod claims;
 #[cfg(test)]
+mod grouping;
+#[cfg(test)]
 mod joining;
 #[cfg(test)]
 mod laps;

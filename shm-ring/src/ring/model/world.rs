@@ -7,6 +7,7 @@
 //! is noted in ordinary memory, after the fact, so that the notes add no ordering.
 
 use super::cursor::Cursor;
+use super::share::Share;
 use super::wait::{For, Wait, Waiting, wake_sleepers};
 use super::{join, reap};
 use crate::error::ClaimError;
@@ -15,7 +16,7 @@ use crate::frame::table::Table;
 use crate::frame::view::{Frames, Sealed};
 use crate::layout::frame::{Head, State, span_of_record};
 use crate::layout::geometry::{Geometry, Shape};
-use crate::layout::slots::{Live, consumer_byte, producer_byte};
+use crate::layout::slots::{GROUP, Live, MEMBER, consumer_byte, producer_byte};
 use crate::map::lock::Locks;
 use crate::map::region::Region;
 use crate::sync::model::{KernelWord, Who, mortal, rest, spawn, yield_now};
@@ -149,6 +150,35 @@ impl World {
         Reader { cursor, world: self.clone(), seen: Seen::new(self.plans), locks }
     }
 
+    /// Makes slot 0 a group's that begins at 0, and the next `members` slots its members'.
+    pub(super) fn group(&self, members: u16) {
+        let table = self.table();
+        let slots = &table.all_consumers()[..=usize::from(members)];
+        for (index, slot) in (0u64..).zip(slots) {
+            slot.flags.store(if index == 0 { GROUP } else { MEMBER }, Ordering::Relaxed);
+            slot.pid.store(index.min(1), Ordering::Relaxed);
+        }
+        table.live.grants.0.consumers_high.store(u32::from(members) + 1, Ordering::Relaxed);
+        slots[0].position.store(0, Ordering::Relaxed);
+    }
+
+    /// A member's process, which has its slot's byte.
+    pub(super) fn member(&self, slot: u16) -> (Share, Locks) {
+        let locks = Locks::new(&self.kernel);
+        locks.own(self.byte(slot));
+        (Share::new(self.region.consumer(0), self.region.consumer(slot)), locks)
+    }
+
+    /// A consumer slot's lock byte.
+    pub(super) fn byte(&self, slot: u16) -> u64 {
+        consumer_byte(self.geometry.shape.producers_max, slot)
+    }
+
+    /// Whether every producer has ended.
+    pub(super) fn all_ended(&self) -> bool {
+        self.lives.lock().expect("nobody dies while noting").iter().all(|life| life.ended)
+    }
+
     /// Reaps until the slot has no owner.
     pub(super) fn reap(&self, slot: u16, steps: Option<u64>) {
         let locks = Locks::new(&self.kernel);
@@ -183,6 +213,24 @@ impl World {
 
     fn note(&self, slot: u16, change: impl FnOnce(&mut Life)) {
         change(&mut self.lives.lock().expect("nobody dies while noting")[usize::from(slot)]);
+    }
+
+    /// Every record of every entry whose commit returned is as `is_there` wants it.
+    pub(super) fn check_committed(&self, is_there: impl Fn((u16, usize, u64)) -> bool) {
+        let lives = self.lives.lock().expect("nobody dies while noting");
+        for ((slot, life), plan) in (0u16..).zip(lives.iter()).zip(self.plans) {
+            assert!(life.dead || life.returned == plan.len(), "a live producer did not end");
+            for (entry, planned) in plan.iter().enumerate().take(life.returned) {
+                let records = match planned.how {
+                    How::Abort => 0,
+                    How::Batch => 2,
+                    _ => 1,
+                };
+                for record in 0..records {
+                    assert!(is_there((slot, entry, record)), "{slot}, {entry}, {record} is missing");
+                }
+            }
+        }
     }
 
     /// After everybody has ended: frames follow each other from the oldest to the tail; every record that was committed is there once,
@@ -466,11 +514,8 @@ impl Reader {
 
     /// Reads until every producer has ended and nothing is left.
     pub(super) fn read_to_the_end(&mut self) {
-        let all_ended = |world: &World| {
-            world.lives.lock().expect("nobody dies while noting").iter().all(|life| life.ended)
-        };
         loop {
-            let ended = all_ended(&self.world);
+            let ended = self.world.all_ended();
             if !self.look() {
                 if ended {
                     return;
