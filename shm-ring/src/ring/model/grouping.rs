@@ -14,6 +14,9 @@ use crate::sync::model::{Bounds, Who, explore, mortal, spawn, yield_now};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+/// Two members, then the group.
+const GROUP_SLOT: u16 = 2;
+
 /// By producer, entry and record: how often it was delivered.
 type Delivered = Arc<Mutex<BTreeMap<(u16, usize, u64), u32>>>;
 
@@ -59,7 +62,7 @@ impl Hand {
             }
             let idle =
                 |slot: &crate::layout::slots::ConsumerSlot| slot.position.load(Ordering::Relaxed) == IDLE;
-            let others_idle = share::members(&table, 0).all(idle);
+            let others_idle = share::members(&table, GROUP_SLOT.into()).all(idle);
             let at_tail = self.share.position() >= table.tail();
             if ended && at_tail && others_idle && !self.share.has_orphans() {
                 return;
@@ -87,7 +90,7 @@ impl Hand {
         };
         let lock =
             |slot| probe.acquire(self.world.byte(slot)).expect("modelled locks do not fail").then_some(());
-        let Some(rescued) = share::adopt(&table, 0, 1, lock, copy) else { return false };
+        let Some(rescued) = share::adopt(&table, GROUP_SLOT, 1, lock, copy) else { return false };
         drop(repair);
         let first = rescued.copied[0];
         let slot = u16::try_from((first >> 40) - 1).expect("a producer");
@@ -125,9 +128,9 @@ impl Hand {
 /// Two members, the first of which is killed in front of its step number `steps`, and producers.
 fn run(capacity_bytes: u64, plans: Plans, steps: Option<u64>, fates: Vec<Fate>) {
     let world = World::new(capacity_bytes, plans, 3);
-    world.group(2);
+    world.group();
     let delivered = Delivered::default();
-    let hands = [1, 2].map(|slot| Hand::new(&world, slot, &delivered));
+    let hands = [0, 1].map(|slot| Hand::new(&world, slot, &delivered));
     let writers: Vec<_> = (0u16..).take(plans.len()).map(|slot| world.writer(slot)).collect();
     let writing: Vec<_> =
         writers.into_iter().zip(fates).map(|(writer, fate)| spawn(move || writer.live(fate))).collect();
@@ -149,9 +152,9 @@ fn run_once(steps: Option<u64>) {
     static PLAN: Plans = &[&[entry(How::Push, 1); 4]];
     const SPAN: u64 = 32;
     let world = World::new(2 * SPAN, PLAN, 3);
-    world.group(2);
+    world.group();
     let delivered = Delivered::default();
-    let [mut victim, mut other] = [1, 2].map(|slot| Hand::new(&world, slot, &delivered));
+    let [mut victim, mut other] = [0, 1].map(|slot| Hand::new(&world, slot, &delivered));
     let mut writer = world.writer(0);
     for entry in 0..2 {
         let position = writer.claim(entry).expect("the ring is empty");

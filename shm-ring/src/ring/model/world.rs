@@ -150,23 +150,28 @@ impl World {
         Reader { cursor, world: self.clone(), seen: Seen::new(self.plans), locks }
     }
 
-    /// Makes slot 0 a group's that begins at 0, and the next `members` slots its members'.
-    pub(super) fn group(&self, members: u16) {
+    /// Makes the last slot a group's that begins at 0, and the others its members'. In this order, so that whoever looks at all slots sees
+    /// members before the group.
+    pub(super) fn group(&self) {
         let table = self.table();
-        let slots = &table.all_consumers()[..=usize::from(members)];
-        for (index, slot) in (0u64..).zip(slots) {
-            slot.flags.store(if index == 0 { GROUP } else { MEMBER }, Ordering::Relaxed);
-            slot.pid.store(index.min(1), Ordering::Relaxed);
+        let (group, members) = table.all_consumers().split_last().expect("slots");
+        for member in members {
+            member.flags.store(MEMBER, Ordering::Relaxed);
+            member.group.store(members.len() as u64, Ordering::Relaxed);
+            member.pid.store(1, Ordering::Relaxed);
         }
-        table.live.grants.0.consumers_high.store(u32::from(members) + 1, Ordering::Relaxed);
-        slots[0].position.store(0, Ordering::Relaxed);
+        group.flags.store(GROUP, Ordering::Relaxed);
+        group.position.store(0, Ordering::Relaxed);
+        let high = u32::from(self.geometry.shape.consumers_max);
+        table.live.grants.0.consumers_high.store(high, Ordering::Relaxed);
     }
 
     /// A member's process, which has its slot's byte.
     pub(super) fn member(&self, slot: u16) -> (Share, Locks) {
         let locks = Locks::new(&self.kernel);
         locks.own(self.byte(slot));
-        (Share::new(self.region.consumer(0), self.region.consumer(slot)), locks)
+        let group = self.geometry.shape.consumers_max - 1;
+        (Share::new(self.region.consumer(group), self.region.consumer(slot)), locks)
     }
 
     /// A consumer slot's lock byte.
