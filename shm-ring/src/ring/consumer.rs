@@ -12,7 +12,7 @@ use super::loss::Loss;
 use super::names::{ConsumerOptions, Start, take_slot, words_of};
 use super::record::Frame;
 use super::stall::{self, Stalled, Stuck};
-use super::wait::{Edge, For, Next, Wait, Waiting};
+use super::wait::{Edge, For, HeldUp, Next, Wait, Waiting};
 use super::{Core, join, reap};
 use crate::error::{Error, PollError};
 use crate::layout::frame::{IDLE, Position};
@@ -384,7 +384,7 @@ impl Consumer {
         loop {
             let (table, position) = (self.cursor.table(), self.cursor.position());
             // Somebody's claim is in the way. Asked seldom: the tail is the producers' line.
-            let held_up = || table.tail() > position;
+            let held_up = || if table.tail() > position { HeldUp::Claim } else { HeldUp::No };
             let next = waiting.step(held_up, || table.frames.is_finished(position));
             if let Some(found) = self.cursor.look()? {
                 return Ok(Some(found));

@@ -14,7 +14,7 @@ use super::names::{self, ConsumerOptions, Start};
 use super::record::RecordInfo;
 use super::share::{self, Share};
 use super::stall::{self, Stalled, Stuck};
-use super::wait::{For, Next, Wait, Waiting, wake_sleepers};
+use super::wait::{For, HeldUp, Next, Wait, Waiting, wake_sleepers};
 use super::{Core, join, reap};
 use crate::error::{Error, PollError};
 use crate::frame::copy::copy_out;
@@ -414,7 +414,11 @@ impl Member {
         let mut waiting = Waiting::new(&live.waits.0, For::Data, self.wait, deadline);
         loop {
             // Somebody's claim is in the way, or a record in hands that may be dead.
-            let held_up = || self.table.tail() > self.share.position() || self.others_work();
+            let held_up = || match () {
+                () if self.table.tail() > self.share.position() => HeldUp::Claim,
+                () if self.others_work() => HeldUp::Work,
+                () => HeldUp::No,
+            };
             let look = || self.share.has_orphans() || self.table.frames.is_finished(self.share.position());
             let next = waiting.step(held_up, look);
             if let Some(taken) = self.next()? {

@@ -10,7 +10,7 @@
 
 use super::batch::Batch;
 use super::claim::{Claim, record_head};
-use super::wait::{For, Next, Wait, Waiting, wake_sleepers};
+use super::wait::{For, HeldUp, Next, Wait, Waiting, wake_sleepers};
 use super::{Core, reap};
 use crate::error::{ClaimError, Error};
 use crate::frame::claim::Claimer;
@@ -405,7 +405,7 @@ impl Producer {
                 result = claimer.try_claim::<MARKED>(span_bytes, records);
                 !matches!(result, Err(ClaimError::Full { .. }))
             };
-            let next = waiting.step(|| true, &mut look);
+            let next = waiting.step(|| HeldUp::Claim, &mut look);
             if matches!(result, Err(ClaimError::Full { .. })) {
                 if next == Next::Probe {
                     // A lock that can't be examined now is examined at the next look.

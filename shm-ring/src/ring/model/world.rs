@@ -8,7 +8,7 @@
 
 use super::cursor::Cursor;
 use super::share::Share;
-use super::wait::{For, Wait, Waiting, wake_sleepers};
+use super::wait::{For, HeldUp, Wait, Waiting, wake_sleepers};
 use super::{join, reap};
 use crate::error::ClaimError;
 use crate::frame::claim::Claimer;
@@ -405,7 +405,7 @@ impl Writer {
             let mut waiting = Waiting::new(&live.waits.0, For::Space, Wait::Block, None);
             while taken.is_err() {
                 waiting.step(
-                    || true,
+                    || HeldUp::Claim,
                     || {
                         taken = self.claim(entry);
                         taken.is_ok()
@@ -545,7 +545,7 @@ impl Reader {
             let mut waiting = Waiting::new(&live.waits.0, For::Data, Wait::Block, None);
             while !self.look() {
                 let (table, position) = (self.cursor.table(), self.cursor.position());
-                waiting.step(|| false, || table.frames.is_finished(position));
+                waiting.step(|| HeldUp::No, || table.frames.is_finished(position));
             }
         }
     }
