@@ -59,7 +59,7 @@ pub enum Error {
         /// Its first bytes, or that there are none.
         found: String,
     },
-    /// The file is shorter than its header says.
+    /// The file is shorter than its header says, or, with the feature `guard`, became so while it was mapped.
     #[error("{path:?} is truncated: expected {expected_bytes} bytes, found {found_bytes}; the ring can't be used any more, its producers may still have the old file open", path = path.as_os_str())]
     Truncated {
         /// The file that was refused.
@@ -207,6 +207,11 @@ pub enum ClaimError {
         "this producer's slot was given to another: its lock descriptor must have been closed by this process"
     )]
     Revoked,
+    /// The ring's file was truncated while it was mapped. Only with the feature `guard`; without it, the process ends with SIGBUS.
+    #[error(
+        "the ring's file was truncated while this producer had it mapped, and what it writes reaches nobody: drop it, create the ring anew and open that"
+    )]
+    Truncated,
 }
 
 /// Why there is no record to hand out.
@@ -224,6 +229,12 @@ pub enum PollError {
         "this consumer's slot was given to another: its lock descriptor must have been closed by this process"
     )]
     Revoked,
+    /// The ring's file was truncated while it was mapped; the reader reads nothing more. Only with the feature `guard`; without it, the
+    /// process ends with SIGBUS.
+    #[error(
+        "the ring's file was truncated while this reader had it mapped, and the rest of its records is gone: drop the reader, create the ring anew and open that"
+    )]
+    Truncated,
     /// An observer was too slow: producers overwrote what it had not read. The next call goes on at `resumed_at`.
     #[error(
         "{lost_bytes} bytes were overwritten before they could be read; going on at position {resumed_at}"

@@ -1,6 +1,8 @@
 //! Child: where this binary, run again, finds the role that it is to play.
 
 use crate::harness::Script;
+#[cfg(feature = "guard")]
+use crate::truncating;
 use crate::{
     creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, quiet, resuming,
     waiting,
@@ -45,6 +47,16 @@ const ROLES: &[(&str, fn())] = &[
     ("resuming::durable", resuming::durable),
     ("resuming::holder", resuming::holder),
     ("resuming::pusher", resuming::pusher),
+    #[cfg(feature = "guard")]
+    ("truncating::victim", truncating::victim),
+    #[cfg(feature = "guard")]
+    ("truncating::bystander", truncating::bystander),
+    #[cfg(feature = "guard")]
+    ("truncating::parent", truncating::parent),
+    #[cfg(feature = "guard")]
+    ("truncating::overflow", truncating::overflow),
+    #[cfg(feature = "guard")]
+    ("truncating::handler", truncating::handler),
     ("waiting::consumer", waiting::consumer),
     ("waiting::producer", waiting::producer),
     ("waiting::echo", waiting::echo),

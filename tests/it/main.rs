@@ -21,6 +21,8 @@ mod quiet;
 mod records;
 mod resuming;
 mod seeking;
+#[cfg(feature = "guard")]
+mod truncating;
 mod values;
 mod waiting;
 

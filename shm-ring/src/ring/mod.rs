@@ -135,6 +135,35 @@ impl Core {
         if self.is_anonymous() || self.side.is_here() { Ok(()) } else { Err(Error::Forked) }
     }
 
+    /// What was made of a ring counts if the file had all its pages while it was made.
+    fn whole<T>(&self, made: Result<T, Error>) -> Result<T, Error> {
+        self.measure();
+        if !self.region.is_truncated() {
+            return made;
+        }
+        let found_bytes = self.file.metadata().map_or(0, |found| found.len());
+        Err(Error::Truncated {
+            path: self.shown(),
+            expected_bytes: self.header.geometry.file_bytes,
+            found_bytes,
+        })
+    }
+
+    /// Asks for the file's length, where a cut may have left no trace in memory. A system call; nothing without the feature `guard`.
+    #[inline]
+    pub(crate) fn measure(&self) {
+        #[cfg(feature = "guard")]
+        if self.file.metadata().is_ok_and(|found| found.len() < self.header.geometry.file_bytes) {
+            self.region.mark_hit();
+        }
+    }
+
+    /// The page size that the ring was made for.
+    #[inline]
+    pub(crate) fn page_bytes(&self) -> u64 {
+        self.header.geometry.page_bytes
+    }
+
     /// Byte 0, or who has it.
     fn repair(&self) -> Result<Repair<'_>, Error> {
         let shown = self.shown();
@@ -185,9 +214,9 @@ impl Ring {
         let found = file::open(path, true, trust)?;
         let region = Region::new(&found.file, found.header.geometry, Access::ReadWrite, false)
             .map_err(io_error("map", path))?;
-        region.populate(false).map_err(io_error("populate the tables of", path))?;
+        let populated = region.populate(false).map_err(io_error("populate the tables of", path));
         let core = Core::new(found.file, region, found.header, Some(path.to_path_buf()), true, false)?;
-        era::make_fit(&core)?;
+        core.whole(populated.and_then(|()| era::make_fit(&core)))?;
         Ok(Self { core, wait })
     }
 
@@ -213,8 +242,12 @@ impl Ring {
     /// [`Error::NoSlot`] when all are taken; [`Error::Busy`] when the ring is for a [single producer](RingOptions::single_producer)
     /// who is alive; [`Error::Forked`] in a child of the process that opened a file.
     pub fn producer(&self) -> Result<Producer, Error> {
+        self.core.check_side()?;
+        self.core.whole(self.take_producer())
+    }
+
+    fn take_producer(&self) -> Result<Producer, Error> {
         let core = &self.core;
-        core.check_side()?;
         let shown = core.shown();
         let failed = io_error("lock a producer slot of", &shown);
         let repair = core.repair()?;
@@ -266,7 +299,7 @@ impl Ring {
     /// As [`Ring::consumer`]; [`Error::Invalid`] for a start that this ring can't offer.
     pub fn consumer_with(&self, name: &str, options: ConsumerOptions) -> Result<Consumer, Error> {
         self.core.check_side()?;
-        Consumer::attach(&self.core, name, options, self.wait)
+        self.core.whole(Consumer::attach(&self.core, name, options, self.wait))
     }
 
     /// A lossy reader on a read-only mapping of its own. Starts with the next record.
@@ -289,7 +322,7 @@ impl Ring {
     /// [`Error::Io`] when the locks can't be examined; [`Error::Forked`].
     pub fn stats(&self) -> Result<Stats, Error> {
         self.core.check_side()?;
-        stats::read(&self.core)
+        self.core.whole(stats::read(&self.core))
     }
 
     /// Where the ring is; `None` for an anonymous one.
