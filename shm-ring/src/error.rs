@@ -109,6 +109,23 @@ pub enum Error {
         /// Its permission bits.
         found_mode: u32,
     },
+    /// This process may read the file and not write it, which all but observers do.
+    #[error("{path:?} can be read but not written here ({source}): read it with an observer, or get write permission", path = path.as_os_str())]
+    NotWritable {
+        /// The file that was refused.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// On a file system that other machines, or a process in between, may have a share in: there two mappings need not be the same memory,
+    /// nor two locks the same lock.
+    #[error("{path:?} is on {found}, where processes do not reliably share memory and locks: put the ring on a local file system, such as /dev/shm", path = path.as_os_str())]
+    NetworkFileSystem {
+        /// The file that was refused, or not created.
+        path: PathBuf,
+        /// What it is on.
+        found: &'static str,
+    },
     /// Somebody else has it, and is alive.
     #[error("{what} is in use by a live process{}", pid_text(*.pid))]
     Busy {
@@ -164,6 +181,8 @@ impl Error {
             | Self::Corrupt { path, .. }
             | Self::VersionMismatch { path, .. }
             | Self::WrongOwner { path, .. }
+            | Self::NotWritable { path, .. }
+            | Self::NetworkFileSystem { path, .. }
             | Self::WrongMode { path, .. } => Some(path),
             _ => None,
         }

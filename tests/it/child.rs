@@ -4,8 +4,8 @@ use crate::harness::Script;
 #[cfg(feature = "guard")]
 use crate::truncating;
 use crate::{
-    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, quiet, resuming,
-    waiting,
+    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
+    quiet, resuming, waiting,
 };
 
 /// Every role, by the name that tests call it.
@@ -39,6 +39,11 @@ const ROLES: &[(&str, fn())] = &[
     ("order::producer", order::producer),
     ("order::consumer", order::consumer),
     ("order::parent", order::parent),
+    ("permissions::opener", permissions::opener),
+    ("permissions::member", permissions::member),
+    ("permissions::creator", permissions::creator),
+    ("permissions::read_only", permissions::read_only),
+    ("permissions::glutton", permissions::glutton),
     ("quiet::pusher", quiet::pusher),
     ("resuming::three", resuming::three),
     ("resuming::producer", resuming::producer),

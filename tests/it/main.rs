@@ -17,6 +17,7 @@ mod liveness;
 mod lossy;
 mod opening;
 mod order;
+mod permissions;
 mod quiet;
 mod records;
 mod resuming;

@@ -8,15 +8,15 @@
 //!                               <--   the error that it got; ends with success
 //! ```
 
-use crate::harness::{Actor, PATIENCE, PREFIX, Script, alone, directory, fork, leave, listen, say};
+use crate::harness::{Actor, PATIENCE, Script, alone, directory, fork, leave, listen, run, say};
 use crate::records::{check_bytes, record};
 use nix::libc;
 use shm_ring::{ClaimError, ConsumerOptions, Error, PollError, Ring, RingOptions, Start, Wait};
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -271,7 +271,8 @@ fn faults_of_others_are_theirs() {
     // ring's place; with SIGBUS ignored; and a SIGBUS that is sent.
     for kind in ["beside", "instead", "ignored", "sent"] {
         let directory = directory();
-        let output = ends("truncating::bystander", directory.path(), kind);
+        let params: [(&str, &dyn Display); 2] = [("path", &directory.path().display()), ("kind", &kind)];
+        let output = run("truncating::bystander", &params);
         assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{kind}: {output:?}");
     }
     let directory = directory();
@@ -292,24 +293,19 @@ fn handlers_of_the_application_are_called() {
 fn a_stack_overflow_is_still_reported() {
     // Goal: the standard library's report of an overflow is what it was. Method: overflow in a process that has a ring.
     let directory = directory();
-    let output = ends("truncating::overflow", directory.path(), "-");
+    let output = run("truncating::overflow", &[("path", &directory.path().display())]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("stack overflow"), "{said}");
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{said}");
 }
 
-/// Plays a role that is to end badly.
-fn ends(role: &str, path: &Path, kind: &str) -> Output {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["child::entry", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
-    command.env(format!("{PREFIX}ROLE"), role).env(format!("{PREFIX}path"), path);
-    command.env(format!("{PREFIX}kind"), kind).output().unwrap()
-}
-
 pub(crate) fn bystander() {
     let directory = Script::path();
-    if Script::text("kind") == "ignored" {
-        install(libc::SIG_IGN, 0);
+    match Script::text("kind").as_str() {
+        "ignored" => drop(install(libc::SIG_IGN, 0)),
+        // Not the standard library's handler, which leaves a signal that was sent without effect.
+        "sent" => drop(install(libc::SIG_DFL, 0)),
+        _ => {}
     }
     let (ring, at) = ring_at(&directory);
     match Script::text("kind").as_str() {
@@ -323,11 +319,7 @@ pub(crate) fn bystander() {
             nix::sys::signal::raise(nix::sys::signal::SIGBUS).unwrap();
             touch(map_and_cut(&directory, ptr::null_mut()));
         }
-        _ => {
-            // Not the standard library's handler, which would not be ended by a signal that was sent.
-            nix::sys::signal::raise(nix::sys::signal::SIGBUS).unwrap();
-            nix::sys::signal::raise(nix::sys::signal::SIGBUS).unwrap();
-        }
+        _ => nix::sys::signal::raise(nix::sys::signal::SIGBUS).unwrap(),
     }
 }
 

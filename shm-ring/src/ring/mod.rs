@@ -196,16 +196,47 @@ impl Ring {
         RingOptions::new().open(path)
     }
 
-    /// Opens the ring at `path`, whoever can write it.
+    /// Opens the ring at `path`, whoever can write it: for programs of several users that trust each other with their memory.
+    ///
+    /// The creator gives the ring to a group: [`mode(0o660)`](RingOptions::mode), then `chgrp`, or a directory with the group's set-group-ID
+    /// bit (`chmod g+s`), where new files have the directory's group. From then on [`Ring::open`] refuses the file, for its owner too, and
+    /// every member opens it with this. A member who only watches needs no more than read permission and
+    /// [`Ring::open_observer`], which promises nothing and needs no `unsafe`: mode 0640 is enough for that.
     ///
     /// # Errors
     ///
-    /// As [`Ring::open`], but for owner and mode.
+    /// As [`Ring::open`], but for owner and mode; [`Error::NotWritable`] without write permission.
     ///
     /// # Safety
     ///
-    /// - every process that can write the file writes it with this library, or by `docs/format.md`, as long as the ring is open here;
-    /// - nobody truncates the file.
+    /// The caller answers for every process that can write the file, as long as the ring is open here:
+    ///
+    /// - it writes the file only with this library, or by [`format`](mod@crate::format): other bytes may become a record's length, or change
+    ///   under a slice that is being read;
+    /// - it does not truncate the file, or this process has the feature `guard`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("app.ring");
+    /// use shm_ring::{Error, Ring, RingOptions};
+    /// use std::os::unix::fs::chown;
+    ///
+    /// // One member of the group `app` (here: this process's own group).
+    /// RingOptions::new().mode(0o660).create(&path)?;
+    /// # let app = std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(&path)?);
+    /// chown(&path, None, Some(app))?;
+    ///
+    /// // Another one.
+    /// assert!(matches!(Ring::open(&path), Err(Error::WrongMode { .. })));
+    /// // SAFETY:
+    /// // - the members of `app` write the file with this library only;
+    /// // - none of them truncates it.
+    /// let ring = unsafe { Ring::open_shared(&path) }?;
+    /// ring.producer()?.push(b"from all of us")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub unsafe fn open_shared(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_trusting(path.as_ref(), Trust::Anybody, Wait::default())
     }
