@@ -61,6 +61,8 @@ const ROLES: &[(&str, fn())] = &[
     #[cfg(feature = "guard")]
     ("truncating::overflow", truncating::overflow),
     #[cfg(feature = "guard")]
+    ("truncating::at_the_edge", truncating::at_the_edge),
+    #[cfg(feature = "guard")]
     ("truncating::handler", truncating::handler),
     ("waiting::consumer", waiting::consumer),
     ("waiting::producer", waiting::producer),

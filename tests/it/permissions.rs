@@ -51,7 +51,9 @@ fn a_squatted_name_is_not_used() {
             shared,
         ];
         for error in opened.map(Result::unwrap_err) {
-            assert!(matches!(error, Error::NotRegular { found: "symbolic link", .. }), "{target}: {error:?}");
+            let is_link =
+                matches!(&error, Error::NotRegular { found, .. } if found.starts_with("symbolic link"));
+            assert!(is_link, "{target}: {error:?}");
             assert_eq!(error.path(), Some(link.as_path()));
         }
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

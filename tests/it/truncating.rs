@@ -99,6 +99,25 @@ fn a_producer_that_pushes_is_told() {
 }
 
 #[test]
+fn a_push_that_met_the_cut_is_not_said_to_be_done() {
+    // Goal: `Ok` means that the record is in pages that the file has. Method: cut the very page that the next record goes to, which is below
+    // the limit that the producer knows already, so that it has no other occasion to notice.
+    let directory = directory();
+    alone("truncating::at_the_edge", &[("path", &directory.path().display())]);
+}
+
+pub(crate) fn at_the_edge() {
+    let path = Script::path().join("ring");
+    let ring = RingOptions::new().capacity(CAPACITY).create(&path).unwrap();
+    let mut producer = ring.producer().unwrap();
+    for _ in 0..28 {
+        producer.push(&[7; LEN]).unwrap();
+    }
+    cut(&path, std::fs::metadata(&path).unwrap().len() - CAPACITY + 28 * 1024);
+    assert_eq!(producer.push(&[7; LEN]), Err(ClaimError::Truncated));
+}
+
+#[test]
 fn a_producer_that_waits_is_told() {
     // Goal: a `push` that waits for room ends with `Truncated`. Method: a full ring behind a durable name, cut while the producer sleeps.
     each_cut("wait", true, "Truncated");
@@ -268,8 +287,8 @@ fn refuses_everything(ring: &Ring) {
 fn faults_of_others_are_theirs() {
     // Goal: SIGBUS means what it meant before: what is no ring's page ends the process by SIGBUS, also where a ring was, and in a child.
     // Method: processes that cut a mapping of their own: beside a ring, in a dropped ring's place, in a forked child in its parent's
-    // ring's place; with SIGBUS ignored; and a SIGBUS that is sent.
-    for kind in ["beside", "instead", "ignored", "sent"] {
+    // ring's place; with SIGBUS ignored; a SIGBUS that is sent; a handler that is good for one call.
+    for kind in ["beside", "instead", "ignored", "sent", "once"] {
         let directory = directory();
         let params: [(&str, &dyn Display); 2] = [("path", &directory.path().display()), ("kind", &kind)];
         let output = run("truncating::bystander", &params);
@@ -305,11 +324,25 @@ pub(crate) fn bystander() {
         "ignored" => drop(install(libc::SIG_IGN, 0)),
         // Not the standard library's handler, which leaves a signal that was sent without effect.
         "sent" => drop(install(libc::SIG_DFL, 0)),
+        "once" => {
+            let plain = on_sigbus_plain as extern "C" fn(i32);
+            install(plain as *const () as usize, libc::SA_RESETHAND);
+        }
         _ => {}
     }
     let (ring, at) = ring_at(&directory);
     match Script::text("kind").as_str() {
         "beside" => touch(map_and_cut(&directory, ptr::null_mut())),
+        "once" => {
+            for _ in 0..2 {
+                assert_eq!(
+                    CALLS.load(Ordering::Relaxed),
+                    usize::from(!OWN.load(Ordering::Relaxed).is_null())
+                );
+                OWN.store(map_and_cut(&directory, ptr::null_mut()), Ordering::Relaxed);
+                touch(OWN.load(Ordering::Relaxed));
+            }
+        }
         "instead" => {
             drop(ring);
             touch(map_and_cut(&directory, at));

@@ -153,7 +153,7 @@ pub(crate) fn open(path: &Path, writable: bool, trust: Trust) -> Result<Recognis
         Err(error) => {
             return Err(match error.raw_os_error() {
                 Some(libc::ENOENT) => Error::NotFound { path: path.to_path_buf() },
-                Some(libc::ELOOP) => refused("symbolic link"),
+                Some(libc::ELOOP) => refused("symbolic link, which is not followed"),
                 Some(libc::EISDIR) => refused("directory"),
                 Some(libc::ENXIO) => refused("socket or unconnected FIFO"),
                 Some(libc::EACCES | libc::EPERM | libc::EROFS) if writable && is_readable(path, flags) => {
