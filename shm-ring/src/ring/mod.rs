@@ -135,18 +135,19 @@ impl Core {
         if self.is_anonymous() || self.side.is_here() { Ok(()) } else { Err(Error::Forked) }
     }
 
-    /// What was made of a ring counts if the file had all its pages while it was made.
+    /// What was made of a ring counts if the file had all its pages while it was made; if it failed, a cut is the reason to be told.
     fn whole<T>(&self, made: Result<T, Error>) -> Result<T, Error> {
         self.measure();
-        if !self.region.is_truncated() {
-            return made;
+        let expected_bytes = self.header.geometry.file_bytes;
+        let found_bytes = match made {
+            // Without the feature `guard` nothing more is asked: had it met the cut, it would not be here.
+            Ok(_) if !self.region.is_truncated() => return made,
+            _ => self.file.metadata().map_or(expected_bytes, |found| found.len()),
+        };
+        if self.region.is_truncated() || found_bytes < expected_bytes {
+            return Err(Error::Truncated { path: self.shown(), expected_bytes, found_bytes });
         }
-        let found_bytes = self.file.metadata().map_or(0, |found| found.len());
-        Err(Error::Truncated {
-            path: self.shown(),
-            expected_bytes: self.header.geometry.file_bytes,
-            found_bytes,
-        })
+        made
     }
 
     /// Asks for the file's length, where a cut may have left no trace in memory. A system call; nothing without the feature `guard`.
