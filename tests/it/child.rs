@@ -5,7 +5,7 @@ use crate::harness::Script;
 use crate::truncating;
 use crate::{
     creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
-    quiet, resuming, waiting,
+    quiet, remote, resuming, waiting,
 };
 
 /// Every role, by the name that tests call it.
@@ -45,6 +45,7 @@ const ROLES: &[(&str, fn())] = &[
     ("permissions::read_only", permissions::read_only),
     ("permissions::glutton", permissions::glutton),
     ("quiet::pusher", quiet::pusher),
+    ("remote::asker", remote::asker),
     ("resuming::three", resuming::three),
     ("resuming::producer", resuming::producer),
     ("resuming::reader", resuming::reader),

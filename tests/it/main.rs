@@ -20,6 +20,7 @@ mod order;
 mod permissions;
 mod quiet;
 mod records;
+mod remote;
 mod resuming;
 mod seeking;
 #[cfg(feature = "guard")]
