@@ -1,4 +1,4 @@
-//! Truncating: with the feature `guard`, a file that somebody cuts while it is mapped ends in an error, and other signals stay what they were.
+//! Truncating: with the feature `guard`, a file that is cut while it is mapped ends in an error, and other signals stay what they were.
 //!
 //! ```text
 //!   test                              another process: `victim`, as `kind`
@@ -100,8 +100,8 @@ fn a_producer_that_pushes_is_told() {
 
 #[test]
 fn a_push_that_met_the_cut_is_not_said_to_be_done() {
-    // Goal: `Ok` means that the record is in pages that the file has. Method: cut the very page that the next record goes to, which is below
-    // the limit that the producer knows already, so that it has no other occasion to notice.
+    // Goal: `Ok` means that the record is in pages that the file has.
+    // Method: cut the very page that the next record goes to, below the limit that the producer has already: nothing else makes it notice.
     let directory = directory();
     alone("truncating::at_the_edge", &[("path", &directory.path().display())]);
 }
