@@ -172,6 +172,10 @@ impl Claimer {
 
     #[inline(always)]
     fn announce(&mut self, position: u64, span_bytes: u64) {
+        if cfg!(shm_ring_without_intents) {
+            // To measure what the stores below cost: `benches/intents/run`.
+            return;
+        }
         if span_bytes != self.announced_bytes {
             self.announced_bytes = span_bytes;
             // While the old intent still stands: it is at a finished frame, or at another's, and its length means nothing.
