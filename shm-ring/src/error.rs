@@ -207,6 +207,14 @@ pub enum ClaimError {
         "this producer's slot was given to another: its lock descriptor must have been closed by this process"
     )]
     Revoked,
+    /// The tail is where no sound producer can have left it. The producer is poisoned and claims nothing more.
+    #[error(
+        "the ring is corrupt: its tail is {tail}, expected a multiple of 16 up to 2^63 that only producers move, and never back"
+    )]
+    Corrupt {
+        /// What was found.
+        tail: u64,
+    },
 }
 
 /// Why there is no record to hand out.

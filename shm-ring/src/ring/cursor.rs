@@ -16,10 +16,13 @@ use super::join;
 use super::wait::wake_sleepers;
 use crate::error::PollError;
 use crate::frame::table::Table;
-use crate::layout::frame::{IDLE, State};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, State, is_boundary};
 use crate::layout::slots::{ConsumerSlot, DURABLE};
 use crate::map::region::View;
 use crate::sync::{self, Ordering};
+
+/// So many frames are skipped in one look before the tail, which is the producers' line, is asked whether there can be more.
+const SKIPS_UNASKED: u64 = 64;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub(crate) struct Cursor {
     /// Older records are passed over until one is not; 0: none are.
     since_ns: u64,
     poisoned: Option<PollError>,
-    /// One of the two above is set, so that a glance is not enough.
+    /// One of the two above is set, or positions are about to end, so that a glance is not enough.
     is_special: bool,
 }
 
@@ -109,7 +112,20 @@ impl Cursor {
 
     /// Passes over everything before the first record of this time or later, also what is still to be committed.
     pub(crate) fn skip_until(&mut self, since_ns: u64) {
-        (self.since_ns, self.is_special) = (since_ns, since_ns != 0 || self.poisoned.is_some());
+        self.since_ns = since_ns;
+        self.is_special = since_ns != 0 || self.poisoned.is_some() || self.is_near_the_end();
+    }
+
+    /// Whether a walk can leave the positions before it publishes, which is where this is asked again.
+    fn is_near_the_end(&self) -> bool {
+        self.position > POSITION_END - self.table.frames.capacity_bytes()
+    }
+
+    #[cold]
+    fn poison(&mut self, what: &'static str) -> PollError {
+        let error = PollError::Corrupt { position: self.position, what };
+        (self.poisoned, self.is_special) = (Some(error), true);
+        error
     }
 
     /// The record at the position, after skipping what is not one.
@@ -118,8 +134,12 @@ impl Cursor {
         if let Some(error) = self.poisoned {
             return Err(error);
         }
-        loop {
-            if let Some((word, span_bytes)) = self.table.frames.record(self.position) {
+        // Seals are of one position, so one lap of frames is all that can stand there, unless more come meanwhile.
+        let frames_max = self.table.frames.capacity_bytes() / FRAME_ALIGN + SKIPS_UNASKED;
+        let mut tail = 0;
+        for skipped in 0..frames_max {
+            let record = self.table.frames.record(self.position);
+            if let Some((word, span_bytes)) = record.filter(|_| self.position < POSITION_END) {
                 if self.is_wanted() {
                     return Ok(Some(Found { position: self.position, word, span_bytes }));
                 }
@@ -127,12 +147,11 @@ impl Cursor {
             let sealed = match self.table.frames.checked(self.position) {
                 Ok(Some(sealed)) => sealed,
                 Ok(None) => return Ok(None),
-                Err(what) => {
-                    let error = PollError::Corrupt { position: self.position, what };
-                    (self.poisoned, self.is_special) = (Some(error), true);
-                    return Err(error);
-                }
+                Err(what) => return Err(self.poison(what)),
             };
+            if self.position >= POSITION_END {
+                return Err(self.poison("a frame stands beyond the end of all positions"));
+            }
             match sealed.head.state {
                 // Older than wanted, or committed since the look above: that one again.
                 State::Data | State::Inner if self.since_ns == 0 => continue,
@@ -141,8 +160,16 @@ impl Cursor {
                 State::Pad | State::Gap => {}
                 State::Lost => sync::add_alone(&self.slot.lost_records, 1),
             }
-            self.advance(self.position + sealed.span_bytes);
+            let next = self.position + sealed.span_bytes;
+            if skipped >= SKIPS_UNASKED && next > tail {
+                tail = self.table.tail();
+                if next > tail {
+                    return Err(self.poison("a frame ends beyond the tail"));
+                }
+            }
+            self.advance(next);
         }
+        Ok(None)
     }
 
     fn is_wanted(&mut self) -> bool {
@@ -174,6 +201,7 @@ impl Cursor {
     #[inline(never)]
     fn publish(&mut self) {
         self.published = self.position;
+        self.is_special |= self.is_near_the_end();
         // ORDER P1 (Release, pairs with P2): the reads below it are over.
         self.slot.position.store(self.position, Ordering::Release);
         self.wake();
@@ -184,6 +212,9 @@ impl Cursor {
         self.position = join::join(&self.table, &self.slot, wanted);
         self.published = self.position;
         self.skip_until(0);
+        if !is_boundary(self.position) {
+            self.poison("no frame can stand where this reader is to begin");
+        }
         // Whoever waited for the space in front of an older position may have it now.
         self.wake();
     }

@@ -18,7 +18,7 @@
 //! byte 0 and of the slot's byte repairs it; (I3) a live process is never taken anything from.
 
 use crate::frame::table::Table;
-use crate::layout::frame::{IDLE, POSITION_END, State};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, State};
 use crate::layout::slots::{ConsumerSlot, DURABLE, consumer_byte, producer_byte};
 use crate::map::lock::{Locks, Probe};
 use crate::ring::wait;
@@ -156,8 +156,8 @@ pub(crate) fn reap_producer(table: &Table, index: u16, deaths: &mut dyn Deaths) 
     let slot = &table.all_producers()[usize::from(index)];
     // ORDER I2 (Acquire, pairs with I1): its length, and what it finished before.
     let intent = slot.intent.load(Ordering::Acquire);
-    // At or beyond the end no sound producer ever stood.
-    if intent < POSITION_END && table.tail() > intent {
+    // At or beyond the end, and between boundaries, no sound producer ever stood.
+    if intent < POSITION_END && table.tail() > intent && intent % FRAME_ALIGN == 0 {
         match settle(table, index, intent, deaths)? {
             Settled::Nothing => {}
             Settled::Lost(span_bytes) => {
