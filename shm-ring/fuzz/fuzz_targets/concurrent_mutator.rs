@@ -32,7 +32,8 @@ fuzz_target!(|bytes: &[u8]| {
             steps.push(before);
         }
     }
-    let map = MmapOptions::new().len(image.bytes.len()).map_raw(scratch.file()).expect("the file can be mapped");
+    let map =
+        MmapOptions::new().len(image.bytes.len()).map_raw(scratch.file()).expect("the file can be mapped");
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| mutate(&map, &image, &steps, how, &over));
@@ -56,11 +57,13 @@ fuzz_target!(|bytes: &[u8]| {
 fn mutate(map: &MmapRaw, image: &Image, steps: &[Vec<(u64, u64)>], how: u8, over: &AtomicBool) {
     let word = |at: u64| {
         assert!(at % 8 == 0 && at + 8 <= map.len() as u64);
+        // SAFETY: in bounds, asserted above.
+        let word = unsafe { map.as_mut_ptr().add(at as usize) }.cast::<AtomicU64>();
         // SAFETY:
-        // - in bounds, aligned: asserted above, and the map begins with a page;
-        // - alive: the map outlives the reference, which is used in this statement only;
+        // - aligned: asserted above, and the map begins with a page;
+        // - alive: the map outlives the reference, which is used in one statement;
         // - racing plain accesses, to payload in a consumer's hands, are what this target is about.
-        unsafe { &*map.as_mut_ptr().add(at as usize).cast::<AtomicU64>() }
+        unsafe { &*word }
     };
     let mut round = 0u64;
     while !over.load(Ordering::Relaxed) {

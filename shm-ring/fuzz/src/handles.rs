@@ -108,7 +108,8 @@ impl<'a> Handles<'a> {
 
     fn start(&self, script: &mut Script<'_>) -> Start {
         let consumer = self.consumers[0].as_ref().map_or(0, |reader| reader.consumer.position());
-        let observer = self.observer.as_ref().map_or([0; 2], |observer| [observer.position(), observer.tail()]);
+        let observer =
+            self.observer.as_ref().map_or([0; 2], |observer| [observer.position(), observer.tail()]);
         match script.byte() % 4 {
             0 => Start::Oldest,
             1 => Start::Now,
@@ -223,7 +224,9 @@ impl Reader {
 
     fn drain(&mut self, capacity: u64, max: usize) {
         match self.consumer.drain(max, |frame| handed_out(&frame, capacity)) {
-            Ok(n) => assert!(n <= max && (self.poison.is_none() || max == 0), "{n} of {max}, {:?}", self.poison),
+            Ok(n) => {
+                assert!(n <= max && (self.poison.is_none() || max == 0), "{n} of {max}, {:?}", self.poison)
+            }
             Err(error) => self.failed(error),
         }
     }
@@ -240,13 +243,19 @@ impl Reader {
     fn failed(&mut self, error: PollError) {
         match error {
             PollError::Revoked => return,
-            PollError::Corrupt { .. } => assert!(self.poison.is_none_or(|first| first == error), "{:?}, and then {error:?}", self.poison),
+            PollError::Corrupt { .. } => assert!(
+                self.poison.is_none_or(|first| first == error),
+                "{:?}, and then {error:?}",
+                self.poison
+            ),
             error => panic!("{error:?}"),
         }
         self.poison = Some(error);
         // Would wait for ever if it looked at anything but the poison.
         match self.consumer.poll() {
-            Err(again) => assert!(again == error || again == PollError::Revoked, "{error:?}, and then {again:?}"),
+            Err(again) => {
+                assert!(again == error || again == PollError::Revoked, "{error:?}, and then {again:?}")
+            }
             Ok(frame) => panic!("{error:?}, and then {frame:?}"),
         };
     }
@@ -277,7 +286,11 @@ fn observed(
         Ok(Some(info)) => {
             sound_position(info.position);
             assert_eq!(info.len_bytes, payload.len());
-            assert!(payload.len() as u64 <= capacity / 4, "{} bytes of a capacity of {capacity}", payload.len());
+            assert!(
+                payload.len() as u64 <= capacity / 4,
+                "{} bytes of a capacity of {capacity}",
+                payload.len()
+            );
             None
         }
         Ok(None) => {

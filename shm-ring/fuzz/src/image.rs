@@ -149,7 +149,8 @@ impl Image {
             }
             // A chain of frames from somewhere, up to a lap long.
             7 => {
-                let (from, state, span) = (script.word(&near), STATES[script.below(8)], 16 * (1 + script.below(64)));
+                let (from, state, span) =
+                    (script.word(&near), STATES[script.below(8)], 16 * (1 + script.below(64)));
                 let n = (script.below(256) + 1).min(self.capacity as usize / span);
                 let at = |k: usize| from.wrapping_add((k * span) as u64);
                 let len = span as u64 - 16;
@@ -170,7 +171,7 @@ impl Image {
         let lap = (position / self.capacity) & 0xffff;
         let head = (len & 0xffff_ffff) | state << 32 | u64::from(slot) << 36 | lap << 48;
         let key = self.nonce ^ self.word(self.live + 384);
-        let at = self.data + (position % self.capacity & !7);
+        let at = self.data + ((position % self.capacity) & !7);
         // The last 16 bytes of an unaligned position would lie behind the file.
         let second = if at + 16 > self.bytes.len() as u64 { self.data } else { at + 8 };
         vec![(at, head), (second, position ^ key)]

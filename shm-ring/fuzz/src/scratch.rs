@@ -30,7 +30,8 @@ impl Scratch {
     }
 
     fn new() -> Self {
-        let directory = std::env::var_os("SHM_RING_FUZZ_DIR").map_or_else(|| PathBuf::from("/dev/shm"), PathBuf::from);
+        let directory =
+            std::env::var_os("SHM_RING_FUZZ_DIR").map_or_else(|| PathBuf::from("/dev/shm"), PathBuf::from);
         let path = directory.join(format!("fuzz-{}.ring", std::process::id()));
         let file = OpenOptions::new()
             .read(true)
@@ -52,9 +53,8 @@ impl Scratch {
     pub fn sound(&self, shape: u8) -> Image {
         crate::memory::unlimited();
         let mut sound = self.sound.borrow_mut();
-        let made = sound[usize::from(shape % SHAPES)].get_or_insert_with(|| {
-            Image::sound(shape % SHAPES, &self.path.with_extension("made"))
-        });
+        let made = sound[usize::from(shape % SHAPES)]
+            .get_or_insert_with(|| Image::sound(shape % SHAPES, &self.path.with_extension("made")));
         made.clone()
     }
 
