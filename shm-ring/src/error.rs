@@ -209,7 +209,7 @@ pub enum ClaimError {
     Revoked,
     /// The tail is where no sound producer can have left it. The producer is poisoned and claims nothing more.
     #[error(
-        "the ring is corrupt: its tail is {tail}, expected a multiple of 16 up to 2^63 that only producers move, and never back"
+        "the ring is corrupt: its tail is {tail}, expected a multiple of 16 up to 2^63 that is never moved back"
     )]
     Corrupt {
         /// What was found.
