@@ -87,8 +87,8 @@ impl Deaths for Proofs<'_, '_> {
     }
 }
 
-/// Where slots stalled so far: others that stand there would, too. Or a table that says that all its owners died at one place, beside a
-/// live one, would cost looks at all of them for each of them.
+/// Where slots stalled in this sweep; others at the same place would stall for the same reason. Without it, a table that says that all
+/// its owners died at one place costs looks at all of them for each of them.
 #[derive(Debug, Default)]
 pub(crate) struct Stalls(BTreeSet<u64>);
 
