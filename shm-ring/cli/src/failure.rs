@@ -70,7 +70,7 @@ impl Failure {
     pub(crate) fn claim(path: &Path, error: ClaimError) -> Self {
         let code = match error {
             ClaimError::Full { .. } => Code::Full,
-            ClaimError::Truncated => Code::Corrupt,
+            ClaimError::Truncated | ClaimError::Corrupt { .. } => Code::Corrupt,
             _ => Code::Runtime,
         };
         Self::new(code, format!("{path:?}: {error}"))

@@ -21,7 +21,7 @@ use crate::frame::copy::copy_out;
 use crate::frame::scan::first_frame;
 use crate::frame::table::Table;
 use crate::frame::view::{Metadata, Sealed};
-use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, Position, State};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, Position, State, is_boundary};
 use crate::layout::header::Header;
 use crate::layout::slots::producer_byte;
 use crate::map::file::io_error;
@@ -114,7 +114,8 @@ impl Observer {
         if self.core.check_side().is_err() {
             return Err(PollError::Forked);
         }
-        loop {
+        // Seals are of one position, so one lap of frames is all that can be skipped, unless more come meanwhile.
+        for _ in 0..=self.table.frames.capacity_bytes() / FRAME_ALIGN {
             payload.clear();
             if let Some(error) = self.poisoned.or(self.lapped.take()) {
                 return Err(error);
@@ -129,12 +130,11 @@ impl Observer {
             match looked? {
                 Look::Record(info) => return Ok(Some(info)),
                 Look::Skipped => {}
-                Look::Nothing => {
-                    payload.clear();
-                    return Ok(None);
-                }
+                Look::Nothing => break,
             }
         }
+        payload.clear();
+        Ok(None)
     }
 
     /// Copies the next record into `payload`; waits for it, on a timer.
@@ -352,7 +352,7 @@ impl Observer {
 
     /// Nothing finished stands here: not yet, overwritten, a dead producer's claim, or the end.
     fn nothing(&mut self, open: Option<Sealed>) -> Result<Look, PollError> {
-        self.check_lapped(0)?;
+        self.check_lapped(open.map_or(0, |open| open.span_bytes))?;
         self.check_epoch()?;
         self.fruitless = self.fruitless.wrapping_add(1);
         if self.fruitless % 64 == 0 {
@@ -387,7 +387,9 @@ impl Observer {
                 let tail = self.table.tail().min(POSITION_END) & !(FRAME_ALIGN - 1);
                 // ORDER I2 (Acquire, pairs with I1): an intent above it is a boundary.
                 let intents = self.table.producers().iter().map(|slot| slot.intent.load(Ordering::Acquire));
-                let next = intents.filter(|intent| *intent > self.position).fold(tail, u64::min);
+                let next = intents
+                    .filter(|intent| *intent > self.position && is_boundary(*intent))
+                    .fold(tail, u64::min);
                 self.position = first_frame(&self.table.frames, self.position + FRAME_ALIGN, next);
             }
             _ => return Look::Nothing,
