@@ -189,7 +189,7 @@ pub(crate) struct Exec {
     /// Write the command's output to our stdout and stderr, too.
     #[arg(long)]
     pub(crate) tee: bool,
-    /// When the ring is full, drop records and report how many, rather than hold the command back.
+    /// When the ring is full, drop records and tell readers how many, rather than hold the command back.
     #[arg(long)]
     pub(crate) drop: bool,
     /// The command and its arguments.

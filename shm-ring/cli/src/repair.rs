@@ -8,7 +8,7 @@
 //! (I1) takes nothing from the living; (I2) refuses what `push` refuses.
 
 use crate::args::Repair;
-use crate::doctor::{self, Diagnosis, PATIENCE};
+use crate::doctor::{self, Diagnosis, PATIENCE, called};
 use crate::failure::Failure;
 use crate::output;
 use crate::size::show_count;
@@ -17,7 +17,7 @@ use shm_ring::{ConsumerStats, Error, Ring, Stats};
 use std::process::ExitCode;
 
 /// What was repaired.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct Done {
     /// Slots of dead producers.
     producers: u64,
@@ -33,6 +33,9 @@ struct Done {
     groups: u64,
     /// The new epoch.
     epoch: Option<u64>,
+    /// Who held what, in words.
+    #[serde(skip)]
+    released: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -40,7 +43,7 @@ struct RepairJson<'a> {
     path: &'a str,
     repaired: bool,
     #[serde(flatten)]
-    done: Done,
+    done: &'a Done,
     #[serde(flatten)]
     left: &'a Diagnosis,
 }
@@ -58,9 +61,9 @@ pub(crate) fn run(args: &Repair) -> Result<ExitCode, Failure> {
     let path = args.ring.to_string_lossy();
     let repaired = done != Done::default();
     let text = if args.json {
-        doctor::json(&RepairJson { path: &path, repaired, done, left: &left })
+        doctor::json(&RepairJson { path: &path, repaired, done: &done, left: &left })
     } else {
-        text(&path, done, &left)
+        text(&path, &done, &left)
     };
     output::print(text.as_bytes())?;
     Ok(left.code())
@@ -99,6 +102,10 @@ impl Done {
             members: gone().filter(|then| then.member_of.is_some()).count() as u64,
             groups: before.consumers.iter().filter(empty).count() as u64,
             epoch: None,
+            released: gone()
+                .map(dead_line)
+                .chain(before.consumers.iter().filter(empty).map(group_line))
+                .collect(),
         }
     }
 
@@ -117,24 +124,27 @@ impl Done {
             let claims = show_count(self.claims, "unfinished claim", "unfinished claims");
             lines.push(format!("gave up {claims} of theirs, {} bytes; readers are told", self.bytes));
         }
-        if self.consumers > 0 {
-            lines.push(format!("freed {} of dead consumers", show_count(self.consumers, "slot", "slots")));
-        }
-        if self.members > 0 {
-            let members = show_count(self.members, "dead member", "dead members");
-            lines.push(format!("freed what {members} of groups had; what was not done is delivered again"));
-        }
-        if self.groups > 0 {
-            lines.push(format!(
-                "took the hold of {} without members",
-                show_count(self.groups, "group", "groups")
-            ));
-        }
+        lines.extend(self.released.iter().cloned());
         lines
     }
 }
 
-fn text(path: &str, done: Done, left: &Diagnosis) -> String {
+/// What became of a dead consumer's slot, or a dead member's.
+fn dead_line(then: &ConsumerStats) -> String {
+    let slot = format!("freed the slot of dead {} (pid {})", called(then), then.pid);
+    match (then.holds_space, then.member_of, then.durable) {
+        (false, ..) => slot,
+        (true, Some(_), _) => format!("{slot}; the record that it had in hand is delivered again"),
+        (true, None, true) => format!("{slot}; its name is durable and keeps {} bytes", then.lag_bytes),
+        (true, None, false) => format!("{slot}, which held {} bytes", then.lag_bytes),
+    }
+}
+
+fn group_line(then: &ConsumerStats) -> String {
+    format!("let go of the {} bytes that {} held without members", then.lag_bytes, called(then))
+}
+
+fn text(path: &str, done: &Done, left: &Diagnosis) -> String {
     let lines = done.lines();
     let mut text = match (lines.is_empty(), left.is_healthy()) {
         (true, true) => format!("{path}: nothing to repair\n"),

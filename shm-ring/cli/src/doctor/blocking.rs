@@ -11,7 +11,7 @@
 //! (I1) what moved between the looks is not in the way; (I2) who waits for somebody's open claim is not in the way, its owner is.
 
 use super::finding::{Finding, Numbers, Severity};
-use super::look::Look;
+use super::look::{Look, quoted};
 use crate::size::show_duration;
 use shm_ring::{ConsumerStats, OpenClaim, ProducerStats};
 
@@ -45,11 +45,11 @@ pub(crate) fn find(look: &mut Look) -> Vec<Finding> {
     findings
 }
 
-/// What a name is called: `consumer "c"`, `group "g"`, `a member of group "g"`.
+/// What a name is called: `consumer "c"`, `group "g"`, `member of group "g"`.
 pub(crate) fn called(consumer: &ConsumerStats) -> String {
     match (consumer.members, consumer.member_of) {
         (Some(_), _) => format!("group {:?}", consumer.name),
-        (_, Some(_)) => format!("a member of group {:?}", consumer.name),
+        (_, Some(_)) => format!("member of group {:?}", consumer.name),
         _ => format!("consumer {:?}", consumer.name),
     }
 }
@@ -91,7 +91,10 @@ fn open_claim(look: &mut Look, producer: &ProducerStats, claim: OpenClaim, is_fi
     match (is_first, waiting.is_empty()) {
         (false, _) => {}
         (true, true) => message.push_str("; no reader gets past it"),
-        (true, false) => message.push_str(&format!("; no reader gets past it, {} waits", waiting.join(", "))),
+        (true, false) => {
+            let wait = if waiting.len() == 1 { "waits" } else { "wait" };
+            message.push_str(&format!("; no reader gets past it, {} {wait}", waiting.join(", ")));
+        }
     }
     if percent >= FULL_PERCENT {
         message.push_str(&format!("; the ring is {percent} % full behind it, so producers wait too"));
@@ -198,9 +201,9 @@ fn stopped(look: &Look, now: &ConsumerStats) -> Finding {
 }
 
 fn absent(look: &Look, now: &ConsumerStats, is_full: bool) -> Finding {
-    let (path, name) = (&look.path, &now.name);
+    let (path, name) = (look.shown_path(), &now.name);
     let how = if now.members.is_some() { "--group" } else { "--consumer" };
-    let read = format!("`shm-ring tail {} {how} {} --oldest`", path.display(), quoted(name));
+    let read = format!("`shm-ring tail {path} {how} {} --oldest`", quoted(name));
     let (word, then) = if is_full {
         ("full: ", "producers wait")
     } else {
@@ -240,7 +243,7 @@ fn orphan(look: &Look, now: &ConsumerStats, is_full: bool) -> Option<Finding> {
         ),
         advice: format!(
             "whichever member looks next takes it; `shm-ring tail {} --group {}` is one",
-            look.path.display(),
+            look.shown_path(),
             quoted(&now.name)
         ),
         numbers: numbers(look, now),
@@ -275,10 +278,4 @@ fn age_text(at_least: std::time::Duration, at_most: Option<std::time::Duration>)
 
 fn millis(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A name as a shell takes it.
-fn quoted(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
-    if name.chars().all(is_plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }

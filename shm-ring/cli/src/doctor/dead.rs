@@ -41,7 +41,7 @@ pub(crate) fn reboot(look: &Look) -> Finding {
                 .to_owned(),
         advice: format!(
             "whoever opens it next for writing, or `shm-ring repair {}`, begins epoch {}; records of before are given up",
-            look.path.display(),
+            look.shown_path(),
             look.now.epoch + 1
         ),
         numbers: Numbers { epoch: Some(look.now.epoch), ..Numbers::default() },
@@ -135,6 +135,6 @@ fn pid(pid: u32) -> String {
 }
 
 fn repair(look: &Look) -> String {
-    let path = look.path.display();
+    let path = look.shown_path();
     format!("whoever attaches next or is held up by it repairs it, and so does `shm-ring repair {path}`")
 }

@@ -15,8 +15,7 @@ const WALK_TIME: Duration = Duration::from_millis(300);
 /// A ring, seen twice.
 #[derive(Debug)]
 pub(crate) struct Look {
-    /// Where it is.
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     /// The newer look.
     pub(crate) now: Stats,
     /// How long the two are apart; 0: there is one only.
@@ -62,6 +61,11 @@ impl Look {
         self.now = self.observer.stats()?;
         self.between = start.elapsed();
         Ok(())
+    }
+
+    /// The path, for a command line.
+    pub(crate) fn shown_path(&self) -> String {
+        quoted(&self.path.to_string_lossy())
     }
 
     /// Producers, before and now.
@@ -149,4 +153,10 @@ impl Look {
 /// How long ago that time was.
 fn ago(timestamp_ns: u64) -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_nanos(timestamp_ns)).ok()
+}
+
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -28,6 +28,7 @@ use crate::args::Doctor;
 use crate::failure::{Code, Failure};
 use crate::output;
 use crate::size::{show_count, show_size};
+pub(crate) use blocking::called;
 use finding::{Finding, Numbers, Severity};
 use look::Look;
 use serde::Serialize;

@@ -40,7 +40,7 @@ fn access(look: &Look) -> Vec<Finding> {
         ));
     }
     if look.now.mode & 0o022 != 0 {
-        let path = look.path.display();
+        let path = look.shown_path();
         findings.push(note(
             "permissions",
             format!(
@@ -81,6 +81,7 @@ fn slots(look: &Look) -> Vec<Finding> {
 
 fn losses(look: &Look) -> Vec<Finding> {
     let stats = &look.now;
+    let where_it_is = format!("`shm-ring tail {} --oldest --losses` shows where", look.shown_path());
     let mut findings = Vec::new();
     for producer in &stats.producers {
         let slot = Some(producer.slot);
@@ -92,7 +93,7 @@ fn losses(look: &Look) -> Vec<Finding> {
                     producer.slot,
                     show_count(producer.dropped, "record", "records")
                 ),
-                "a larger ring, or faster readers; `shm-ring tail --losses` shows where",
+                format!("a larger ring, or faster readers; {where_it_is}"),
                 Numbers { slot, records: Some(producer.dropped), ..Numbers::default() },
             ));
         }
@@ -104,7 +105,7 @@ fn losses(look: &Look) -> Vec<Finding> {
                     producer.slot,
                     show_count(producer.lost, "claim", "claims")
                 ),
-                "find out why it died; `shm-ring tail --losses` shows where",
+                format!("find out why it died; {where_it_is}"),
                 Numbers { slot, claims: Some(producer.lost), ..Numbers::default() },
             ));
         }
