@@ -283,7 +283,7 @@ fn a_name_goes_on_where_it_stopped() {
 fn a_watcher_that_is_too_slow_is_told_what_it_missed() {
     let rig = Rig::with_ring("64K");
     rig.push(numbers(1..=500).as_bytes());
-    for (flag, code) in [(&["--fail-on-loss"][..], 6), (&[], 0)] {
+    for (flag, code) in [(&["--fail-on-loss"][..], 6), (&[], 0), (&["--losses"], 0)] {
         let args = ["tail", "app.ring", "--oldest", "-o", "json", "--idle", "1s"];
         let mut tail = rig.start([&args, flag].concat());
         let mut out = tail.stdout.take().unwrap();
@@ -299,9 +299,30 @@ fn a_watcher_that_is_too_slow_is_told_what_it_missed() {
         });
         let done = Done::of(tail);
         assert_eq!(done.code, code, "{}", done.err);
-        assert!(done.err.contains("overwritten"), "{}", done.err);
-        let last = common::objects(reading.join().unwrap().lines().last().unwrap());
-        assert_eq!(last[0]["message"], "2000", "it went on behind the gap");
+        let out = format!("{{{}", reading.join().unwrap());
+        let objects = common::objects(&out);
+        assert_eq!(objects[objects.len() - 1]["message"], "2000", "it went on behind the gap");
+        if flag != ["--losses"] {
+            assert!(done.err.contains("overwritten"), "{}", done.err);
+            continue;
+        }
+        // In its place: behind the last record before it, in front of the next one; told with bytes and with records.
+        assert_eq!(done.err, "");
+        let losses: Vec<usize> = (0..objects.len()).filter(|i| objects[*i]["event"] == "loss").collect();
+        assert!(losses.iter().all(|i| objects[*i]["cause"] == "lapped"));
+        assert!(losses.iter().any(|i| objects[*i]["bytes"].as_u64() > Some(0)));
+        let first = losses[0];
+        let position = |i: usize| objects[i]["position"].as_u64().unwrap();
+        assert!(position(first - 1) < position(first), "{}", objects[first]);
+        let behind = (first..objects.len()).find(|i| !losses.contains(i)).unwrap();
+        assert_eq!(position(first), position(behind));
+        let records: u64 = losses.iter().filter_map(|i| objects[*i]["records"].as_u64()).sum();
+        let seen = |i: usize| objects[i]["sequence"].as_u64().unwrap();
+        let jumps = (1..objects.len()).filter(|i| !losses.contains(i));
+        let missing: u64 = jumps
+            .map(|i| seen(i) - (0..i).rev().find(|j| !losses.contains(j)).map_or(seen(i) - 1, seen) - 1)
+            .sum();
+        assert_eq!(records, missing);
     }
 }
 
