@@ -93,7 +93,7 @@ pub(crate) enum Command {
     /// Ends with code 0 if healthy, 9 if repairable, 10 if blocked, whatever else there is; 3 and 4 if there is no ring to look at.
     ///
     /// JSON keys: path, verdict (healthy, repairable, blocked, missing, unusable, unreadable), repairable, blocked and findings. Each
-    /// finding has kind, severity (blocked, repairable, note, fatal), message and advice, and what applies of slot, name, pid, process,
+    /// finding has kind, severity (blocked, repairable, note, fatal), message and advice, and what applies of slot, name, pid, pid_here, process,
     /// state, position, bytes, percent, age_min_ms, age_max_ms, waiting, records, claims, epoch, taken and slots.
     Doctor(Doctor),
     /// Repair what the dead left, and say what was done.

@@ -112,6 +112,7 @@ fn a_stopped_producer_is_named() {
             (&claim["position"], &claim["bytes"], &claim["percent"]),
             (&48.into(), &144.into(), &0.into())
         );
+        assert_eq!((&claim["pid_here"], &claim["process"].is_string()), (&pid.into(), &true));
         assert_eq!(claim["waiting"][0], "consumer \"c\"");
         let (go_on, give_up) = (format!("`kill -CONT {pid}`"), format!("`kill -9 {pid}`"));
         assert_contains(&text, &["readers wait", "producer 0", "144 bytes", "stopped", &go_on, &give_up]);
@@ -305,9 +306,15 @@ fn forge_a_boot(rig: &Rig) {
 #[test]
 fn a_repair_lock_that_is_held_is_told() {
     let rig = Rig::with_ring("64K");
+    let lock = hold_byte_0(&rig, 1);
+    assert!(!doctor(&rig, 10).0.contains("kill -"), "pid 1 has not mapped it");
+    drop(lock);
+    doctor(&rig, 0);
     let _lock = hold_byte_0(&rig, 0x7fff_fff0);
     let (text, object) = doctor(&rig, 10);
     assert_eq!(finding(&object, "repair_lock")["pid"], 0x7fff_fff0);
+    assert!(finding(&object, "repair_lock")["pid_here"].is_null());
+    assert!(!text.contains("kill -"), "a number that may be anybody's: {text}");
     assert_contains(&text, &["nobody can attach", "pid 2147483632, as its own namespace numbers it"]);
     let done = rig.run(["repair", "app.ring"]);
     assert_eq!(done.code, 10, "{done:?}");

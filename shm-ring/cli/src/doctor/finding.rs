@@ -54,6 +54,9 @@ pub(crate) struct Numbers {
     /// As its own namespace numbers it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pid: Option<u32>,
+    /// As it is numbered here, for signals, if it is seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pid_here: Option<u32>,
     /// That process's name, if it is seen here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) process: Option<String>,
@@ -100,6 +103,7 @@ impl Numbers {
     pub(crate) fn of(process: &Process) -> Self {
         Self {
             pid: (process.pid != 0).then_some(process.pid),
+            pid_here: process.pid_here(),
             process: process.name(),
             state: process.state(),
             ..Self::default()

@@ -1,9 +1,9 @@
 //! Process: what this machine knows of a pid that stands in a ring's table.
 //!
-//! A table has pids as their owners' namespaces number them. One that is visible here is believed to be the owner unless its maps can be
-//! read and don't have the ring's file: then it is somebody else with the same number.
+//! A table has pids as their owners' namespaces number them, so a process of that number here may be anybody. It is believed to be the
+//! owner when its own namespace numbers it so and it has the ring's file mapped; it may have another number here.
 //!
-//! (I1) reads `/proc` and nothing else; (I2) what can't be seen is said to be unseen, never guessed.
+//! (I1) reads `/proc` and nothing else; (I2) who is not proved to be the owner is said to be unseen: nobody is to be killed for another.
 
 use std::fs;
 
@@ -17,6 +17,8 @@ pub(crate) struct Process {
 
 #[derive(Clone, Debug)]
 struct Seen {
+    /// Its number here.
+    pid: u32,
     name: String,
     state: char,
 }
@@ -32,9 +34,9 @@ impl Process {
         self.seen.as_ref().is_some_and(|seen| matches!(seen.state, 'T' | 't'))
     }
 
-    /// Whether it is seen here, so that signals can be sent to it by this number.
-    pub(crate) fn is_seen(&self) -> bool {
-        self.seen.is_some()
+    /// The number by which signals can be sent to it, if it is seen.
+    pub(crate) fn pid_here(&self) -> Option<u32> {
+        self.seen.as_ref().map(|seen| seen.pid)
     }
 
     /// Its name, if it is seen.
@@ -61,7 +63,8 @@ impl Process {
     pub(crate) fn who(&self) -> String {
         match (&self.seen, self.pid) {
             (_, 0) => "pid unknown".to_owned(),
-            (Some(seen), pid) => format!("pid {pid} {:?}", seen.name),
+            (Some(seen), pid) if seen.pid == pid => format!("pid {pid} {:?}", seen.name),
+            (Some(seen), pid) => format!("pid {} {:?}, {pid} in its own namespace", seen.pid, seen.name),
             (None, pid) => format!("pid {pid}, as its own namespace numbers it"),
         }
     }
@@ -73,35 +76,48 @@ impl Process {
 
     /// How to let it go on.
     pub(crate) fn how_to_continue(&self) -> String {
-        match (&self.seen, self.pid) {
-            (Some(seen), pid) if seen.state == 'T' => format!("`kill -CONT {pid}` lets it go on"),
-            (Some(seen), _) if seen.state == 't' => "let its debugger continue it".to_owned(),
-            (Some(_), pid) => format!("see what pid {pid} does, or wait for it"),
-            (None, _) => "look for it where it runs, in another container or namespace".to_owned(),
+        match &self.seen {
+            Some(seen) if seen.state == 'T' => format!("`kill -CONT {}` lets it go on", seen.pid),
+            Some(seen) if seen.state == 't' => "let its debugger continue it".to_owned(),
+            Some(seen) => format!("see what pid {} does, or wait for it", seen.pid),
+            None => "look for it where it runs, as another user or in another container".to_owned(),
         }
     }
 
     /// The command that ends it.
     pub(crate) fn how_to_kill(&self) -> String {
-        match self.pid {
-            pid if self.is_seen() => format!("`kill -9 {pid}`"),
-            _ => "killing it there".to_owned(),
-        }
+        self.pid_here().map_or_else(|| "killing it there".to_owned(), |pid| format!("`kill -9 {pid}`"))
     }
 }
 
 impl Seen {
+    /// Most often it has the same number here.
     fn find(pid: u32, inode: u64) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may have anything in it, other parentheses too.
-        let end = stat.iter().rposition(|byte| *byte == b')')?;
-        let state = char::from(*stat.get(end + 2)?);
-        let name =
-            String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/comm")).ok()?).trim_end().to_owned();
-        let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
-        (maps.is_empty() || has_mapped(&String::from_utf8_lossy(&maps), inode))
-            .then_some(Self { name, state })
+        Self::of(pid, pid, inode).or_else(|| {
+            let names =
+                fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            names.filter_map(|name| name.parse().ok()).find_map(|here| Self::of(here, pid, inode))
+        })
     }
+
+    /// The process of that number here, if it is the owner.
+    fn of(here: u32, pid: u32, inode: u64) -> Option<Self> {
+        let status = read(here, "status")?;
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        // From ours to its own; an old kernel does not say.
+        let own = numbers.split_ascii_whitespace().last().map_or(Some(here), |own| own.parse().ok());
+        if own != Some(pid) || !has_mapped(&read(here, "maps")?, inode) {
+            return None;
+        }
+        let stat = read(here, "stat")?;
+        // The name, in parentheses, may have anything in it, other parentheses too.
+        let state = stat.rsplit_once(") ")?.1.chars().next()?;
+        Some(Self { pid: here, name: read(here, "comm")?.trim_end().to_owned(), state })
+    }
+}
+
+fn read(pid: u32, what: &str) -> Option<String> {
+    Some(String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{what}")).ok()?).into_owned())
 }
 
 /// Whether `maps` has a file of that inode; not which file system, whose number in there can be another than in stat(2).
@@ -123,11 +139,12 @@ mod tests {
         let exe = fs::metadata(std::env::current_exe().unwrap()).unwrap().ino();
         let own = std::process::id();
         let found = Process::find(own, exe);
-        assert!(found.is_seen() && !found.is_stopped());
+        assert_eq!((found.pid_here(), found.is_stopped()), (Some(own), false));
         assert!(found.who().starts_with(&format!("pid {own} \"")), "{}", found.who());
         let other = Process::find(own, u64::MAX);
         assert_eq!(other.who_and_state(), format!("pid {own}, as its own namespace numbers it"));
-        assert_eq!((other.state(), other.name()), (None, None));
+        assert_eq!((other.state(), other.name(), other.pid_here()), (None, None, None));
+        assert_eq!(other.how_to_kill(), "killing it there");
         assert_eq!(Process::find(0, exe).who(), "pid unknown");
     }
 }
