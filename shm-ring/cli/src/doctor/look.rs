@@ -3,7 +3,7 @@
 //! (I1) looks only, through an observer; (I2) whatever is iterated here stood in both looks under the same owner, so that nobody who is
 //! just coming or going is taken for dead, nor one at work for stalled; (I3) the walk over the records is bounded in time.
 
-use super::process::Process;
+use super::process::{Process, Processes};
 use shm_ring::{ConsumerStats, Error, Observer, OpenClaim, PollError, ProducerStats, Ring, Start, Stats};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ pub(crate) struct Look {
     pub(crate) owner_uid: u32,
     before: Stats,
     inode: u64,
+    processes: Processes,
     observer: Observer,
 }
 
@@ -42,16 +43,18 @@ impl Look {
         let observer = Ring::open_observer(path)?;
         let now = observer.stats()?;
         let (inode, owner_uid) = std::fs::metadata(path).map_or((0, 0), |file| (file.ino(), file.uid()));
-        let before = now.clone();
-        Ok(Self {
+        let mut look = Self {
             path: path.to_path_buf(),
-            before,
+            before: now.clone(),
             now,
             between: Duration::ZERO,
-            inode,
             owner_uid,
+            inode,
+            processes: Processes::default(),
             observer,
-        })
+        };
+        look.find_processes();
+        Ok(look)
     }
 
     /// The second one, after a while.
@@ -60,7 +63,15 @@ impl Look {
         std::thread::sleep(after);
         self.now = self.observer.stats()?;
         self.between = start.elapsed();
+        self.find_processes();
         Ok(())
+    }
+
+    fn find_processes(&mut self) {
+        let (now, repairing) = (&self.now, self.now.repairing);
+        let alive = now.producers.iter().filter(|p| p.alive).map(|p| p.pid);
+        let alive = alive.chain(now.consumers.iter().filter(|c| c.alive).map(|c| c.pid)).chain(repairing);
+        self.processes = Processes::find(&alive.filter(|pid| *pid != 0).collect::<Vec<_>>(), self.inode);
     }
 
     /// The path, for a command line.
@@ -98,7 +109,7 @@ impl Look {
 
     /// What is seen of a pid.
     pub(crate) fn process(&self, pid: u32) -> Process {
-        Process::find(pid, self.inode)
+        self.processes.of(pid)
     }
 
     /// How many bytes lie between there and the newest one.

@@ -1,7 +1,8 @@
 //! Process: what this machine knows of a pid that stands in a ring's table.
 //!
 //! A table has pids as their owners' namespaces number them, so a process of that number here may be anybody. It is believed to be the
-//! owner when its own namespace numbers it so and it has the ring's file mapped; it may have another number here.
+//! owner when its own namespace numbers it so, it has the ring's file mapped, and it is the only one like that; it may have another number
+//! here.
 //!
 //! (I1) reads `/proc` and nothing else; (I2) who is not proved to be the owner is said to be unseen: nobody is to be killed for another.
 
@@ -23,12 +24,31 @@ struct Seen {
     state: char,
 }
 
-impl Process {
-    /// Looks for the process that has the file of that inode mapped.
-    pub(crate) fn find(pid: u32, inode: u64) -> Self {
-        Self { pid, seen: Seen::find(pid, inode).filter(|_| pid != 0) }
+/// The processes that have a ring mapped, by their numbers in the ring's tables.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Processes {
+    seen: Vec<(u32, Seen)>,
+}
+
+impl Processes {
+    /// Looks for the owners of `pids` among those that have the file of that inode mapped.
+    pub(crate) fn find(pids: &[u32], inode: u64) -> Self {
+        let entries = fs::read_dir("/proc").into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let here = names.filter_map(|name| name.parse().ok());
+        Self { seen: here.filter_map(|pid| Seen::of(pid, pids, inode)).collect() }
     }
 
+    /// What is known of one.
+    pub(crate) fn of(&self, pid: u32) -> Process {
+        let mut all = self.seen.iter().filter(|(own, _)| *own == pid).map(|(_, seen)| seen);
+        // Two containers may each have one: then it is not known which is meant.
+        let seen = all.next().filter(|_| all.next().is_none());
+        Process { pid, seen: seen.cloned() }
+    }
+}
+
+impl Process {
     /// Whether it can't go on by itself.
     pub(crate) fn is_stopped(&self) -> bool {
         self.seen.as_ref().is_some_and(|seen| matches!(seen.state, 'T' | 't'))
@@ -91,28 +111,19 @@ impl Process {
 }
 
 impl Seen {
-    /// Most often it has the same number here.
-    fn find(pid: u32, inode: u64) -> Option<Self> {
-        Self::of(pid, pid, inode).or_else(|| {
-            let names =
-                fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-            names.filter_map(|name| name.parse().ok()).find_map(|here| Self::of(here, pid, inode))
-        })
-    }
-
-    /// The process of that number here, if it is the owner.
-    fn of(here: u32, pid: u32, inode: u64) -> Option<Self> {
+    /// The process of that number here, with its own number, if it is an owner.
+    fn of(here: u32, pids: &[u32], inode: u64) -> Option<(u32, Self)> {
         let status = read(here, "status")?;
         let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
         // From ours to its own; an old kernel does not say.
-        let own = numbers.split_ascii_whitespace().last().map_or(Some(here), |own| own.parse().ok());
-        if own != Some(pid) || !has_mapped(&read(here, "maps")?, inode) {
+        let own = numbers.split_ascii_whitespace().last().map_or(Some(here), |own| own.parse().ok())?;
+        if !pids.contains(&own) || !has_mapped(&read(here, "maps")?, inode) {
             return None;
         }
         let stat = read(here, "stat")?;
         // The name, in parentheses, may have anything in it, other parentheses too.
         let state = stat.rsplit_once(") ")?.1.chars().next()?;
-        Some(Self { pid: here, name: read(here, "comm")?.trim_end().to_owned(), state })
+        Some((own, Self { pid: here, name: read(here, "comm")?.trim_end().to_owned(), state }))
     }
 }
 
@@ -138,13 +149,16 @@ mod tests {
     fn a_process_is_known_by_what_it_has_mapped() {
         let exe = fs::metadata(std::env::current_exe().unwrap()).unwrap().ino();
         let own = std::process::id();
-        let found = Process::find(own, exe);
+        let found = Processes::find(&[own], exe).of(own);
         assert_eq!((found.pid_here(), found.is_stopped()), (Some(own), false));
         assert!(found.who().starts_with(&format!("pid {own} \"")), "{}", found.who());
-        let other = Process::find(own, u64::MAX);
+        let other = Processes::find(&[own], u64::MAX).of(own);
         assert_eq!(other.who_and_state(), format!("pid {own}, as its own namespace numbers it"));
         assert_eq!((other.state(), other.name(), other.pid_here()), (None, None, None));
         assert_eq!(other.how_to_kill(), "killing it there");
-        assert_eq!(Process::find(0, exe).who(), "pid unknown");
+        let mut two = Processes::find(&[own], exe);
+        two.seen.extend(two.seen.clone());
+        assert_eq!(two.of(own).pid_here(), None, "either of them");
+        assert_eq!(Processes::default().of(0).who(), "pid unknown");
     }
 }
