@@ -98,8 +98,7 @@ impl Consumer {
         let resume =
             if held_at == IDLE { this.cursor.slot().resume.load(Ordering::Relaxed) } else { held_at };
         if known && resume != IDLE {
-            this.cursor.join(resume.min(this.cursor.table().tail()));
-            this.count_missed(resume);
+            this.cursor.join_counting(resume.min(this.cursor.table().tail()));
         } else {
             this.cursor.slot().missed_bytes.store(0, Ordering::Relaxed);
             this.cursor.slot().lost_records.store(0, Ordering::Relaxed);
@@ -398,8 +397,9 @@ impl Consumer {
                 if !startable && position >= from {
                     return refused;
                 }
-                self.cursor.join(if startable { position } else { from });
-                self.count_missed(position);
+                let first = if startable { position } else { from };
+                sync::add_alone(&self.cursor.slot().missed_bytes, first.saturating_sub(position));
+                self.cursor.join_counting(first);
             }
             Start::Since(timestamp_ns) => {
                 if self.cursor.table().frames.metadata_bytes() == 0 {
@@ -410,10 +410,6 @@ impl Consumer {
             }
         }
         Ok(())
-    }
-
-    fn count_missed(&self, wanted: u64) {
-        sync::add_alone(&self.cursor.slot().missed_bytes, self.cursor.position().saturating_sub(wanted));
     }
 }
 

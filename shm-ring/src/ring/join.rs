@@ -19,8 +19,9 @@ use crate::layout::frame::{POSITION_END, State};
 use crate::layout::slots::ConsumerSlot;
 use crate::sync::{Ordering, Point, fence, kill_point};
 
-/// Joins at `wanted`, a frame boundary, or as soon behind it as is safe.
-pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
+/// Joins at `wanted`, a frame boundary, or as soon behind it as is safe. `passes` is told the bytes that are passed over, before the
+/// position behind them is stored: a death in between tells them twice, where the other order would never tell them.
+pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64, mut passes: impl FnMut(u64)) -> u64 {
     // ORDER none (Relaxed): only the holder of the slot's byte writes it.
     let held = slot.position.load(Ordering::Relaxed);
     let mut position = wanted;
@@ -37,7 +38,9 @@ pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
             return position;
         }
         kill_point(Point::JoinMoves);
-        position = floor.first_frame(table).min(held);
+        let next = floor.first_frame(table).min(held);
+        passes(next.saturating_sub(position));
+        position = next;
     }
 }
 
