@@ -75,13 +75,21 @@ impl Base<'_> {
         self.oracle.member(self.role)
     }
 
-    /// Until the order is done; the driver hears of one that does not come by.
-    fn until_hit(&self, deed: Deed, mut go_on: impl FnMut()) {
+    /// Until it has come by; the driver hears of one that does not.
+    fn until_hit(&self, mut go_on: impl FnMut()) {
         let start = Instant::now();
         while !self.member().was_hit() && start.elapsed() < PATIENCE {
             go_on();
         }
-        let _ = deed;
+    }
+
+    /// Until the others are more than a lap ahead.
+    fn stay_away(&self) {
+        let tail = || self.ring.stats().unwrap().tail;
+        let (start, left_at) = (Instant::now(), tail());
+        while tail() < left_at + 2 * self.ring.capacity_bytes() && start.elapsed() < PATIENCE {
+            nap(500);
+        }
     }
 
     fn arm(&self, deed: Deed) {
@@ -93,17 +101,17 @@ impl Base<'_> {
     fn does(&self, deed: Deed) -> bool {
         let free = ConsumerOptions::new().start(Start::Now);
         match deed.task {
-            Task::Open => self.until_hit(deed, || drop(self.stage.open(self.role).unwrap())),
-            Task::TakeSlot => self.until_hit(deed, || drop(self.ring.producer().unwrap())),
-            Task::TakeName => self.until_hit(deed, || drop(self.ring.consumer(Role::C1.name()).unwrap())),
-            Task::OldName => self.until_hit(deed, || {
+            Task::Open => self.until_hit(|| drop(self.stage.open(self.role).unwrap())),
+            Task::TakeSlot => self.until_hit(|| drop(self.ring.producer().unwrap())),
+            Task::TakeName => self.until_hit(|| drop(self.ring.consumer(Role::C1.name()).unwrap())),
+            Task::OldName => self.until_hit(|| {
                 // Away for more than a lap only after a while.
                 match self.ring.consumer(OLD_NAME) {
                     Ok(_) | Err(Error::NoSlot { .. }) => nap(3000),
                     Err(error) => panic!("{error}"),
                 }
             }),
-            Task::NewName => self.until_hit(deed, || {
+            Task::NewName => self.until_hit(|| {
                 let name = format!("new {}", now_ns());
                 match self.ring.consumer_with(&name, free) {
                     // None is free until the others are lapped.
@@ -166,13 +174,13 @@ impl<'a> Writing<'a> {
             base.arm(deed);
         }
         match deed.task {
-            Task::Append(kind) => base.until_hit(deed, || self.append(kind, None)),
-            Task::AppendSlowly => base.until_hit(deed, || {
+            Task::Append(kind) => base.until_hit(|| self.append(kind, None)),
+            Task::AppendSlowly => base.until_hit(|| {
                 self.append(Some(Kind::Push), None);
                 nap(300);
             }),
             // The consumers pause: the ring fills up.
-            Task::Wait => base.until_hit(deed, || self.append(Some(Kind::Push), Some(LOOK))),
+            Task::Wait => base.until_hit(|| self.append(Some(Kind::Push), Some(LOOK))),
             Task::Return | Task::Leave => {
                 if deed.task == Task::Leave {
                     base.arm(deed);
@@ -317,8 +325,11 @@ impl<'a> Reading<'a> {
             if look == Look::Closed {
                 nap(100);
             }
-            if beat % 7 == 0 {
-                self.consumer.as_mut().unwrap().release();
+            match beat % 64 {
+                7 => self.consumer.as_mut().unwrap().release(),
+                // Something to be delivered again, should it die soon.
+                60 => nap(200),
+                _ => {}
             }
             // Slow at times, so that the ring is full at times.
             if self.base.role == Role::C1 && now_ns() >> 21 & 15 == 0 {
@@ -343,7 +354,7 @@ impl<'a> Reading<'a> {
             base.arm(deed);
         }
         match deed.task {
-            Task::Read | Task::Wait => base.until_hit(deed, || {
+            Task::Read | Task::Wait => base.until_hit(|| {
                 self.look(LOOK);
             }),
             Task::Return | Task::Leave => {
@@ -352,6 +363,9 @@ impl<'a> Reading<'a> {
                 }
                 drop(self.consumer.take());
                 if deed.task == Task::Return {
+                    if deed.point == Point::JoinMoves || deed.nth > 1 {
+                        base.stay_away();
+                    }
                     base.arm(deed);
                 }
                 let (consumer, ledger) = attach(base.oracle, base.ring, base.role).unwrap();

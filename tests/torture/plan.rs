@@ -168,7 +168,7 @@ pub(crate) fn digest(worlds: &[World]) -> u64 {
         }
     };
     for (world, episode) in worlds.iter().flat_map(|world| world.episodes.iter().map(move |e| (world, e))) {
-        take(world.number as u64);
+        take(world.number as u64 + u64::from(world.extinct) << 32);
         for deed in episode.deeds() {
             [deed.role as u64, deed.task.encode(), deed.point as u64, deed.nth, deed.stops.into()]
                 .into_iter()
@@ -187,9 +187,9 @@ fn is_possible(point: Point, shape: Shape) -> bool {
     point != Point::ClaimSequence || shape.metadata
 }
 
-/// An episode of any kind: a third at a random time, a tenth of all stops.
+/// An episode of any kind: half of them at a random time, some of them stops.
 fn any(random: &mut Random, shape: Shape) -> Episode {
-    if random.once_in(3) {
+    if random.once_in(2) {
         let first = random.one_of(shape.cast());
         let second = random.one_of(shape.cast());
         let both = random.once_in(6) && first != second;
@@ -296,7 +296,10 @@ fn at_point(random: &mut Random, shape: Shape, point: Point, stops: bool) -> Epi
         }
         Scenario::Read => (deed(consumer, Task::Read, 1 + random.below(8) as u64), 0),
         Scenario::ProducerReturns => (deed(producer, Task::Return, 1), 0),
+        // The second time: lapped while it was away.
+        Scenario::ConsumerReturns if random.once_in(2) => (deed(Role::C1, Task::Return, 2), 0),
         Scenario::ConsumerReturns => (deed(consumer, Task::Return, 1), 0),
+        Scenario::OldName if random.once_in(2) => (deed(Role::C1, Task::Return, 1), 0),
         Scenario::EitherReturns => (deed(anybody, Task::Return, 1), 0),
         Scenario::OldName => (deed(anybody, Task::OldName, 1), 0),
         Scenario::NewName => (deed(anybody, Task::NewName, 1), 0),

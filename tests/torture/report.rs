@@ -42,6 +42,17 @@ impl fmt::Display for Event {
     }
 }
 
+/// What a time was measured from and with whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Recovery {
+    /// From a kill, among the survivors alone.
+    Alone,
+    /// From a kill, with the next one in place of the dead; or from the opening of the gates.
+    Replaced,
+    /// From SIGCONT.
+    Continued,
+}
+
 /// All that was counted.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
@@ -59,12 +70,10 @@ pub(crate) struct Totals {
     pub(crate) redelivered: u64,
     pub(crate) gaps: u64,
     pub(crate) lost: u64,
-    /// From a kill to the next record, among the survivors alone.
-    pub(crate) alone_ns: Vec<u64>,
-    /// The same with the next one in place of the dead, or from the opening of the gates.
-    pub(crate) replaced_ns: Vec<u64>,
-    /// From SIGCONT to the next record.
-    pub(crate) continued_ns: Vec<u64>,
+    /// From the end of a kill or a stop to the next record.
+    recoveries_ns: [Vec<u64>; 3],
+    /// The longest of them, and what came before it.
+    slowest: (u64, Vec<Event>),
     last: VecDeque<Event>,
 }
 
@@ -81,6 +90,14 @@ impl Totals {
         self.last.push_back(event);
         if self.last.len() > LAST {
             self.last.pop_front();
+        }
+    }
+
+    /// Somebody went on after so long.
+    pub(crate) fn took(&mut self, recovery: Recovery, ns: u64) {
+        self.recoveries_ns[recovery as usize].push(ns);
+        if ns > self.slowest.0 {
+            self.slowest = (ns, self.last.iter().rev().take(4).copied().collect());
         }
     }
 
@@ -123,11 +140,12 @@ impl Totals {
             self.delivered, self.redelivered, self.gaps
         );
         println!("lost claims: {}", self.lost);
-        for (what, of) in [
-            ("kill to next record, survivors alone", &mut self.alone_ns),
-            ("kill or gate to next record, replaced", &mut self.replaced_ns),
-            ("SIGCONT to next record", &mut self.continued_ns),
-        ] {
+        let titles = [
+            "kill to next record, survivors alone",
+            "kill or gate to next record, replaced",
+            "SIGCONT to next record",
+        ];
+        for (what, of) in titles.into_iter().zip(&mut self.recoveries_ns) {
             of.sort_unstable();
             let at = |part: usize| {
                 of.get((of.len() * part / 1000).min(of.len().wrapping_sub(1))).unwrap_or(&0) / 1000
@@ -140,6 +158,9 @@ impl Totals {
                 of.len()
             );
         }
+        let (slowest_ns, events) = &self.slowest;
+        println!("the slowest, {} us, came after:", slowest_ns / 1000);
+        events.iter().for_each(|event| println!("  {event}"));
         println!("seed {seed}, digest {digest:016x}, {:.1} s", took.as_secs_f64());
     }
 }

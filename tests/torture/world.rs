@@ -13,7 +13,7 @@ use crate::cast::{OLD_NAME, Place, Stage, play};
 use crate::kinds::{Deed, Role, Task};
 use crate::oracle::{CONSUMERS_PAUSE, Oracle, PRODUCERS_PAUSE, nap, now_ns};
 use crate::plan::{Episode, Random, Shape, World};
-use crate::report::{Event, Totals};
+use crate::report::{Event, Recovery, Totals};
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
@@ -47,6 +47,8 @@ pub(crate) struct Stand<'a> {
     pub(crate) producer_kills: u64,
     /// Claims that may be lost without being counted, because their reapers died before that.
     pub(crate) uncounted_max: u64,
+    /// How long everybody plays before the next episode.
+    pauses: Random,
 }
 
 impl<'a> Stand<'a> {
@@ -84,6 +86,7 @@ impl<'a> Stand<'a> {
             signalled: vec![],
             producer_kills: 0,
             uncounted_max: 0,
+            pauses: random,
         };
         // The consumers first, one after the other: they begin at the beginning, in slots 0 and 1.
         for role in [Role::C0, Role::C1] {
@@ -144,6 +147,7 @@ impl<'a> Stand<'a> {
 
     /// Plays an episode, and sees everybody go on.
     pub(crate) fn play(&mut self, episode: &Episode) -> Result<(), Violation> {
+        nap(self.pauses.below(1000) as u64);
         match episode {
             Episode::Choice { deed, gates, alone } => self.choice(*deed, *gates, *alone),
             Episode::Chain { deeds } => self.chain(deeds),
@@ -347,14 +351,13 @@ impl<'a> Stand<'a> {
     /// A record that is begun from now on reaches both consumers that live, within the bound. `alone`: nobody came in place of the dead.
     fn see_all_go_on(&mut self, since_ns: u64, alone: bool) -> Result<(), Violation> {
         let took_ns = self.next_delivery(since_ns)?;
-        let latencies = if alone { &mut self.totals.alone_ns } else { &mut self.totals.replaced_ns };
-        latencies.push(took_ns);
+        self.totals.took(if alone { Recovery::Alone } else { Recovery::Replaced }, took_ns);
         Ok(())
     }
 
     fn see_all_go_on_after_stop(&mut self, since_ns: u64) -> Result<(), Violation> {
         let took_ns = self.next_delivery(since_ns)?;
-        self.totals.continued_ns.push(took_ns);
+        self.totals.took(Recovery::Continued, took_ns);
         Ok(())
     }
 
