@@ -1,7 +1,7 @@
 //! Chain: a death, the reaper's death, that one's reaper's death: what is left after each, and so where the next one comes by.
 //!
 //! ```text
-//!   Repair, Proved, [Lost | HoleWord, HoleSealed], Counted, Idle, Generation, Marked, [Resume, Position], Done
+//!   Repair, Proved, [Lost | Looked, HoleWord, HoleSealed], Counted, Idle, Generation, Marked, [Resume, Position], Done
 //!     a sweep passes them in this order, producers before consumers; a producer that attaches passes Repair and Lost to Marked
 //! ```
 //!
@@ -61,9 +61,10 @@ pub(crate) fn chain(random: &mut Random, shape: Shape, point: Point, stops: bool
     unreachable!("no chain leads to {point:?} in {shape:?}")
 }
 
-const POINTS: [Point; 12] = [
+const POINTS: [Point; 13] = [
     Point::ReapRepair,
     Point::ReapProved,
+    Point::ReapLooked,
     Point::ReapLost,
     Point::ReapHoleWord,
     Point::ReapHoleSealed,
@@ -149,7 +150,7 @@ impl Left {
         };
         let of_producer = match point {
             Point::ReapLost => claim == Claim::Marked,
-            Point::ReapHoleWord | Point::ReapHoleSealed => claim == Claim::Unmarked,
+            Point::ReapLooked | Point::ReapHoleWord | Point::ReapHoleSealed => claim == Claim::Unmarked,
             Point::ReapCounted => claim != Claim::None,
             Point::ReapIdle | Point::ReapGeneration | Point::ReapMarked => self.producer.is_some(),
             _ => false,

@@ -3,6 +3,7 @@
 //! ```text
 //!   seed -> worlds -> episodes:  Choice   one member comes by its point, all others play on
 //!                                Chain    all pause; one dies, its reaper dies at X, that one's reaper at Y, ...
+//!                                Beside   a dead producer, a living one and a reaper, at one and the same place
 //!                                Random   members die or are stopped after a random time, wherever they are
 //! ```
 //!
@@ -82,14 +83,19 @@ pub(crate) enum Episode {
     Choice { deed: Deed, gates: u32, alone: bool },
     /// With all gates closed.
     Chain { deeds: Vec<Deed> },
+    /// With all gates closed: a producer that lost the race for a place is dead, and the one that won it is stopped before it says so. A
+    /// reaper has looked; now the owner commits and dies, or is still stopped when the reaper goes on.
+    Beside { deeds: [Deed; 3], owner_dies: bool },
     /// After so many microseconds; stopped for so many, or killed.
     Random { victims: Vec<Role>, after_us: u64, stop_us: u64 },
 }
 
 impl Episode {
     pub(crate) fn kills(&self) -> usize {
-        self.deeds().iter().filter(|deed| !deed.stops).count()
+        let by_choice = self.deeds().iter().filter(|deed| !deed.stops).count();
+        by_choice
             + match self {
+                Self::Beside { owner_dies, .. } => usize::from(*owner_dies),
                 Self::Random { victims, stop_us: 0, .. } => victims.len(),
                 _ => 0,
             }
@@ -99,6 +105,7 @@ impl Episode {
         match self {
             Self::Choice { deed, .. } => std::slice::from_ref(deed),
             Self::Chain { deeds } => deeds,
+            Self::Beside { deeds, .. } => deeds,
             Self::Random { .. } => &[],
         }
     }
@@ -143,6 +150,13 @@ pub(crate) fn plan(seed: u64, kills: usize, min_per_point: usize, only: Option<u
             world.episodes.push(episode);
         }
     }
+    for world in worlds.iter_mut().filter(|world| !world.shape.single_producer) {
+        for _ in 0..min_per_point.min(6) {
+            let episode = beside(&mut random, world.shape);
+            planned += episode.kills();
+            world.episodes.push(episode);
+        }
+    }
     let share = kills.saturating_sub(planned);
     for world in &mut worlds {
         let mut done = 0;
@@ -174,6 +188,9 @@ pub(crate) fn digest(worlds: &[World]) -> u64 {
                 .into_iter()
                 .for_each(&mut take);
         }
+        if let Episode::Beside { owner_dies, .. } = episode {
+            take((*owner_dies).into());
+        }
         if let Episode::Random { victims, after_us, stop_us } = episode {
             victims.iter().for_each(|role| take(*role as u64));
             take(*after_us);
@@ -197,12 +214,31 @@ fn any(random: &mut Random, shape: Shape) -> Episode {
         let stop_us = if random.once_in(6) { 300 + random.below(4000) as u64 } else { 0 };
         return Episode::Random { victims, after_us: random.below(1500) as u64, stop_us };
     }
+    if !shape.single_producer && random.once_in(20) {
+        return beside(random, shape);
+    }
     loop {
         let point = random.one_of(Point::ALL);
         if is_possible(point, shape) {
             let stops = random.once_in(8);
             return at_point(random, shape, point, stops);
         }
+    }
+}
+
+/// See [`Episode::Beside`].
+fn beside(random: &mut Random, shape: Shape) -> Episode {
+    let deed = |role, task, point, stops| Deed { role, task, point, nth: 1, stops };
+    let task = if shape.anonymous || random.once_in(2) { Task::Wait } else { Task::Open };
+    let push = Task::Append(Some(Kind::Push));
+    let [loser, owner] = if random.once_in(2) { [Role::P0, Role::P1] } else { [Role::P1, Role::P0] };
+    Episode::Beside {
+        deeds: [
+            deed(loser, push, Point::ClaimIntent, false),
+            deed(owner, push, Point::ClaimTail, true),
+            deed(random.one_of(&Role::CONSUMERS), task, Point::ReapLooked, true),
+        ],
+        owner_dies: random.once_in(2),
     }
 }
 
@@ -262,6 +298,7 @@ fn scenario(point: Point) -> Scenario {
         Point::LeaveResume | Point::LeavePosition => Scenario::ConsumerLeaves,
         Point::ReapRepair
         | Point::ReapProved
+        | Point::ReapLooked
         | Point::ReapLost
         | Point::ReapHoleWord
         | Point::ReapHoleSealed

@@ -151,6 +151,7 @@ impl<'a> Stand<'a> {
         match episode {
             Episode::Choice { deed, gates, alone } => self.choice(*deed, *gates, *alone),
             Episode::Chain { deeds } => self.chain(deeds),
+            Episode::Beside { deeds, owner_dies } => self.beside(*deeds, *owner_dies),
             Episode::Random { victims, after_us, stop_us } => self.random(victims, *after_us, *stop_us),
         }
     }
@@ -175,6 +176,42 @@ impl<'a> Stand<'a> {
         }
         self.replace()?;
         self.reopen()
+    }
+
+    fn beside(&mut self, [loser, owner, reaper]: [Deed; 3], owner_dies: bool) -> Result<(), Violation> {
+        self.close(PRODUCERS_PAUSE | CONSUMERS_PAUSE)?;
+        self.stop_at(Deed { stops: true, ..loser })?;
+        self.stop_at(owner)?;
+        self.totals.happened(Event::by_choice(self.world, loser));
+        self.kill_now(loser.role)?;
+        self.totals.happened(Event::by_choice(self.world, owner));
+        self.stop_at(reaper)?;
+        self.totals.happened(Event::by_choice(self.world, reaper));
+        if owner_dies {
+            self.go_on(owner)?;
+            self.totals.happened(Event::at_random(self.world, owner.role, false));
+            self.kill_now(owner.role)?;
+            self.go_on(reaper)?;
+        } else {
+            self.go_on(reaper)?;
+            self.go_on(owner)?;
+        }
+        self.replace()?;
+        self.reopen()
+    }
+
+    /// Orders it to come by its point, where it is stopped.
+    fn stop_at(&mut self, deed: Deed) -> Result<(), Violation> {
+        let member = self.oracle.member(deed.role);
+        member.order(deed);
+        self.oracle.ring_the_bell();
+        self.wait_for(deed.role, true, &format!("{deed:?}"))
+    }
+
+    /// Lets one that was stopped go on, until it is done with what it was at.
+    fn go_on(&mut self, deed: Deed) -> Result<(), Violation> {
+        kill(self.pid(deed.role)?, Signal::SIGCONT).map_err(|e| e.to_string())?;
+        self.until(&format!("{deed:?} goes on"), |this| this.oracle.member(deed.role).is_done())
     }
 
     fn random(&mut self, victims: &[Role], after_us: u64, stop_us: u64) -> Result<(), Violation> {
@@ -222,8 +259,7 @@ impl<'a> Stand<'a> {
                 if deed.stops {
                     // Nothing is taken from it meanwhile: it goes on with its slot and its claim, or says why not.
                     nap(500 + hit_at_ns % 2000);
-                    kill(self.pid(deed.role)?, Signal::SIGCONT).map_err(|e| e.to_string())?;
-                    self.until(&format!("{deed:?} goes on"), |this| this.oracle.member(deed.role).is_done())?;
+                    self.go_on(deed)?;
                 } else {
                     self.has_died(deed.role, Some(deed.point));
                 }

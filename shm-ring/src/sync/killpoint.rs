@@ -118,6 +118,8 @@ points! {
     ReapRepair,
     /// Reaper: it has a dead slot's byte.
     ReapProved,
+    /// Reaper: it has found nothing sealed where the dead producer stood, and has not asked who else stands there.
+    ReapLooked,
     /// Reaper: a marked claim is LOST.
     ReapLost,
     /// Reaper: an unmarked claim has its LOST state word, and no seal.
