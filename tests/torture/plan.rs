@@ -182,7 +182,7 @@ pub(crate) fn digest(worlds: &[World]) -> u64 {
         }
     };
     for (world, episode) in worlds.iter().flat_map(|world| world.episodes.iter().map(move |e| (world, e))) {
-        take(world.number as u64 + u64::from(world.extinct) << 32);
+        take(world.number as u64 | u64::from(world.extinct) << 32);
         for deed in episode.deeds() {
             [deed.role as u64, deed.task.encode(), deed.point as u64, deed.nth, deed.stops.into()]
                 .into_iter()

@@ -215,6 +215,7 @@ impl Consumer {
     }
 
     /// Bytes that this name could not read, because they were overwritten while it was away, or before it could join.
+    /// A process that is killed while it joins may leave its last gap counted twice, never uncounted.
     pub fn missed_bytes(&self) -> u64 {
         self.counter(|slot| &slot.missed_bytes)
     }
