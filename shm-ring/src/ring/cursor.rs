@@ -242,7 +242,19 @@ impl Cursor {
 
     /// Goes to `wanted`, a frame boundary, or as soon behind it as is safe.
     pub(crate) fn join(&mut self, wanted: u64) {
-        self.position = join::join(&self.table, &self.slot, wanted);
+        let position = join::join(&self.table, &self.slot, wanted, |_| ());
+        self.joined(position);
+    }
+
+    /// The same for a reader that wants what it has to pass over, and is told how much that was.
+    pub(crate) fn join_counting(&mut self, wanted: u64) {
+        let missed = &self.slot.missed_bytes;
+        let position = join::join(&self.table, &self.slot, wanted, |bytes| sync::add_alone(missed, bytes));
+        self.joined(position);
+    }
+
+    fn joined(&mut self, position: u64) {
+        self.position = position;
         self.published = self.position;
         self.skip_until(0);
         if !is_boundary(self.position) {

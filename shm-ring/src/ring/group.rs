@@ -167,8 +167,9 @@ impl Member {
         }
         let resume = shared.resume.load(Ordering::Relaxed);
         if resume != IDLE {
-            let joined = join::join(table, shared, resume.min(table.tail()));
-            add_alone(&shared.missed_bytes, joined.saturating_sub(resume));
+            join::join(table, shared, resume.min(table.tail()), |bytes| {
+                add_alone(&shared.missed_bytes, bytes)
+            });
             kill_point(Point::GroupJoined);
             return Ok(());
         }
@@ -191,11 +192,16 @@ impl Member {
             }
             Start::Since(_) => join::oldest(table),
         };
-        let joined = join::join(table, shared, wanted);
-        kill_point(Point::GroupJoined);
+        let is_at = matches!(options.start, Start::At(_));
         if let Start::At(position) = options.start {
-            add_alone(&shared.missed_bytes, joined.saturating_sub(position));
+            add_alone(&shared.missed_bytes, wanted.saturating_sub(position));
         }
+        let joined = join::join(table, shared, wanted, |bytes| {
+            if is_at {
+                add_alone(&shared.missed_bytes, bytes);
+            }
+        });
+        kill_point(Point::GroupJoined);
         if let Start::Since(timestamp_ns) = options.start {
             pass_older(table, shared, joined, timestamp_ns);
         }
