@@ -351,6 +351,7 @@ impl Consumer {
         self.last_sweep = Some(Instant::now());
         if self.anonymous || self.cursor.table().tail() > self.cursor.position() {
             self.sweep();
+            self.cursor.look_for_hole()?;
         } else {
             self.core.measure();
         }
@@ -407,6 +408,7 @@ impl Consumer {
                 // In an anonymous ring the end may have come without a word.
                 Next::Probe if self.anonymous || self.cursor.table().tail() > self.cursor.position() => {
                     self.sweep();
+                    self.cursor.look_for_hole()?;
                     if let Some(found) = self.closed_or_record()? {
                         return Ok(Some(found));
                     }

@@ -9,6 +9,7 @@
 //! that had it; (I3) records are handed out in the ring's order, those of the dead as soon as their death is known; (I4) it works only on
 //! the side of a fork where it was made.
 
+use super::cursor::DESTROYED;
 use super::loss::{Ledger, Loss};
 use super::names::{self, ConsumerOptions, Start};
 use super::record::RecordInfo;
@@ -449,6 +450,12 @@ impl Member {
                 Next::Probe => {
                     if self.anonymous || self.table.tail() > self.share.position() || self.others_work() {
                         self.sweep();
+                        if self.share.is_destroyed(&self.table) {
+                            return Err(self.poison(PollError::Corrupt {
+                                position: self.share.position(),
+                                what: DESTROYED,
+                            }));
+                        }
                     } else {
                         self.core.measure();
                     }
