@@ -6,7 +6,7 @@
 //!             \                /
 //!              world.rs: processes as threads, records that say who wrote them, what must hold at the end
 //!                |
-//!   frame/*, ring/{cursor, join, reap, wait}.rs: the files themselves
+//!   frame/*, ring/{cursor, join, loss, reap, wait}.rs: the files themselves
 //!                |
 //!   map/model, sync/model.rs: heap memory, a kernel of one step a call, the checker's atomics
 //! ```
@@ -17,6 +17,8 @@
 mod cursor;
 #[path = "../join.rs"]
 mod join;
+#[path = "../loss.rs"]
+pub(crate) mod loss;
 #[path = "../reap.rs"]
 mod reap;
 #[path = "../wait.rs"]
