@@ -25,11 +25,15 @@ mod reap;
 pub(crate) mod wait;
 
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod joining;
 #[cfg(test)]
 mod laps;
+#[cfg(test)]
+mod lossy;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]

@@ -93,17 +93,33 @@ pub(super) struct World {
     pub(super) region: Arc<Region>,
     geometry: Geometry,
     kernel: Arc<KernelWord>,
-    plans: Plans,
+    pub(super) plans: Plans,
+    /// One producer at a time, all in slot 0, a plan each.
+    exclusive: bool,
     lives: Arc<Mutex<Vec<Life>>>,
 }
 
 impl World {
     /// With a producer's slot for each plan.
     pub(super) fn new(capacity_bytes: u64, plans: Plans, consumers_max: u16) -> Self {
-        let producers_max = u16::try_from(plans.len()).expect("a few producers");
+        Self::with(capacity_bytes, plans, consumers_max, false)
+    }
+
+    /// For a single producer: whoever has the next plan takes the slot over.
+    pub(super) fn one_at_a_time(capacity_bytes: u64, plans: Plans, consumers_max: u16) -> Self {
+        Self::with(capacity_bytes, plans, consumers_max, true)
+    }
+
+    fn with(capacity_bytes: u64, plans: Plans, consumers_max: u16, exclusive: bool) -> Self {
+        let producers_max = if exclusive { 1 } else { u16::try_from(plans.len()).expect("a few producers") };
         // Far below what `Geometry::new` allows, for it would be many laps until anything of interest happens.
-        let shape =
-            Shape { capacity_bytes, producers_max, consumers_max, metadata: false, single_producer: false };
+        let shape = Shape {
+            capacity_bytes,
+            producers_max,
+            consumers_max,
+            metadata: false,
+            single_producer: exclusive,
+        };
         let geometry = Geometry {
             shape,
             page_bytes: 0,
@@ -118,7 +134,8 @@ impl World {
             geometry,
             kernel: Arc::new(KernelWord::new(0)),
             plans,
-            lives: Arc::new(Mutex::new(vec![Life::default(); producers_max.into()])),
+            exclusive,
+            lives: Arc::new(Mutex::new(vec![Life::default(); plans.len()])),
         }
     }
 
@@ -128,11 +145,50 @@ impl World {
     }
 
     /// A producer's process, which has its slot's byte.
-    pub(super) fn writer(&self, slot: u16) -> Writer {
+    pub(super) fn writer(&self, who: u16) -> Writer {
         let locks = Locks::new(&self.kernel);
-        locks.own(producer_byte(slot));
-        let claimer = Claimer::new(self.table(), self.region.producer(slot), slot, false);
-        Writer { world: self.clone(), plan: self.plans[usize::from(slot)], claimer, locks, slot }
+        locks.own(producer_byte(self.slot_of(who)));
+        self.writer_with(who, locks)
+    }
+
+    fn writer_with(&self, who: u16, locks: Locks) -> Writer {
+        let slot = self.slot_of(who);
+        let claimer = Claimer::new(self.table(), self.region.producer(slot), slot, self.exclusive);
+        Writer { world: self.clone(), plan: self.plans[usize::from(who)], claimer, locks, who, slot }
+    }
+
+    /// The same, after the only slot's owner has ended without a word: as `Ring::producer`. `None`: it was killed meanwhile.
+    pub(super) fn heir(&self, who: u16, steps: Option<u64>) -> Option<Writer> {
+        let (locks, table) = (Locks::new(&self.kernel), self.table());
+        let end = mortal(Who::Reaper, steps, || {
+            let repair = loop {
+                match locks.try_repair().expect("modelled locks do not fail") {
+                    Some(repair) => break repair,
+                    None => yield_now(),
+                }
+            };
+            let slot = &table.all_producers()[0];
+            assert!(repair.probe().acquire(producer_byte(0)).expect("modelled locks do not fail"));
+            let outcome = reap::reap_producer(&table, 0, &mut reap::Proofs::new(repair.probe()));
+            assert_eq!(outcome.expect("modelled locks do not fail"), reap::Outcome::Reaped);
+            slot.pid.store(1, Ordering::Relaxed);
+            // ORDER A1 (Release, pairs with A2): as `Ring::producer` does it.
+            slot.attached.store(1, Ordering::Release);
+        });
+        if end.is_none() {
+            locks.end();
+            return None;
+        }
+        Some(self.writer_with(who, locks))
+    }
+
+    /// Whether there is one producer at a time.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    fn slot_of(&self, who: u16) -> u16 {
+        if self.exclusive { 0 } else { who }
     }
 
     /// A consumer's process, which has its slot's byte and joins where `from` says.
@@ -146,7 +202,7 @@ impl World {
         let from = from(&table);
         let mut cursor = Cursor::new(table, self.region.consumer(slot), true);
         cursor.join(from);
-        Reader { cursor, world: self.clone(), seen: Seen::new(self.plans), locks }
+        Reader { cursor, world: self.clone(), seen: Seen::new(self), locks }
     }
 
     /// Reaps until the slot has no owner.
@@ -181,8 +237,8 @@ impl World {
         }
     }
 
-    fn note(&self, slot: u16, change: impl FnOnce(&mut Life)) {
-        change(&mut self.lives.lock().expect("nobody dies while noting")[usize::from(slot)]);
+    fn note(&self, who: u16, change: impl FnOnce(&mut Life)) {
+        change(&mut self.lives.lock().expect("nobody dies while noting")[usize::from(who)]);
     }
 
     /// After everybody has ended: frames follow each other from the oldest to the tail; every record that was committed is there once,
@@ -191,7 +247,7 @@ impl World {
         let table = self.table();
         let start = join::oldest(&table);
         let lives = self.lives.lock().expect("nobody dies while noting").clone();
-        let mut seen = Seen::new(self.plans);
+        let mut seen = Seen::new(self);
         let mut lost = vec![];
         let mut position = start;
         while position < table.tail() {
@@ -234,14 +290,15 @@ impl World {
 pub(super) const KEY: u64 = 0x5eed_5eed_5eed_5eed;
 
 /// The word that says whose it is.
-pub(super) fn word_of(slot: u16, entry: usize, record: u64, word: u64) -> u64 {
-    (u64::from(slot) + 1) << 40 | (entry as u64 + 1) << 16 | record << 8 | word
+pub(super) fn word_of(who: u16, entry: usize, record: u64, word: u64) -> u64 {
+    (u64::from(who) + 1) << 40 | (entry as u64 + 1) << 16 | record << 8 | word
 }
 
 /// What a walk has met so far.
 #[derive(Debug)]
 struct Seen {
     plans: Plans,
+    exclusive: bool,
     /// By producer, the next entry that may come.
     next: Vec<Option<usize>>,
     /// The second record of a batch has to come now.
@@ -249,19 +306,20 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(plans: Plans) -> Self {
-        Self { plans, next: vec![None; plans.len()], second: None }
+    fn new(world: &World) -> Self {
+        let World { plans, exclusive, .. } = *world;
+        Self { plans, exclusive, next: vec![None; plans.len()], second: None }
     }
 
     fn record(&mut self, frames: &Frames, position: u64, sealed: Sealed) {
-        let (slot, entry, record) = read(frames, position, sealed);
-        let producer = usize::from(slot);
+        let (who, entry, record) = read(frames, position, sealed);
+        let producer = usize::from(who);
         let planned = self.plans[producer][entry];
         assert_eq!(u64::from(sealed.head.len_bytes), planned.words * 8);
-        assert_eq!(slot, sealed.head.slot, "another's record");
+        assert_eq!(if self.exclusive { 0 } else { who }, sealed.head.slot, "another's record");
         if record == 1 {
             assert_eq!(sealed.head.state, State::Inner);
-            assert_eq!(self.second.take(), Some((slot, entry)), "half a batch");
+            assert_eq!(self.second.take(), Some((who, entry)), "half a batch");
             return;
         }
         assert_eq!((sealed.head.state, self.second), (State::Data, None));
@@ -270,24 +328,29 @@ impl Seen {
         let Some(between) = between else { panic!("entry {entry} again, after {from}") };
         assert!(between.iter().all(|entry| entry.how == How::Abort), "entry {entry} before {from}");
         self.next[producer] = Some(entry + 1);
-        self.second = (planned.how == How::Batch).then_some((slot, entry));
+        self.second = (planned.how == How::Batch).then_some((who, entry));
     }
 }
 
 /// Whose record it is, as every word of it says.
-pub(super) fn read(frames: &Frames, position: u64, sealed: Sealed) -> (u16, usize, u64) {
-    let load = |word: u64| {
+fn read(frames: &Frames, position: u64, sealed: Sealed) -> (u16, usize, u64) {
+    let words = (0..u64::from(sealed.head.len_bytes) / 8).map(|word| {
         // ORDER none (Relaxed): behind R1 or R0, and only that.
         frames.data().word(position + frames.payload_offset() + word * 8, 0).load(Ordering::Relaxed)
-    };
-    let first = load(0);
-    let slot = u16::try_from((first >> 40).wrapping_sub(1)).unwrap_or(u16::MAX);
+    });
+    whose(position, words)
+}
+
+/// The same of words that were loaded already.
+pub(super) fn whose(position: u64, mut words: impl Iterator<Item = u64>) -> (u16, usize, u64) {
+    let Some(first) = words.next() else { panic!("a record without words at {position}") };
+    let who = u16::try_from((first >> 40).wrapping_sub(1)).unwrap_or(u16::MAX);
     let entry = usize::try_from(first >> 16 & 0xff_ffff).expect("24 bits").wrapping_sub(1);
     let record = first >> 8 & 0xff;
-    for word in 0..u64::from(sealed.head.len_bytes) / 8 {
-        assert_eq!(load(word), word_of(slot, entry, record, word), "word {word} at {position} is torn");
+    for (word, found) in (0..).zip([first].into_iter().chain(words)) {
+        assert_eq!(found, word_of(who, entry, record, word), "word {word} at {position} is torn");
     }
-    (slot, entry, record)
+    (who, entry, record)
 }
 
 /// A producer's process.
@@ -297,6 +360,7 @@ pub(super) struct Writer {
     plan: &'static [Entry],
     pub(super) claimer: Claimer,
     locks: Locks,
+    who: u16,
     slot: u16,
 }
 
@@ -308,14 +372,14 @@ impl Writer {
 
     /// The same from an entry on.
     pub(super) fn live_from(self, first: usize, fate: Fate) {
-        let (world, slot) = (self.world.clone(), self.slot);
+        let (world, who, slot) = (self.world.clone(), self.who, self.slot);
         if !self.live_unburied(first, fate.producer) {
             world.bury(slot, fate);
         }
-        world.note(slot, |life| life.ended = true);
+        world.note(who, |life| life.ended = true);
     }
 
-    /// The same, without reapers; false: it was killed.
+    /// The same, without reapers; false: it was killed. A single producer ends without a word also where it is not.
     pub(super) fn live_unburied(mut self, first: usize, steps: Option<u64>) -> bool {
         let world = self.world.clone();
         let end = mortal(Who::Worker, steps, || {
@@ -330,7 +394,9 @@ impl Writer {
             }
         });
         if end.is_none() {
-            world.note(self.slot, |life| life.dead = true);
+            world.note(self.who, |life| life.dead = true);
+        }
+        if end.is_none() || world.exclusive {
             self.locks.end();
         }
         end.is_some()
@@ -403,7 +469,7 @@ impl Writer {
         // Nobody else writes into an open claim.
         for (record, word) in (0..records).flat_map(|record| (0..words).map(move |word| (record, word))) {
             let found = self.payload(position + record * record_span, word).load(Ordering::Relaxed);
-            assert_eq!(found, word_of(self.slot, entry, record, word), "an open claim was overwritten");
+            assert_eq!(found, word_of(self.who, entry, record, word), "an open claim was overwritten");
         }
         if how != How::Push {
             let head = self.claimer.table().frames.sealed(position);
@@ -417,14 +483,14 @@ impl Writer {
         }
         sync::light(true);
         wake_sleepers(&self.claimer.table().live.waits.0);
-        self.world.note(self.slot, |life| life.returned = entry + 1);
+        self.world.note(self.who, |life| life.returned = entry + 1);
         rest();
     }
 
     fn write(&self, position: u64, entry: usize, record: u64, words: u64) {
         for word in 0..words {
             // ORDER none (Relaxed): carried by C1.
-            self.payload(position, word).store(word_of(self.slot, entry, record, word), Ordering::Relaxed);
+            self.payload(position, word).store(word_of(self.who, entry, record, word), Ordering::Relaxed);
         }
     }
 
@@ -457,11 +523,21 @@ impl Reader {
         true
     }
 
+    /// Up to which entry of its plan somebody was read.
+    pub(super) fn seen_of(&self, who: usize) -> usize {
+        self.seen.next[who].unwrap_or(0)
+    }
+
     /// Steps over what is there, unread.
     pub(super) fn pass(&mut self) {
         if let Some(found) = self.cursor.look().expect("nothing is corrupt") {
             self.cursor.advance(found.position + found.span_bytes);
         }
+    }
+
+    /// Reaps whoever is dead, if nobody else is about to.
+    pub(super) fn sweep(&self) {
+        reap::sweep(self.cursor.table(), &self.locks).expect("modelled locks do not fail");
     }
 
     /// Reads until every producer has ended and nothing is left.
