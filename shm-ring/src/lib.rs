@@ -69,6 +69,7 @@ pub use ring::{
     batch::{Batch, BatchFull},
     claim::Claim,
     consumer::Consumer,
+    group::{Delivery, Member},
     loss::Loss,
     names::{ConsumerOptions, Start},
     observer::Observer,
@@ -76,7 +77,7 @@ pub use ring::{
     producer::Producer,
     record::{Frame, RecordInfo},
     stall::Stalled,
-    stats::{ConsumerStats, ProducerStats, Stats},
+    stats::{ConsumerStats, OpenClaim, ProducerStats, Stats},
     wait::Wait,
 };
 

@@ -3,7 +3,7 @@
 use crate::harness::Script;
 use crate::{
     creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, quiet, resuming,
-    waiting,
+    sharing, waiting,
 };
 
 /// Every role, by the name that tests call it.
@@ -45,6 +45,8 @@ const ROLES: &[(&str, fn())] = &[
     ("resuming::durable", resuming::durable),
     ("resuming::holder", resuming::holder),
     ("resuming::pusher", resuming::pusher),
+    ("sharing::member", sharing::member),
+    ("sharing::pipeline", sharing::pipeline),
     ("waiting::consumer", waiting::consumer),
     ("waiting::producer", waiting::producer),
     ("waiting::echo", waiting::echo),

@@ -21,6 +21,7 @@ mod quiet;
 mod records;
 mod resuming;
 mod seeking;
+mod sharing;
 mod values;
 mod waiting;
 

@@ -133,17 +133,22 @@ pub(crate) struct ConsumerSlot {
     pub(crate) missed_bytes: AtomicU64,
     /// LOST frames that it skipped.
     pub(crate) lost_records: AtomicU64,
-    /// Bit 0: the name holds its space while nobody owns it.
+    /// DURABLE, GROUP, MEMBER.
     pub(crate) flags: AtomicU64,
     /// The owner's pid; display only.
     pub(crate) pid: AtomicU64,
-    pub(crate) reserved: AtomicU64,
+    /// A member's: its group's slot. A group's: 1 while a dead member's record waits for another.
+    pub(crate) group: AtomicU64,
     /// UTF-8, zero-padded; first word zero: the slot has no name. The first word is stored last.
     pub(crate) name: [AtomicU64; 8],
 }
 
-/// Flag of [`ConsumerSlot::flags`].
+/// Flag of [`ConsumerSlot::flags`]: the name holds its space while nobody owns it.
 pub(crate) const DURABLE: u64 = 1;
+/// Flag of [`ConsumerSlot::flags`]: the position is shared by the members of a group; nobody owns the slot.
+pub(crate) const GROUP: u64 = 2;
+/// Flag of [`ConsumerSlot::flags`]: a member of a group, whose name it has; its position is the record that it works on.
+pub(crate) const MEMBER: u64 = 4;
 /// Longest name of a consumer.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
 
@@ -197,6 +202,7 @@ const _: () = {
     assert!(offset_of!(ConsumerSlot, lost_records) == 32);
     assert!(offset_of!(ConsumerSlot, flags) == 40);
     assert!(offset_of!(ConsumerSlot, pid) == 48);
+    assert!(offset_of!(ConsumerSlot, group) == 56);
     assert!(offset_of!(ConsumerSlot, name) == 64);
 };
 

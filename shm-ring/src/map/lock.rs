@@ -23,6 +23,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Mutex;
 use std::time::Duration;
 
+/// Between two looks at byte 0 of somebody who waits for it.
+const PAUSE_MIN: Duration = Duration::from_micros(50);
+const PAUSE_MAX: Duration = Duration::from_millis(5);
+
 /// A slot's byte, held until this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct SlotLock {
@@ -90,6 +94,7 @@ impl Locks {
     /// Takes byte 0, waiting for its holder at most `patience`.
     pub(crate) fn repair(&self, patience: Duration) -> io::Result<Option<Repair<'_>>> {
         let start = std::time::Instant::now();
+        let mut pause = PAUSE_MIN;
         loop {
             if let Some(repair) = self.try_repair()? {
                 return Ok(Some(repair));
@@ -97,7 +102,9 @@ impl Locks {
             if start.elapsed() >= patience {
                 return Ok(None);
             }
-            std::thread::sleep(Duration::from_micros(100));
+            // A hundred processes that look all the time would keep the holder from running.
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 }

@@ -9,14 +9,14 @@
 
 use super::cursor::{Cursor, Found};
 use super::loss::Loss;
-use super::names::{ConsumerOptions, Start, take_slot};
+use super::names::{ConsumerOptions, Start, take_slot, words_of};
 use super::record::Frame;
 use super::stall::{self, Stalled, Stuck};
 use super::wait::{Edge, For, Next, Wait, Waiting};
 use super::{Core, join, reap};
 use crate::error::{Error, PollError};
-use crate::layout::frame::{FRAME_ALIGN, IDLE, Position};
-use crate::layout::slots::{ConsumerSlot, DURABLE, NAME_BYTES_MAX, encode_name};
+use crate::layout::frame::{IDLE, Position};
+use crate::layout::slots::{ConsumerSlot, DURABLE};
 use crate::map::file::io_error;
 use crate::map::fork::Side;
 use crate::map::lock::SlotLock;
@@ -65,11 +65,7 @@ impl Consumer {
         options: ConsumerOptions,
         wait: Wait,
     ) -> Result<Self, Error> {
-        let words = encode_name(name).ok_or_else(|| Error::Invalid {
-            option: "consumer name",
-            expected: format!("1 to {NAME_BYTES_MAX} bytes without a zero byte"),
-            found: format!("{name:?}"),
-        })?;
+        let words = words_of(name)?;
         let shown = core.shown();
         let side = Side::current().map_err(io_error("examine the process of", &shown))?;
         let repair = core.repair()?;
@@ -78,9 +74,12 @@ impl Consumer {
         kill_point(Point::AttachLocked);
         let slot = core.region.consumer(index);
         let held_at = slot.position.load(Ordering::Relaxed);
-        reap::reap_consumer(&slot);
+        reap::reap_consumer(&table, &slot);
         slot.pid.store(std::process::id().into(), Ordering::Relaxed);
-        slot.flags.store(if options.durable { DURABLE } else { 0 }, Ordering::Relaxed);
+        if held_at == IDLE || !options.durable {
+            // Durable it is when it has joined: a position that it dies at before must not be held for ever.
+            slot.flags.store(0, Ordering::Relaxed);
+        }
         // ORDER H1 (Release, pairs with H2): the slot's words before the mark that makes producers look at them.
         table.live.grants.0.consumers_high.fetch_max(u32::from(index) + 1, Ordering::Release);
         kill_point(Point::NameHigh);
@@ -119,6 +118,9 @@ impl Consumer {
                     found: refused.to_string(),
                 });
             }
+        }
+        if options.durable {
+            this.cursor.slot().flags.store(DURABLE, Ordering::Relaxed);
         }
         Ok(this)
     }
@@ -406,19 +408,8 @@ impl Consumer {
             Start::Oldest => self.cursor.join(join::oldest(self.cursor.table())),
             Start::Now => self.cursor.join(self.cursor.table().tail()),
             Start::At(position) => {
-                let tail = self.cursor.table().tail();
-                let refused = Err(PollError::NoSuchPosition { position, tail });
-                if position % FRAME_ALIGN != 0 || position > tail {
-                    return refused;
-                }
-                let oldest = join::oldest(self.cursor.table());
-                // What this consumer holds is there, even if others could not join at it any more.
-                let from = oldest.min(self.cursor.held());
-                let startable = join::can_start_at(self.cursor.table(), position, from);
-                if !startable && position >= from {
-                    return refused;
-                }
-                self.cursor.join(if startable { position } else { from });
+                let from = join::start_at(self.cursor.table(), position, self.cursor.held())?;
+                self.cursor.join(from);
                 self.count_missed(position);
             }
             Start::Since(timestamp_ns) => {

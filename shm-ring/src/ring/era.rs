@@ -9,11 +9,11 @@
 //! (I1) idempotent: a process that dies here leaves the old boot id, and the next one starts over; (I2) the epoch, and with it the key of
 //! all seals, is read after byte 0 was taken, never before.
 
-use super::{Core, reap};
+use super::{Core, reap, share};
 use crate::error::Error;
 use crate::frame::table::Table;
 use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END};
-use crate::layout::slots::{DURABLE, Live};
+use crate::layout::slots::{DURABLE, Live, MEMBER};
 use crate::map::clock;
 use crate::map::file::io_error;
 use crate::sync::{Ordering, add_alone};
@@ -42,6 +42,11 @@ pub(crate) fn initialise(table: &Table, start: u64) {
     table.live.tail.0.store(start, Ordering::Relaxed);
     clear(table, start);
     store_boot(table, clock::boot_id());
+}
+
+/// Whether the ring was made fit in this boot, as far as that is known.
+pub(crate) fn is_current(table: &Table) -> bool {
+    is_of(&table.live, clock::boot_id())
 }
 
 fn is_of(live: &Live, boot: [u64; 2]) -> bool {
@@ -77,6 +82,10 @@ fn clear(table: &Table, start: u64) {
         slot.pid.store(0, Ordering::Relaxed);
     }
     for slot in table.all_consumers() {
+        if slot.flags.load(Ordering::Relaxed) & MEMBER != 0 {
+            share::free(slot);
+            continue;
+        }
         let durable = slot.flags.load(Ordering::Relaxed) & DURABLE != 0;
         if durable {
             // Its name holds what comes from now on, and is told what it lost.

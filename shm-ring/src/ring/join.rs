@@ -13,9 +13,10 @@
 //! (I1) from the position that is returned on, nothing is overwritten before it is released; (I2) it is a frame boundary.
 //! Moves nothing but the consumer's own position.
 
+use crate::error::PollError;
 use crate::frame::scan::first_frame;
 use crate::frame::table::Table;
-use crate::layout::frame::{POSITION_END, State};
+use crate::layout::frame::{FRAME_ALIGN, POSITION_END, State};
 use crate::layout::slots::ConsumerSlot;
 use crate::sync::{Ordering, Point, fence, kill_point};
 
@@ -67,6 +68,22 @@ impl Floor {
 
     fn first_frame(&self, table: &Table) -> u64 {
         if self.is_base { self.safe } else { first_frame(&table.frames, self.safe, self.tail) }
+    }
+}
+
+/// Where to join for a start at `position`: there, or, if that was overwritten, at the oldest. What lies at or above `held` is there, even if
+/// others could not join at it any more.
+pub(crate) fn start_at(table: &Table, position: u64, held: u64) -> Result<u64, PollError> {
+    let tail = table.tail();
+    let refused = Err(PollError::NoSuchPosition { position, tail });
+    if position % FRAME_ALIGN != 0 || position > tail {
+        return refused;
+    }
+    let from = oldest(table).min(held);
+    match can_start_at(table, position, from) {
+        true => Ok(position),
+        false if position >= from => refused,
+        false => Ok(from),
     }
 }
 

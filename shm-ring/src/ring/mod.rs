@@ -20,6 +20,7 @@ pub(crate) mod claim;
 pub(crate) mod consumer;
 mod cursor;
 mod era;
+pub(crate) mod group;
 mod join;
 pub(crate) mod loss;
 pub(crate) mod names;
@@ -28,6 +29,7 @@ pub(crate) mod options;
 pub(crate) mod producer;
 mod reap;
 pub(crate) mod record;
+mod share;
 pub(crate) mod stall;
 pub(crate) mod stats;
 pub(crate) mod wait;
@@ -44,6 +46,7 @@ use crate::map::mirror::Access;
 use crate::map::region::Region;
 use crate::sync::{Ordering, Point, kill_point};
 use consumer::Consumer;
+use group::Member;
 use names::ConsumerOptions;
 use observer::Observer;
 use options::RingOptions;
@@ -276,6 +279,28 @@ impl Ring {
         Consumer::attach(&self.core, name, options, self.wait)
     }
 
+    /// Joins the group of that name: its members share one cursor, and each record goes to one of them.
+    ///
+    /// A new group starts at the oldest record; one that had lost all its members goes on where it stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSlot`]: a group needs a consumer slot, and each member one; [`Error::Invalid`] for a name that a single consumer has, or
+    /// that can't be one; [`Error::Busy`]; [`Error::Forked`].
+    pub fn group(&self, name: &str) -> Result<Member, Error> {
+        self.group_with(name, ConsumerOptions::new())
+    }
+
+    /// The same with a choice of where a new group starts, and whether it holds its space without members.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::group`]; [`Error::Invalid`] for a start that this ring can't offer.
+    pub fn group_with(&self, name: &str, options: ConsumerOptions) -> Result<Member, Error> {
+        self.core.check_side()?;
+        Member::attach(&self.core, name, options, self.wait)
+    }
+
     /// A lossy reader on a read-only mapping of its own. Starts with the next record.
     ///
     /// # Errors
@@ -287,6 +312,20 @@ impl Ring {
         let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.core.file));
         let file = File::open(again).map_err(io_error("open once more", &path))?;
         Observer::new(file, self.core.header, self.core.path.clone(), self.wait)
+    }
+
+    /// Repairs what the dead left, now: their unfinished claims, the space that they held. True when there was something.
+    ///
+    /// Nobody needs to call it: opening does it, and whoever is held up by the dead does it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] when somebody else attaches or repairs for longer than five seconds; [`Error::Io`]; [`Error::Forked`].
+    pub fn repair(&self) -> Result<bool, Error> {
+        self.core.check_side()?;
+        let repair = self.core.repair()?;
+        reap::sweep_under(&self.core.table(), repair.probe())
+            .map_err(io_error("examine the locks of", &self.core.shown()))
     }
 
     /// What the tables say now; takes no slot and changes nothing.

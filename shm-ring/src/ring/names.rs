@@ -13,7 +13,9 @@ use super::{Core, pid_of};
 use crate::error::Error;
 use crate::frame::table::Table;
 use crate::layout::frame::{IDLE, Position};
-use crate::layout::slots::{ConsumerSlot, consumer_byte, decode_name};
+use crate::layout::slots::{
+    ConsumerSlot, GROUP, MEMBER, NAME_BYTES_MAX, consumer_byte, decode_name, encode_name,
+};
 use crate::map::file::io_error;
 use crate::map::lock::{Repair, SlotLock};
 use crate::sync::{Ordering, Point, kill_point};
@@ -60,6 +62,67 @@ impl ConsumerOptions {
     }
 }
 
+/// A name as the words of a slot.
+pub(crate) fn words_of(name: &str) -> Result<[u64; 8], Error> {
+    encode_name(name).ok_or_else(|| Error::Invalid {
+        option: "consumer name",
+        expected: format!("1 to {NAME_BYTES_MAX} bytes without a zero byte"),
+        found: format!("{name:?}"),
+    })
+}
+
+/// Refuses a group's name that a single consumer has.
+pub(crate) fn check_group(table: &Table, name: &str, words: [u64; 8]) -> Result<(), Error> {
+    match find(table, words) {
+        Some((_, slot)) if !is_group(slot) && (began(slot) || slot.pid.load(Ordering::Relaxed) != 0) => {
+            Err(Error::Invalid {
+                option: "group name",
+                expected: "the name of a group, or a new one".into(),
+                found: format!("{name:?}, which a single consumer has"),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The slot of the group of that name, which was checked, or a free one for it; whether it is new. Nobody owns it.
+pub(crate) fn take_group(
+    core: &Core,
+    table: &Table,
+    repair: &Repair<'_>,
+    words: [u64; 8],
+) -> Result<(u16, bool), Error> {
+    if let Some((index, slot)) = find(table, words) {
+        slot.flags.fetch_or(GROUP, Ordering::Relaxed);
+        return Ok((index, !began(slot)));
+    }
+    let (index, _lock) = take_free(core, table, repair, words)?;
+    let slot = &table.all_consumers()[usize::from(index)];
+    for word in [&slot.missed_bytes, &slot.lost_records, &slot.group] {
+        word.store(0, Ordering::Relaxed);
+    }
+    // What an earlier name may have left here means nothing to this one.
+    slot.position.store(IDLE, Ordering::Relaxed);
+    slot.flags.store(GROUP, Ordering::Relaxed);
+    Ok((index, true))
+}
+
+/// Whether somebody has read under the name. Under byte 0, as everything here.
+fn began(slot: &ConsumerSlot) -> bool {
+    [&slot.position, &slot.resume].iter().any(|word| word.load(Ordering::Relaxed) != IDLE)
+}
+
+fn is_group(slot: &ConsumerSlot) -> bool {
+    slot.flags.load(Ordering::Relaxed) & GROUP != 0
+}
+
+/// The slot of that name, if it has one, and is no member's.
+fn find(table: &Table, words: [u64; 8]) -> Option<(u16, &ConsumerSlot)> {
+    let is_it =
+        |slot: &ConsumerSlot| load_name(slot) == words && slot.flags.load(Ordering::Relaxed) & MEMBER == 0;
+    (0u16..).zip(table.all_consumers()).find(|(_, slot)| is_it(slot))
+}
+
 /// The slot of that name, or a free one for it; whether the name was known.
 pub(crate) fn take_slot(
     core: &Core,
@@ -75,8 +138,14 @@ pub(crate) fn take_slot(
             .take_slot(consumer_byte(shape.producers_max, index))
             .map_err(io_error("lock a consumer slot of", &shown))
     };
-    let slots = table.all_consumers();
-    if let Some((index, slot)) = (0u16..).zip(slots).find(|(_, slot)| load_name(slot) == words) {
+    if let Some((index, slot)) = find(table, words) {
+        if is_group(slot) {
+            return Err(Error::Invalid {
+                option: "consumer name",
+                expected: "a name of its own".into(),
+                found: format!("{name:?}, which a group has: join it, or choose another"),
+            });
+        }
         let lock = take(index)?.ok_or_else(|| Error::Busy {
             what: format!("consumer {name:?} of {shown:?}"),
             // ORDER none (Relaxed): display only.
@@ -84,6 +153,20 @@ pub(crate) fn take_slot(
         })?;
         return Ok((index, lock, true));
     }
+    let (index, lock) = take_free(core, table, repair, words)?;
+    Ok((index, lock, false))
+}
+
+/// A slot that no name needs any more, with this one.
+pub(crate) fn take_free(
+    core: &Core,
+    table: &Table,
+    repair: &Repair<'_>,
+    words: [u64; 8],
+) -> Result<(u16, SlotLock), Error> {
+    let shown = core.shown();
+    let shape = core.header.geometry.shape;
+    let slots = table.all_consumers();
     // Free slots first; then names that are away and were overwritten anyway, the one that missed most first.
     let lapped_below = table.tail().saturating_sub(table.frames.capacity_bytes());
     let mut candidates: Vec<(u64, u16)> = (0u16..)
@@ -102,9 +185,10 @@ pub(crate) fn take_slot(
         .collect();
     candidates.sort_unstable();
     for (_, index) in candidates {
-        let Some(lock) = take(index)? else { continue };
+        let taken = repair.take_slot(consumer_byte(shape.producers_max, index));
+        let Some(lock) = taken.map_err(io_error("lock a consumer slot of", &shown))? else { continue };
         store_name(&slots[usize::from(index)], words);
-        return Ok((index, lock, false));
+        return Ok((index, lock));
     }
     Err(Error::NoSlot { table: "consumer", slots: shape.consumers_max })
 }

@@ -19,9 +19,9 @@
 
 use crate::frame::table::Table;
 use crate::layout::frame::{IDLE, POSITION_END, State};
-use crate::layout::slots::{ConsumerSlot, DURABLE, consumer_byte, producer_byte};
+use crate::layout::slots::{ConsumerSlot, DURABLE, MEMBER, consumer_byte, producer_byte};
 use crate::map::lock::{Locks, Probe};
-use crate::ring::wait;
+use crate::ring::{share, wait};
 use crate::sync::{Ordering, Point, add_alone, fence, kill_point, yield_now};
 use std::io;
 
@@ -105,7 +105,7 @@ fn all_alive(table: &Table, probe: &Probe<'_>) -> io::Result<bool> {
             return Ok(false);
         }
     }
-    Ok(true)
+    Ok(!share::is_disbandable(table))
 }
 
 /// Whether anybody holds a slot, whatever the tables say.
@@ -143,10 +143,11 @@ pub(crate) fn sweep_under(table: &Table, probe: &Probe<'_>) -> io::Result<bool> 
     for (byte, slot) in owned_consumers(table) {
         let mut proofs = Proofs::new(probe);
         if proofs.acquire(byte)? {
-            reap_consumer(slot);
+            reap_consumer(table, slot);
             any = true;
         }
     }
+    any |= share::disband(table);
     if any {
         kill_point(Point::ReapDone);
         wait::wake_everybody(&table.live.waits.0);
@@ -276,7 +277,10 @@ fn load_intents(table: &Table) -> Vec<u64> {
 }
 
 /// Takes a dead consumer's hold away, unless its name is to keep it. The caller holds byte 0 and the slot's byte.
-pub(crate) fn reap_consumer(slot: &ConsumerSlot) {
+pub(crate) fn reap_consumer(table: &Table, slot: &ConsumerSlot) {
+    if slot.flags.load(Ordering::Relaxed) & MEMBER != 0 {
+        return share::bury(table, slot);
+    }
     // ORDER none (Relaxed): only the holder of the slot's byte writes these.
     let position = slot.position.load(Ordering::Relaxed);
     if position != IDLE {

@@ -92,6 +92,26 @@ points! {
     JoinStored,
     /// Consumer: it has to move up from a position that it had stored.
     JoinMoves,
+    /// Group member: where it is about to take a record is stored, the group has not moved.
+    GroupIntent,
+    /// Group member: it has taken a record.
+    GroupTaken,
+    /// Group member: it has released a record, nobody is woken.
+    GroupReleased,
+    /// Group member: the first of a group; the group has its position, and does not count as durable.
+    GroupJoined,
+    /// Group member that attaches: its slot is marked as a member's.
+    GroupMember,
+    /// Group member: it has taken over a dead one's slot, and copied its record.
+    GroupAdopted,
+    /// Reaper: a dead member's record is announced, its slot not changed.
+    GroupOrphan,
+    /// Anybody: a member's slot holds nothing any more, and is still a member's.
+    GroupFreed,
+    /// Reaper: where a group without members goes on is stored; it holds its space.
+    GroupResume,
+    /// Reaper: a group without members holds no space; its orphans do.
+    GroupDisbanded,
     /// Producer or consumer that attaches: its slot's byte is locked; nothing is written.
     AttachLocked,
     /// Producer that attaches: what the slot's last owner left is repaired.

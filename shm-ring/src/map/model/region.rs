@@ -48,7 +48,7 @@ impl Region {
             lost_records: zero(),
             flags: zero(),
             pid: zero(),
-            reserved: zero(),
+            group: zero(),
             name: std::array::from_fn(|_| zero()),
         };
         let live = Live {

@@ -4,9 +4,9 @@
 //!   loom    every schedule up to a bound of preemptions, every stale value; a run of its own for every place of death
 //!   shuttle random schedules and deaths; more producers, more records
 //!             \                /
-//!              world.rs: processes as threads, records that say who wrote them, what must hold at the end
+//!              world.rs, actors.rs: processes as threads, records that say who wrote them, what must hold at the end
 //!                |
-//!   frame/*, ring/{cursor, join, loss, reap, wait}.rs: the files themselves
+//!   frame/*, ring/{cursor, join, loss, reap, share, wait}.rs: the files themselves
 //!                |
 //!   map/model, sync/model.rs: heap memory, a kernel of one step a call, the checker's atomics
 //! ```
@@ -18,16 +18,22 @@ mod cursor;
 #[path = "../join.rs"]
 mod join;
 #[path = "../loss.rs"]
-pub(crate) mod loss;
+mod loss;
 #[path = "../reap.rs"]
 mod reap;
+#[path = "../share.rs"]
+mod share;
 #[path = "../wait.rs"]
 pub(crate) mod wait;
 
 #[cfg(test)]
+mod actors;
+#[cfg(test)]
 mod alone;
 #[cfg(test)]
 mod claims;
+#[cfg(test)]
+mod grouping;
 #[cfg(test)]
 mod joining;
 #[cfg(test)]

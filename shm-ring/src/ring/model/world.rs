@@ -6,20 +6,20 @@
 //! (I1) payload is written and read as relaxed words, so that only the protocol's own orderings make it visible; (I2) what a process did
 //! is noted in ordinary memory, after the fact, so that the notes add no ordering.
 
+use super::actors::{Reader, Writer};
 use super::cursor::Cursor;
-use super::wait::{For, Wait, Waiting, wake_sleepers};
+use super::share::Share;
 use super::{join, reap};
-use crate::error::ClaimError;
 use crate::frame::claim::Claimer;
 use crate::frame::table::Table;
 use crate::frame::view::{Frames, Sealed};
-use crate::layout::frame::{Head, State, span_of_record};
+use crate::layout::frame::{State, span_of_record};
 use crate::layout::geometry::{Geometry, Shape};
-use crate::layout::slots::{Live, consumer_byte, producer_byte};
+use crate::layout::slots::{GROUP, MEMBER, consumer_byte, producer_byte};
 use crate::map::lock::Locks;
 use crate::map::region::Region;
-use crate::sync::model::{KernelWord, Who, mortal, rest, spawn, yield_now};
-use crate::sync::{self, Ordering};
+use crate::sync::Ordering;
+use crate::sync::model::{KernelWord, Who, mortal, spawn, yield_now};
 use std::sync::{Arc, Mutex};
 
 /// What a producer does with a claim.
@@ -54,11 +54,11 @@ pub(super) const fn entry(how: How, words: u64) -> Entry {
 }
 
 impl Entry {
-    fn record_span(self) -> u64 {
+    pub(super) fn record_span(self) -> u64 {
         span_of_record(self.words * 8, 0)
     }
 
-    fn claim_span(self) -> u64 {
+    pub(super) fn claim_span(self) -> u64 {
         match self.how {
             How::Push | How::Claim | How::Abort => self.record_span(),
             How::Shorten => self.record_span() + 16,
@@ -79,12 +79,12 @@ pub(super) struct Fate {
 
 /// What became of a producer.
 #[derive(Clone, Copy, Debug, Default)]
-struct Life {
+pub(super) struct Life {
     /// Entries whose commit returned.
-    returned: usize,
-    dead: bool,
+    pub(super) returned: usize,
+    pub(super) dead: bool,
     /// It has ended; if dead, it was reaped.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 /// See the file's header.
@@ -205,6 +205,40 @@ impl World {
         Reader { cursor, world: self.clone(), seen: Seen::new(self), locks }
     }
 
+    /// Makes the last slot a group's that begins at 0, and the others its members'. In this order, so that whoever looks at all slots sees
+    /// members before the group.
+    pub(super) fn group(&self) {
+        let table = self.table();
+        let (group, members) = table.all_consumers().split_last().expect("slots");
+        for member in members {
+            member.flags.store(MEMBER, Ordering::Relaxed);
+            member.group.store(members.len() as u64, Ordering::Relaxed);
+            member.pid.store(1, Ordering::Relaxed);
+        }
+        group.flags.store(GROUP, Ordering::Relaxed);
+        group.position.store(0, Ordering::Relaxed);
+        let high = u32::from(self.geometry.shape.consumers_max);
+        table.live.grants.0.consumers_high.store(high, Ordering::Relaxed);
+    }
+
+    /// A member's process, which has its slot's byte.
+    pub(super) fn member(&self, slot: u16) -> (Share, Locks) {
+        let locks = Locks::new(&self.kernel);
+        locks.own(self.byte(slot));
+        let group = self.geometry.shape.consumers_max - 1;
+        (Share::new(self.region.consumer(group), self.region.consumer(slot)), locks)
+    }
+
+    /// A consumer slot's lock byte.
+    pub(super) fn byte(&self, slot: u16) -> u64 {
+        consumer_byte(self.geometry.shape.producers_max, slot)
+    }
+
+    /// Whether every producer has ended.
+    pub(super) fn all_ended(&self) -> bool {
+        self.lives.lock().expect("nobody dies while noting").iter().all(|life| life.ended)
+    }
+
     /// Reaps until the slot has no owner.
     pub(super) fn reap(&self, slot: u16, steps: Option<u64>) {
         let locks = Locks::new(&self.kernel);
@@ -223,7 +257,7 @@ impl World {
     }
 
     /// A producer is dead: its reapers come, and die or not, as its fate says.
-    fn bury(&self, slot: u16, fate: Fate) {
+    pub(super) fn bury(&self, slot: u16, fate: Fate) {
         // What they see of the dead is what the kernel's locks carry.
         let rival = fate.rivalled.then(|| {
             let world = self.clone();
@@ -237,8 +271,26 @@ impl World {
         }
     }
 
-    fn note(&self, who: u16, change: impl FnOnce(&mut Life)) {
+    pub(super) fn note(&self, who: u16, change: impl FnOnce(&mut Life)) {
         change(&mut self.lives.lock().expect("nobody dies while noting")[usize::from(who)]);
+    }
+
+    /// Every record of every entry whose commit returned is as `is_there` wants it.
+    pub(super) fn check_committed(&self, is_there: impl Fn((u16, usize, u64)) -> bool) {
+        let lives = self.lives.lock().expect("nobody dies while noting");
+        for ((slot, life), plan) in (0u16..).zip(lives.iter()).zip(self.plans) {
+            assert!(life.dead || life.returned == plan.len(), "a live producer did not end");
+            for (entry, planned) in plan.iter().enumerate().take(life.returned) {
+                let records = match planned.how {
+                    How::Abort => 0,
+                    How::Batch => 2,
+                    _ => 1,
+                };
+                for record in 0..records {
+                    assert!(is_there((slot, entry, record)), "{slot}, {entry}, {record} is missing");
+                }
+            }
+        }
     }
 
     /// After everybody has ended: frames follow each other from the oldest to the tail; every record that was committed is there once,
@@ -296,11 +348,11 @@ pub(super) fn word_of(who: u16, entry: usize, record: u64, word: u64) -> u64 {
 
 /// What a walk has met so far.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Seen {
     plans: Plans,
     exclusive: bool,
     /// By producer, the next entry that may come.
-    next: Vec<Option<usize>>,
+    pub(super) next: Vec<Option<usize>>,
     /// The second record of a batch has to come now.
     second: Option<(u16, usize)>,
 }
@@ -311,7 +363,7 @@ impl Seen {
         Self { plans, exclusive, next: vec![None; plans.len()], second: None }
     }
 
-    fn record(&mut self, frames: &Frames, position: u64, sealed: Sealed) {
+    pub(super) fn record(&mut self, frames: &Frames, position: u64, sealed: Sealed) {
         let (who, entry, record) = read(frames, position, sealed);
         let producer = usize::from(who);
         let planned = self.plans[producer][entry];
@@ -333,7 +385,7 @@ impl Seen {
 }
 
 /// Whose record it is, as every word of it says.
-fn read(frames: &Frames, position: u64, sealed: Sealed) -> (u16, usize, u64) {
+pub(super) fn read(frames: &Frames, position: u64, sealed: Sealed) -> (u16, usize, u64) {
     let words = (0..u64::from(sealed.head.len_bytes) / 8).map(|word| {
         // ORDER none (Relaxed): behind R1 or R0, and only that.
         frames.data().word(position + frames.payload_offset() + word * 8, 0).load(Ordering::Relaxed)
@@ -351,240 +403,4 @@ pub(super) fn whose(position: u64, mut words: impl Iterator<Item = u64>) -> (u16
         assert_eq!(found, word_of(who, entry, record, word), "word {word} at {position} is torn");
     }
     (who, entry, record)
-}
-
-/// A producer's process.
-#[derive(Debug)]
-pub(super) struct Writer {
-    world: World,
-    plan: &'static [Entry],
-    pub(super) claimer: Claimer,
-    locks: Locks,
-    who: u16,
-    slot: u16,
-}
-
-impl Writer {
-    /// Follows the plan to its end, or to death; then others reap it.
-    pub(super) fn live(self, fate: Fate) {
-        self.live_from(0, fate);
-    }
-
-    /// The same from an entry on.
-    pub(super) fn live_from(self, first: usize, fate: Fate) {
-        let (world, who, slot) = (self.world.clone(), self.who, self.slot);
-        if !self.live_unburied(first, fate.producer) {
-            world.bury(slot, fate);
-        }
-        world.note(who, |life| life.ended = true);
-    }
-
-    /// The same, without reapers; false: it was killed. A single producer ends without a word also where it is not.
-    pub(super) fn live_unburied(mut self, first: usize, steps: Option<u64>) -> bool {
-        let world = self.world.clone();
-        let end = mortal(Who::Worker, steps, || {
-            for entry in first..self.plan.len() {
-                let position = loop {
-                    match self.claim(entry) {
-                        Ok(position) => break position,
-                        Err(error) => self.full(error),
-                    }
-                };
-                self.finish(entry, position);
-            }
-        });
-        if end.is_none() {
-            world.note(self.who, |life| life.dead = true);
-        }
-        if end.is_none() || world.exclusive {
-            self.locks.end();
-        }
-        end.is_some()
-    }
-
-    /// As a producer that waits for room: somebody dead may be in the way.
-    fn full(&mut self, error: ClaimError) {
-        assert!(matches!(error, ClaimError::Full { .. }), "{error}");
-        if !reap::sweep(self.claimer.table(), &self.locks).expect("modelled locks do not fail") {
-            yield_now();
-        }
-    }
-
-    /// Follows the plan, asleep while there is no room: as `Producer::push` with `Wait::Block`.
-    pub(super) fn live_asleep(mut self) {
-        let live = self.world.region.live();
-        for entry in 0..self.plan.len() {
-            let mut taken = self.claim(entry);
-            let mut waiting = Waiting::new(&live.waits.0, For::Space, Wait::Block, None);
-            while taken.is_err() {
-                waiting.step(
-                    || true,
-                    || {
-                        taken = self.claim(entry);
-                        taken.is_ok()
-                    },
-                );
-                if taken.is_err() {
-                    taken = self.claim(entry);
-                }
-            }
-            self.finish(entry, taken.expect("the loop's end"));
-        }
-    }
-
-    /// Takes space for an entry of the plan.
-    pub(super) fn claim(&mut self, entry: usize) -> Result<u64, ClaimError> {
-        let entry = self.plan[entry];
-        match entry.how {
-            How::Push => self.claimer.try_claim::<false>(entry.claim_span(), 1),
-            How::Batch => self.claimer.try_claim::<true>(entry.claim_span(), 2),
-            _ => self.claimer.try_claim::<true>(entry.claim_span(), 1),
-        }
-    }
-
-    /// Writes and publishes it.
-    pub(super) fn finish(&mut self, entry: usize, position: u64) {
-        let Entry { how, words } = self.plan[entry];
-        let (span, record_span) = (self.plan[entry].claim_span(), self.plan[entry].record_span());
-        let head = |state| Head {
-            len_bytes: u32::try_from(words * 8).expect("a small record"),
-            state,
-            slot: self.slot,
-        };
-        let (data, inner) = (head(State::Data), head(State::Inner));
-        let records = match how {
-            How::Abort => 0,
-            How::Batch => 2,
-            _ => 1,
-        };
-        for record in 0..records {
-            self.write(position + record * record_span, entry, record, words);
-        }
-        let frames = &self.claimer.table().frames;
-        match how {
-            How::Batch => frames.write_inside(position + record_span, inner),
-            How::Shorten => frames.pad_inside(position + record_span, self.slot, span - record_span),
-            How::Push | How::Claim | How::Abort => {}
-        }
-        // Nobody else writes into an open claim.
-        for (record, word) in (0..records).flat_map(|record| (0..words).map(move |word| (record, word))) {
-            let found = self.payload(position + record * record_span, word).load(Ordering::Relaxed);
-            assert_eq!(found, word_of(self.who, entry, record, word), "an open claim was overwritten");
-        }
-        if how != How::Push {
-            let head = self.claimer.table().frames.sealed(position);
-            let mine = head.is_some_and(|head| head.state == State::Claimed && head.slot == self.slot);
-            assert!(mine, "an open claim was taken away: {head:?}");
-        }
-        match how {
-            How::Push => self.claimer.publish(position, data),
-            How::Abort => self.claimer.abort(position, span, 1),
-            _ => self.claimer.commit(position, data, records, records, words * 8),
-        }
-        sync::light(true);
-        wake_sleepers(&self.claimer.table().live.waits.0);
-        self.world.note(self.who, |life| life.returned = entry + 1);
-        rest();
-    }
-
-    fn write(&self, position: u64, entry: usize, record: u64, words: u64) {
-        for word in 0..words {
-            // ORDER none (Relaxed): carried by C1.
-            self.payload(position, word).store(word_of(self.who, entry, record, word), Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn payload(&self, position: u64, word: u64) -> &sync::AtomicU64 {
-        let frames = &self.claimer.table().frames;
-        frames.data().word(position + frames.payload_offset() + word * 8, 0)
-    }
-}
-
-/// A consumer's process.
-#[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) cursor: Cursor,
-    world: World,
-    seen: Seen,
-    locks: Locks,
-}
-
-impl Reader {
-    /// Reads a record, if one is there, and releases it.
-    pub(super) fn look(&mut self) -> bool {
-        let Some(found) = self.cursor.look().expect("nothing is corrupt") else {
-            self.cursor.publish_news();
-            return false;
-        };
-        let frames = &self.cursor.table().frames;
-        let sealed = frames.checked(found.position).expect("nothing is corrupt").expect("it was just found");
-        self.seen.record(frames, found.position, sealed);
-        self.cursor.advance(found.position + found.span_bytes);
-        true
-    }
-
-    /// Up to which entry of its plan somebody was read.
-    pub(super) fn seen_of(&self, who: usize) -> usize {
-        self.seen.next[who].unwrap_or(0)
-    }
-
-    /// Steps over what is there, unread.
-    pub(super) fn pass(&mut self) {
-        if let Some(found) = self.cursor.look().expect("nothing is corrupt") {
-            self.cursor.advance(found.position + found.span_bytes);
-        }
-    }
-
-    /// Reaps whoever is dead, if nobody else is about to.
-    pub(super) fn sweep(&self) {
-        reap::sweep(self.cursor.table(), &self.locks).expect("modelled locks do not fail");
-    }
-
-    /// Reads until every producer has ended and nothing is left.
-    pub(super) fn read_to_the_end(&mut self) {
-        let all_ended = |world: &World| {
-            world.lives.lock().expect("nobody dies while noting").iter().all(|life| life.ended)
-        };
-        loop {
-            let ended = all_ended(&self.world);
-            if !self.look() {
-                if ended {
-                    return;
-                }
-                yield_now();
-            }
-        }
-    }
-
-    /// Reads records until there were so many, looking again and again.
-    pub(super) fn read(&mut self, records: usize) {
-        for _ in 0..records {
-            while !self.look() {
-                yield_now();
-            }
-        }
-    }
-
-    /// Reads so many records, asleep while there is none: as `Consumer::poll` with `Wait::Block`.
-    pub(super) fn read_asleep(&mut self, live: &Live, records: usize) {
-        for _ in 0..records {
-            let mut waiting = Waiting::new(&live.waits.0, For::Data, Wait::Block, None);
-            while !self.look() {
-                let (table, position) = (self.cursor.table(), self.cursor.position());
-                waiting.step(|| false, || table.frames.is_finished(position));
-            }
-        }
-    }
-
-    /// As a dropped `Consumer`.
-    pub(super) fn leave(mut self) {
-        self.cursor.leave();
-        self.locks.end();
-        self.cursor.wake();
-    }
-
-    /// The process is killed: the kernel gives its byte back, and that is all.
-    pub(super) fn killed(&self) {
-        self.locks.end();
-    }
 }
