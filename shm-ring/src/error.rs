@@ -59,7 +59,7 @@ pub enum Error {
         /// Its first bytes, or that there are none.
         found: String,
     },
-    /// The file is shorter than its header says.
+    /// The file is shorter than its header says, or, with the feature `guard`, became so while it was mapped.
     #[error("{path:?} is truncated: expected {expected_bytes} bytes, found {found_bytes}; the ring can't be used any more, its producers may still have the old file open", path = path.as_os_str())]
     Truncated {
         /// The file that was refused.
@@ -108,6 +108,23 @@ pub enum Error {
         path: PathBuf,
         /// Its permission bits.
         found_mode: u32,
+    },
+    /// This process may read the file and not write it, which all but observers do.
+    #[error("{path:?} can be read but not written here ({source}): read it with an observer, or get write permission", path = path.as_os_str())]
+    NotWritable {
+        /// The file that was refused.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// On a file system that other machines, or a process in between, may have a share in: there two mappings need not be the same memory,
+    /// nor two locks the same lock.
+    #[error("{path:?} is on {found}, where processes do not reliably share memory and locks: put the ring on a local file system, such as /dev/shm", path = path.as_os_str())]
+    NetworkFileSystem {
+        /// The file that was refused, or not created.
+        path: PathBuf,
+        /// What it is on.
+        found: &'static str,
     },
     /// Somebody else has it, and is alive.
     #[error("{what} is in use by a live process{}", pid_text(*.pid))]
@@ -164,6 +181,8 @@ impl Error {
             | Self::Corrupt { path, .. }
             | Self::VersionMismatch { path, .. }
             | Self::WrongOwner { path, .. }
+            | Self::NotWritable { path, .. }
+            | Self::NetworkFileSystem { path, .. }
             | Self::WrongMode { path, .. } => Some(path),
             _ => None,
         }
@@ -207,6 +226,11 @@ pub enum ClaimError {
         "this producer's slot was given to another: its lock descriptor must have been closed by this process"
     )]
     Revoked,
+    /// The ring's file was truncated while it was mapped. Only with the feature `guard`; without it, the process ends with SIGBUS.
+    #[error(
+        "the ring's file was truncated while this producer had it mapped, and what it writes reaches nobody: drop it, create the ring anew and open that"
+    )]
+    Truncated,
 }
 
 /// Why there is no record to hand out.
@@ -224,6 +248,12 @@ pub enum PollError {
         "this consumer's slot was given to another: its lock descriptor must have been closed by this process"
     )]
     Revoked,
+    /// The ring's file was truncated while it was mapped; the reader reads nothing more. Only with the feature `guard`; without it, the
+    /// process ends with SIGBUS.
+    #[error(
+        "the ring's file was truncated while this reader had it mapped, and the rest of its records is gone: drop the reader, create the ring anew and open that"
+    )]
+    Truncated,
     /// An observer was too slow: producers overwrote what it had not read. The next call goes on at `resumed_at`.
     #[error(
         "{lost_bytes} bytes were overwritten before they could be read; going on at position {resumed_at}"

@@ -1,9 +1,11 @@
 //! Child: where this binary, run again, finds the role that it is to play.
 
 use crate::harness::Script;
+#[cfg(feature = "guard")]
+use crate::truncating;
 use crate::{
-    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, quiet, resuming,
-    sharing, waiting,
+    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
+    quiet, remote, resuming, sharing, waiting,
 };
 
 /// Every role, by the name that tests call it.
@@ -37,7 +39,13 @@ const ROLES: &[(&str, fn())] = &[
     ("order::producer", order::producer),
     ("order::consumer", order::consumer),
     ("order::parent", order::parent),
+    ("permissions::opener", permissions::opener),
+    ("permissions::member", permissions::member),
+    ("permissions::creator", permissions::creator),
+    ("permissions::read_only", permissions::read_only),
+    ("permissions::glutton", permissions::glutton),
     ("quiet::pusher", quiet::pusher),
+    ("remote::asker", remote::asker),
     ("resuming::three", resuming::three),
     ("resuming::producer", resuming::producer),
     ("resuming::reader", resuming::reader),
@@ -47,6 +55,18 @@ const ROLES: &[(&str, fn())] = &[
     ("resuming::pusher", resuming::pusher),
     ("sharing::member", sharing::member),
     ("sharing::pipeline", sharing::pipeline),
+    #[cfg(feature = "guard")]
+    ("truncating::victim", truncating::victim),
+    #[cfg(feature = "guard")]
+    ("truncating::bystander", truncating::bystander),
+    #[cfg(feature = "guard")]
+    ("truncating::parent", truncating::parent),
+    #[cfg(feature = "guard")]
+    ("truncating::overflow", truncating::overflow),
+    #[cfg(feature = "guard")]
+    ("truncating::at_the_edge", truncating::at_the_edge),
+    #[cfg(feature = "guard")]
+    ("truncating::handler", truncating::handler),
     ("waiting::consumer", waiting::consumer),
     ("waiting::producer", waiting::producer),
     ("waiting::echo", waiting::echo),

@@ -103,6 +103,35 @@ pub(crate) fn creator() {
 }
 
 #[test]
+fn threads_race_as_processes_do() {
+    // Goal: one of many threads creates too, though all share the process's locks and descriptors, and each opens what it made.
+    // Method: the same race between 100 threads, with `open_or_create`, which attach and leave a record.
+    let directory = directory();
+    for round in 0..ROUNDS {
+        let path = directory.path().join(round.to_string());
+        let start = std::sync::Barrier::new(RACERS as usize);
+        let created = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for id in 0..RACERS {
+                let (path, start, created) = (&path, &start, &created);
+                scope.spawn(move || {
+                    start.wait();
+                    let ring = options().open_or_create(path).unwrap();
+                    created.fetch_add(ring.was_created().into(), std::sync::atomic::Ordering::Relaxed);
+                    ring.producer().unwrap().push(&id.to_le_bytes()).unwrap();
+                });
+            }
+        });
+        assert_eq!(created.into_inner(), 1);
+        let mut consumer = Ring::open(&path).unwrap().consumer("c").unwrap();
+        let left: HashSet<u64> =
+            (0..RACERS).map(|_| u64::from_le_bytes(consumer.soon()[..].try_into().unwrap())).collect();
+        assert_eq!(left, (0..RACERS).collect());
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count() as u64, ROUNDS, "something was left");
+}
+
+#[test]
 fn nobody_ever_opens_half_a_ring() {
     // Goal: a name stands for a complete ring or for nothing. Method: a process opens in a loop what another one creates and removes.
     let directory = directory();

@@ -22,7 +22,7 @@ use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -45,13 +45,7 @@ pub(crate) struct Actor {
 impl Actor {
     /// Runs this binary again, as `role` of `child::ROLES`.
     pub(crate) fn start(role: &'static str, params: &[(&str, &dyn Display)]) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["child::entry", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
-        command.env(format!("{PREFIX}ROLE"), role);
-        for (key, value) in params {
-            command.env(format!("{PREFIX}{key}"), value.to_string());
-        }
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = command(role, params).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = BufReader::new(process.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -160,6 +154,21 @@ impl Drop for Actor {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn command(role: &str, params: &[(&str, &dyn Display)]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["child::entry", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env(format!("{PREFIX}ROLE"), role);
+    for (key, value) in params {
+        command.env(format!("{PREFIX}{key}"), value.to_string());
+    }
+    command
+}
+
+/// Plays a role that may end badly, at the latest by its alarm; how it ended, and all that it wrote.
+pub(crate) fn run(role: &str, params: &[(&str, &dyn Display)]) -> Output {
+    command(role, params).output().unwrap()
 }
 
 /// Plays a role that needs a process of its own, and waits for its success.

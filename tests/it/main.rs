@@ -17,11 +17,15 @@ mod liveness;
 mod lossy;
 mod opening;
 mod order;
+mod permissions;
 mod quiet;
 mod records;
+mod remote;
 mod resuming;
 mod seeking;
 mod sharing;
+#[cfg(feature = "guard")]
+mod truncating;
 mod values;
 mod waiting;
 

@@ -70,6 +70,7 @@ impl Failure {
     pub(crate) fn claim(path: &Path, error: ClaimError) -> Self {
         let code = match error {
             ClaimError::Full { .. } => Code::Full,
+            ClaimError::Truncated => Code::Corrupt,
             _ => Code::Runtime,
         };
         Self::new(code, format!("{path:?}: {error}"))
@@ -78,7 +79,7 @@ impl Failure {
     /// Nothing more to read.
     pub(crate) fn poll(path: &Path, error: PollError) -> Self {
         let code = match error {
-            PollError::Corrupt { .. } => Code::Corrupt,
+            PollError::Corrupt { .. } | PollError::Truncated => Code::Corrupt,
             _ => Code::Runtime,
         };
         Self::new(code, format!("{path:?}: {error}"))

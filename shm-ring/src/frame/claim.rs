@@ -93,11 +93,16 @@ impl Claimer {
         records: u64,
     ) -> Result<u64, ClaimError> {
         debug_assert!(span_bytes % 16 == 0 && span_bytes <= self.table.frames.span_max_bytes());
-        if self.is_revoked() {
-            return Err(ClaimError::Revoked);
+        let taken = match () {
+            () if self.is_revoked() => Err(ClaimError::Revoked),
+            () if self.exclusive => self.take_alone(span_bytes),
+            () => self.take_shared(span_bytes),
+        };
+        // Afterwards: whatever a missing page made of it is no claim, and no other refusal either.
+        if self.table.frames.data().was_hit() {
+            return Err(ClaimError::Truncated);
         }
-        let position =
-            if self.exclusive { self.take_alone(span_bytes)? } else { self.take_shared(span_bytes)? };
+        let position = taken?;
         if self.counts {
             // Before the header: a death leaves a gap in the sequence, never a repeat.
             // ORDER none (Relaxed): carried by S1.
@@ -186,6 +191,9 @@ impl Claimer {
         // ORDER I1 (Release, pairs with I2): an intent that lost its race must not hold the others back while this one waits.
         self.slot.intent.store(IDLE, Ordering::Release);
         kill_point(Point::LimitIntent);
+        if self.table.frames.data().is_truncated() {
+            return Err(ClaimError::Truncated);
+        }
         let capacity = self.table.frames.capacity_bytes();
         // The tail first: a slot that claims after this load claims at or above it.
         let tail = self.table.tail();

@@ -7,12 +7,14 @@
 //! ```
 //!
 //! (I1) nobody ever sees half a ring; (I2) a file is never truncated, shrunk or written before it was recognised; (I3) every page
-//! exists before anybody maps it, so that a full disk is an error and not a signal; (I4) what is refused is left as it was.
+//! exists before anybody maps it, so that a full disk is an error and not a signal; (I4) what is refused is left as it was; (I5) nothing is
+//! mapped from where two mappings need not be the same memory.
 
 use crate::error::Error;
 use crate::layout::header::{HEADER_BYTES, Header, LAYOUT_VERSION, Malformed};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, posix_fallocate};
+use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::linkat;
 use std::fs::{File, OpenOptions, Permissions};
@@ -47,6 +49,7 @@ impl Unpublished {
         }
         let (file, temporary) = nameless(path).map_err(io_error("create", path))?;
         let this = Self { file, path: path.to_path_buf(), temporary };
+        refuse_network(&this.file, path)?;
         allocate(&this.file, file_bytes, path)?;
         // After the umask, which does not apply to it.
         this.file.set_permissions(Permissions::from_mode(mode)).map_err(io_error("set the mode of", path))?;
@@ -150,9 +153,12 @@ pub(crate) fn open(path: &Path, writable: bool, trust: Trust) -> Result<Recognis
         Err(error) => {
             return Err(match error.raw_os_error() {
                 Some(libc::ENOENT) => Error::NotFound { path: path.to_path_buf() },
-                Some(libc::ELOOP) => refused("symbolic link"),
+                Some(libc::ELOOP) => refused("symbolic link, which is not followed"),
                 Some(libc::EISDIR) => refused("directory"),
                 Some(libc::ENXIO) => refused("socket or unconnected FIFO"),
+                Some(libc::EACCES | libc::EPERM | libc::EROFS) if writable && is_readable(path, flags) => {
+                    Error::NotWritable { path: path.to_path_buf(), source: error }
+                }
                 _ => io_error("open", path)(error),
             });
         }
@@ -168,6 +174,7 @@ pub(crate) fn open(path: &Path, writable: bool, trust: Trust) -> Result<Recognis
             () => "special file",
         }));
     }
+    refuse_network(&file, path)?;
     let header = recognise(&file, found.len(), path)?;
     if trust == Trust::Owner {
         let mode = found.mode() & 0o7777;
@@ -180,6 +187,43 @@ pub(crate) fn open(path: &Path, writable: bool, trust: Trust) -> Result<Recognis
         }
     }
     Ok(Recognised { file, header })
+}
+
+fn is_readable(path: &Path, flags: i32) -> bool {
+    OpenOptions::new().read(true).custom_flags(flags).open(path).is_ok()
+}
+
+fn refuse_network(file: &File, path: &Path) -> Result<(), Error> {
+    let found = fstatfs(file).map_err(|error| io_error("examine the file system of", path)(error.into()))?;
+    // All magic numbers have 32 bits; some C libraries extend their sign.
+    let magic = found.filesystem_type().0 & 0xffff_ffff;
+    match u32::try_from(magic).ok().and_then(network_file_system) {
+        Some(found) => Err(Error::NetworkFileSystem { path: path.to_path_buf(), found }),
+        None => Ok(()),
+    }
+}
+
+/// What a file system is called that other machines may have a share in, or that a process serves as it likes; by its number in `statfs`.
+fn network_file_system(magic: u32) -> Option<&'static str> {
+    Some(match magic {
+        0x6969 => "NFS",
+        0x517b => "SMB",
+        0xff53_4d42 => "CIFS",
+        0xfe53_4d42 => "SMB2",
+        0x0102_1997 => "9P",
+        0x5346_414f | 0x6b41_4653 => "AFS",
+        0x00c3_6400 => "Ceph",
+        0x7375_7245 => "Coda",
+        0x0116_1970 => "GFS2",
+        0x7461_636f => "OCFS2",
+        0x0bd0_0bd0 => "Lustre",
+        0x4750_4653 => "GPFS",
+        0x1983_0326 => "BeeGFS",
+        0x2003_0528 => "OrangeFS",
+        0x786f_4256 => "a shared folder of VirtualBox",
+        0x6573_5546 => "FUSE",
+        _ => return None,
+    })
 }
 
 fn recognise(file: &File, found_bytes: u64, path: &Path) -> Result<Header, Error> {
@@ -262,4 +306,37 @@ pub(crate) fn page_bytes() -> u64 {
 /// An [`Error::Io`] in the making.
 pub(crate) fn io_error<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
     move |source| Error::Io { operation, path: path.to_path_buf(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: what other machines share is refused by its name, and what is local is not. Method: numbers of linux/magic.h; this directory.
+    #[test]
+    fn network_file_systems_are_known() {
+        let shared = [
+            (0x6969, "NFS"),
+            (0x517b, "SMB"),
+            (0xff53_4d42, "CIFS"),
+            (0xfe53_4d42, "SMB2"),
+            (0x0102_1997, "9P"),
+            (0x5346_414f, "AFS"),
+            (0x6b41_4653, "AFS"),
+            (0x00c3_6400, "Ceph"),
+            (0x7375_7245, "Coda"),
+            (0x0116_1970, "GFS2"),
+            (0x7461_636f, "OCFS2"),
+            (0x6573_5546, "FUSE"),
+        ];
+        for (magic, name) in shared {
+            assert_eq!(network_file_system(magic), Some(name), "{magic:#x}");
+        }
+        let [tmpfs, ramfs, ext4, xfs, btrfs] = [0x0102_1994, 0x8584_58f6, 0xef53, 0x5846_5342, 0x9123_683e];
+        let [zfs, f2fs, overlayfs, hugetlbfs] = [0x2fc1_2fc1, 0xf2f5_2010, 0x794c_7630, 0x9584_58f6];
+        for magic in [tmpfs, ramfs, ext4, xfs, btrfs, zfs, f2fs, overlayfs, hugetlbfs, 0, u32::MAX] {
+            assert_eq!(network_file_system(magic), None, "{magic:#x}");
+        }
+        refuse_network(&tempfile::tempfile().unwrap(), Path::new("here")).unwrap();
+    }
 }

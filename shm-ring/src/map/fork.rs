@@ -60,6 +60,21 @@ impl Side {
     }
 }
 
+#[cfg(feature = "guard")]
+impl Side {
+    /// Stands for this side where only a number fits; never 0.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Whether this process is on the side with that number. Async-signal-safe.
+#[cfg(feature = "guard")]
+pub(crate) fn is_here(number: u64) -> bool {
+    // ORDER none (Relaxed): as in `Side::is_here`.
+    PAGE.get().copied().flatten().is_some_and(|page| page.load(Ordering::Relaxed) == number)
+}
+
 fn wiped_page() -> Option<&'static AtomicU64> {
     let page = MmapMut::map_anon(4096).ok()?;
     // SAFETY:

@@ -62,6 +62,13 @@ impl Mirror {
         NonNull::new(self.range.as_mut_ptr()).expect("mmap never returns null")
     }
 
+    /// The addresses of the whole range.
+    #[cfg(feature = "guard")]
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+        let start = self.range.as_ptr().addr();
+        start..start + self.range.len()
+    }
+
     /// Makes every page of `length` bytes present and writable now, rather than at first touch.
     pub(crate) fn populate(&self, offset: usize, length: usize) -> io::Result<()> {
         match self.range.advise_range(Advice::PopulateWrite, offset, length) {

@@ -10,6 +10,7 @@
 //! | futex    | sleeping and waking across processes |
 //! | fork     | which side of a fork a handle belongs to |
 //! | clock    | time |
+//! | guard    | what SIGBUS does, with the feature `guard` |
 //!
 //! (I1) no other folder names a raw pointer that it did not get from here; (I2) nothing here knows what a frame means.
 
@@ -17,6 +18,8 @@ pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
+#[cfg(feature = "guard")]
+pub(crate) mod guard;
 pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mirror;

@@ -2,18 +2,25 @@
 //!
 //! (I1) a view is in bounds and aligned by construction, whatever a position says: offsets are masked, and the mirror has slack of
 //! one capacity behind the data; (I2) words are handed out as atomics only; (I3) plain bytes are handed out by two unsafe
-//! functions, whose callers argue from the protocol that nobody else touches them.
+//! functions, whose callers argue from the protocol that nobody else touches them; (I4) with the feature `guard`, whoever has seen the
+//! zeros of a missing page, and asks afterwards whether the file was truncated, hears that it was.
 
 use super::fork::Side;
+#[cfg(feature = "guard")]
+use super::guard::Guarded;
 use super::mirror::{Access, Mirror};
 use crate::layout::geometry::Geometry;
 use crate::layout::slots::{ConsumerSlot, Live, ProducerSlot};
 use crate::sync::AtomicU64;
+#[cfg(feature = "guard")]
+use crate::sync::Ordering;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
+#[cfg(feature = "guard")]
+use std::sync::atomic::AtomicBool;
 
 /// A mapped ring.
 #[derive(Debug)]
@@ -23,7 +30,17 @@ pub(crate) struct Region {
     geometry: Geometry,
     side: Side,
     crosses_fork: bool,
+    /// Gone before the range is. None for a memfd, which is sealed against shrinking.
+    #[cfg(feature = "guard")]
+    guarded: Option<Guarded>,
+    /// Set when a page of the file was missing.
+    #[cfg(feature = "guard")]
+    hit: &'static AtomicBool,
 }
+
+/// Of mappings that can't be truncated.
+#[cfg(feature = "guard")]
+static NEVER_HIT: AtomicBool = AtomicBool::new(false);
 
 // SAFETY: the range belongs to no thread, and everything in it is reached through atomics or by the protocol's rules.
 unsafe impl Send for Region {}
@@ -44,7 +61,33 @@ impl Region {
             mirror.keep_from_children()?;
         }
         let base = mirror.base();
-        Ok(Arc::new(Self { mirror: Some(mirror), base, geometry, side, crosses_fork }))
+        #[cfg(feature = "guard")]
+        let guarded = if crosses_fork { None } else { Some(Guarded::new(mirror.range(), side)?) };
+        Ok(Arc::new(Self {
+            mirror: Some(mirror),
+            base,
+            geometry,
+            side,
+            crosses_fork,
+            #[cfg(feature = "guard")]
+            hit: guarded.as_ref().map_or(&NEVER_HIT, Guarded::hit),
+            #[cfg(feature = "guard")]
+            guarded,
+        }))
+    }
+
+    /// Whether the file has lost a page by now.
+    pub(crate) fn is_truncated(self: &Arc<Self>) -> bool {
+        self.data().is_truncated()
+    }
+
+    /// Notes that the file was found to be shorter than it must be.
+    #[cfg(feature = "guard")]
+    pub(crate) fn mark_hit(&self) {
+        if self.guarded.is_some() {
+            // ORDER none (Relaxed): carries nothing; this thread sees it.
+            self.hit.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Populates everything (`whole`), or all but the data.
@@ -90,6 +133,8 @@ impl Region {
         Data {
             base: self.at(self.geometry.data_offset).cast(),
             mask: self.geometry.shape.capacity_bytes - 1,
+            #[cfg(feature = "guard")]
+            hit: self.hit,
             _region: Arc::clone(self),
         }
     }
@@ -110,6 +155,8 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        #[cfg(feature = "guard")]
+        drop(self.guarded.take());
         if let Some(mirror) = self.mirror.take() {
             if !self.crosses_fork && !self.side.is_here() {
                 // A child does not have the range; something else may stand at its addresses.
@@ -149,6 +196,8 @@ unsafe impl<T: ?Sized + Sync> Sync for View<T> {}
 pub(crate) struct Data {
     base: NonNull<AtomicU64>,
     mask: u64,
+    #[cfg(feature = "guard")]
+    hit: &'static AtomicBool,
     _region: Arc<Region>,
 }
 
@@ -158,6 +207,26 @@ unsafe impl Send for Data {}
 unsafe impl Sync for Data {}
 
 impl Data {
+    /// Whether an access of this process met a page that the file has lost. Without the feature `guard` it would not have survived that.
+    #[inline(always)]
+    pub(crate) fn was_hit(&self) -> bool {
+        #[cfg(feature = "guard")]
+        // ORDER none (Relaxed): set by this thread's own accesses, or before what `is_truncated` acquires.
+        return self.hit.load(Ordering::Relaxed);
+        #[cfg(not(feature = "guard"))]
+        false
+    }
+
+    /// Whether the file has lost a page by now, looking at the last one: a cut elsewhere shows as zeros up to the end of its page, without
+    /// a signal.
+    #[inline]
+    pub(crate) fn is_truncated(&self) -> bool {
+        #[cfg(feature = "guard")]
+        // ORDER B8 (Acquire, pairs with B7): zeros that another thread's handler put there come with its mark.
+        std::hint::black_box(self.word(self.mask, 0).load(Ordering::Acquire));
+        self.was_hit()
+    }
+
     /// The word `index` words after `position`, which is a multiple of 8; `index` at most two.
     #[inline(always)]
     pub(crate) fn word(&self, position: u64, index: usize) -> &AtomicU64 {

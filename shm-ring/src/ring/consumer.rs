@@ -12,7 +12,7 @@ use super::loss::Loss;
 use super::names::{ConsumerOptions, Start, take_slot, words_of};
 use super::record::Frame;
 use super::stall::{self, Stalled, Stuck};
-use super::wait::{Edge, For, Next, Wait, Waiting};
+use super::wait::{Edge, For, HeldUp, Next, Wait, Waiting};
 use super::{Core, join, reap};
 use crate::error::{Error, PollError};
 use crate::layout::frame::{IDLE, Position};
@@ -129,7 +129,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`PollError::Closed`] at the end of an anonymous ring; [`PollError::Corrupt`], once and for all; [`PollError::Forked`].
+    /// [`PollError::Closed`] at the end of an anonymous ring; [`PollError::Corrupt`] and [`PollError::Truncated`], once and for all;
+    /// [`PollError::Forked`].
     #[inline(always)]
     pub fn poll(&mut self) -> Result<Frame<'_>, PollError> {
         let found = match self.glance() {
@@ -205,7 +206,9 @@ impl Consumer {
         if let Some(error) = self.cursor.poisoned() {
             return Err(error);
         }
-        self.start(start)
+        let started = self.start(start);
+        self.cursor.check_truncated()?;
+        started
     }
 
     /// The next record's position, if there is one.
@@ -276,9 +279,16 @@ impl Consumer {
     fn check(&self) -> Result<(), PollError> {
         match () {
             () if !self.side.is_here() => Err(PollError::Forked),
-            () if self.is_revoked() => Err(PollError::Revoked),
+            () if self.is_revoked() => Err(self.revoked()),
             () => Ok(()),
         }
+    }
+
+    /// Another's slot, or zeros where it was.
+    #[cold]
+    fn revoked(&self) -> PollError {
+        let truncated = self.cursor.table().frames.data().is_truncated();
+        if truncated { PollError::Truncated } else { PollError::Revoked }
     }
 
     /// The next record, if nothing stands in the way.
@@ -341,6 +351,8 @@ impl Consumer {
         self.last_sweep = Some(Instant::now());
         if self.anonymous || self.cursor.table().tail() > self.cursor.position() {
             self.sweep();
+        } else {
+            self.core.measure();
         }
         match self.cursor.look()? {
             Some(found) => Ok(Some(found)),
@@ -365,6 +377,7 @@ impl Consumer {
 
     fn sweep(&mut self) {
         self.stuck.note(self.cursor.position());
+        self.core.measure();
         // A lock that can't be examined now is examined at the next look.
         let _ = reap::sweep(self.cursor.table(), &self.core.locks);
     }
@@ -384,7 +397,7 @@ impl Consumer {
         loop {
             let (table, position) = (self.cursor.table(), self.cursor.position());
             // Somebody's claim is in the way. Asked seldom: the tail is the producers' line.
-            let held_up = || table.tail() > position;
+            let held_up = || if table.tail() > position { HeldUp::Claim } else { HeldUp::No };
             let next = waiting.step(held_up, || table.frames.is_finished(position));
             if let Some(found) = self.cursor.look()? {
                 return Ok(Some(found));
@@ -398,7 +411,8 @@ impl Consumer {
                         return Ok(Some(found));
                     }
                 }
-                Next::Probe | Next::Look => {}
+                Next::Probe => self.core.measure(),
+                Next::Look => {}
             }
         }
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! (I1) the published position never passes a frame that is in the user's hands; (I2) it is published at the latest every sixteenth of the
-//! capacity; (I3) after a corrupt header nothing more is read.
+//! capacity; (I3) after a corrupt header, or a missing page, nothing more is read.
 //! Waits for nothing, and knows no clock and no lock.
 
 use super::join;
@@ -129,18 +129,17 @@ impl Cursor {
             }
             let sealed = match self.table.frames.checked(self.position) {
                 Ok(Some(sealed)) => sealed,
-                Ok(None) => return Ok(None),
+                Ok(None) => return self.nothing(),
                 Err(what) => {
-                    let error = PollError::Corrupt { position: self.position, what };
-                    (self.poisoned, self.is_special) = (Some(error), true);
-                    return Err(error);
+                    self.check_truncated()?;
+                    return Err(self.poison(PollError::Corrupt { position: self.position, what }));
                 }
             };
             match sealed.head.state {
                 // Older than wanted, or committed since the look above: that one again.
                 State::Data | State::Inner if self.since_ns == 0 => continue,
                 State::Data | State::Inner => {}
-                State::Claimed => return Ok(None),
+                State::Claimed => return self.nothing(),
                 State::Pad => {}
                 State::Gap => {
                     if let Some(gap) = self.table.frames.gap(self.position, sealed.head) {
@@ -154,6 +153,25 @@ impl Cursor {
             }
             self.advance(self.position + sealed.span_bytes);
         }
+    }
+
+    /// Nothing stands here; or the page is gone, and with it the ring.
+    #[inline(always)]
+    fn nothing(&mut self) -> Result<Option<Found>, PollError> {
+        self.check_truncated()?;
+        Ok(None)
+    }
+
+    /// Whether the file still has all its pages; once and for all.
+    #[inline(always)]
+    pub(crate) fn check_truncated(&mut self) -> Result<(), PollError> {
+        if self.table.frames.data().is_truncated() { Err(self.poison(PollError::Truncated)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn poison(&mut self, error: PollError) -> PollError {
+        (self.poisoned, self.is_special) = (Some(error), true);
+        error
     }
 
     fn is_wanted(&mut self) -> bool {

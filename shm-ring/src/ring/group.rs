@@ -14,7 +14,7 @@ use super::names::{self, ConsumerOptions, Start};
 use super::record::RecordInfo;
 use super::share::{self, Share};
 use super::stall::{self, Stalled, Stuck};
-use super::wait::{For, Next, Wait, Waiting, wake_sleepers};
+use super::wait::{For, HeldUp, Next, Wait, Waiting, wake_sleepers};
 use super::{Core, join, reap};
 use crate::error::{Error, PollError};
 use crate::frame::copy::copy_out;
@@ -207,7 +207,7 @@ impl Member {
     /// # Errors
     ///
     /// [`PollError::Closed`] when every producer of an anonymous ring is gone and no member has a record any more;
-    /// [`PollError::Corrupt`], once and for all; [`PollError::Forked`].
+    /// [`PollError::Corrupt`] and [`PollError::Truncated`], once and for all; [`PollError::Forked`].
     pub fn poll(&mut self) -> Result<Delivery<'_>, PollError> {
         let taken = self.wait_for(None)?.expect("without a deadline a wait ends with a record");
         Ok(Delivery { member: self, taken })
@@ -279,7 +279,7 @@ impl Member {
         }
         // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
         if self.share.slot().generation.load(Ordering::Relaxed) != self.generation {
-            return Err(PollError::Revoked);
+            return Err(if self.is_truncated() { PollError::Truncated } else { PollError::Revoked });
         }
         // A delivery that was leaked.
         self.release();
@@ -290,17 +290,20 @@ impl Member {
     fn next(&mut self) -> Result<Option<Taken>, PollError> {
         loop {
             if self.share.has_orphans() {
-                if let Some(taken) = self.adopt() {
-                    return Ok(Some(taken));
+                let adopted = self.adopt();
+                if self.is_truncated() {
+                    return Err(self.poison(PollError::Truncated));
+                }
+                if adopted.is_some() {
+                    return Ok(adopted);
                 }
             }
             let (position, sealed) = match self.share.take(&self.table) {
                 Ok(Some(taken)) => taken,
-                Ok(None) => return Ok(None),
-                Err(error) => {
-                    self.poisoned = Some(error);
-                    return Err(error);
-                }
+                Ok(None) if !self.is_truncated() => return Ok(None),
+                Ok(None) => return Err(self.poison(PollError::Truncated)),
+                Err(_) if self.is_truncated() => return Err(self.poison(PollError::Truncated)),
+                Err(error) => return Err(self.poison(error)),
             };
             match sealed.head.state {
                 State::Data | State::Inner => return Ok(Some(Taken { position, sealed, rescued: None })),
@@ -317,6 +320,16 @@ impl Member {
                 State::Pad | State::Claimed => {}
             }
         }
+    }
+
+    fn is_truncated(&self) -> bool {
+        self.table.frames.data().is_truncated()
+    }
+
+    #[cold]
+    fn poison(&mut self, error: PollError) -> PollError {
+        self.poisoned = Some(error);
+        error
     }
 
     /// Takes over what a dead member had.
@@ -376,6 +389,7 @@ impl Member {
 
     fn sweep(&mut self) {
         self.stuck.note(self.share.position());
+        self.core.measure();
         // A lock that can't be examined now is examined at the next look.
         let _ = reap::sweep(&self.table, &self.core.locks);
     }
@@ -414,7 +428,11 @@ impl Member {
         let mut waiting = Waiting::new(&live.waits.0, For::Data, self.wait, deadline);
         loop {
             // Somebody's claim is in the way, or a record in hands that may be dead.
-            let held_up = || self.table.tail() > self.share.position() || self.others_work();
+            let held_up = || match () {
+                () if self.table.tail() > self.share.position() => HeldUp::Claim,
+                () if self.others_work() => HeldUp::Work,
+                () => HeldUp::No,
+            };
             let look = || self.share.has_orphans() || self.table.frames.is_finished(self.share.position());
             let next = waiting.step(held_up, look);
             if let Some(taken) = self.next()? {
@@ -425,6 +443,8 @@ impl Member {
                 Next::Probe => {
                     if self.anonymous || self.table.tail() > self.share.position() || self.others_work() {
                         self.sweep();
+                    } else {
+                        self.core.measure();
                     }
                     if let Some(taken) = self.closed_or_record()? {
                         return Ok(Some(taken));

@@ -140,6 +140,36 @@ impl Core {
         if self.is_anonymous() || self.side.is_here() { Ok(()) } else { Err(Error::Forked) }
     }
 
+    /// What was made of a ring counts if the file had all its pages while it was made; if it failed, a cut is the reason to be told.
+    fn whole<T>(&self, made: Result<T, Error>) -> Result<T, Error> {
+        self.measure();
+        let expected_bytes = self.header.geometry.file_bytes;
+        let found_bytes = match made {
+            // Without the feature `guard` nothing more is asked: had it met the cut, it would not be here.
+            Ok(_) if !self.region.is_truncated() => return made,
+            _ => self.file.metadata().map_or(expected_bytes, |found| found.len()),
+        };
+        if self.region.is_truncated() || found_bytes < expected_bytes {
+            return Err(Error::Truncated { path: self.shown(), expected_bytes, found_bytes });
+        }
+        made
+    }
+
+    /// Asks for the file's length, where a cut may have left no trace in memory. A system call; nothing without the feature `guard`.
+    #[inline]
+    pub(crate) fn measure(&self) {
+        #[cfg(feature = "guard")]
+        if self.file.metadata().is_ok_and(|found| found.len() < self.header.geometry.file_bytes) {
+            self.region.mark_hit();
+        }
+    }
+
+    /// The page size that the ring was made for.
+    #[inline]
+    pub(crate) fn page_bytes(&self) -> u64 {
+        self.header.geometry.page_bytes
+    }
+
     /// Byte 0, or who has it.
     fn repair(&self) -> Result<Repair<'_>, Error> {
         let shown = self.shown();
@@ -173,16 +203,47 @@ impl Ring {
         RingOptions::new().open(path)
     }
 
-    /// Opens the ring at `path`, whoever can write it.
+    /// Opens the ring at `path`, whoever can write it: for programs of several users that trust each other with their memory.
+    ///
+    /// The creator gives the ring to a group: [`mode(0o660)`](RingOptions::mode), then `chgrp`, or a directory with the group's set-group-ID
+    /// bit (`chmod g+s`), where new files have the directory's group. From then on [`Ring::open`] refuses the file, for its owner too, and
+    /// every member opens it with this. A member who only watches needs no more than read permission and
+    /// [`Ring::open_observer`], which promises nothing and needs no `unsafe`: mode 0640 is enough for that.
     ///
     /// # Errors
     ///
-    /// As [`Ring::open`], but for owner and mode.
+    /// As [`Ring::open`], but for owner and mode; [`Error::NotWritable`] without write permission.
     ///
     /// # Safety
     ///
-    /// - every process that can write the file writes it with this library, or by `docs/format.md`, as long as the ring is open here;
-    /// - nobody truncates the file.
+    /// The caller answers for every process that can write the file, as long as the ring is open here:
+    ///
+    /// - it writes the file only with this library, or by [`format`](mod@crate::format): other bytes may become a record's length, or change
+    ///   under a slice that is being read;
+    /// - it does not truncate the file, or this process has the feature `guard`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("app.ring");
+    /// use shm_ring::{Error, Ring, RingOptions};
+    /// use std::os::unix::fs::chown;
+    ///
+    /// // One member of the group `app` (here: this process's own group).
+    /// RingOptions::new().mode(0o660).create(&path)?;
+    /// # let app = std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(&path)?);
+    /// chown(&path, None, Some(app))?;
+    ///
+    /// // Another one.
+    /// assert!(matches!(Ring::open(&path), Err(Error::WrongMode { .. })));
+    /// // SAFETY:
+    /// // - the members of `app` write the file with this library only;
+    /// // - none of them truncates it.
+    /// let ring = unsafe { Ring::open_shared(&path) }?;
+    /// ring.producer()?.push(b"from all of us")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub unsafe fn open_shared(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_trusting(path.as_ref(), Trust::Anybody, Wait::default())
     }
@@ -191,9 +252,9 @@ impl Ring {
         let found = file::open(path, true, trust)?;
         let region = Region::new(&found.file, found.header.geometry, Access::ReadWrite, false)
             .map_err(io_error("map", path))?;
-        region.populate(false).map_err(io_error("populate the tables of", path))?;
+        let populated = region.populate(false).map_err(io_error("populate the tables of", path));
         let core = Core::new(found.file, region, found.header, Some(path.to_path_buf()), true, false)?;
-        era::make_fit(&core)?;
+        core.whole(populated.and_then(|()| era::make_fit(&core)))?;
         Ok(Self { core, wait })
     }
 
@@ -219,8 +280,12 @@ impl Ring {
     /// [`Error::NoSlot`] when all are taken; [`Error::Busy`] when the ring is for a [single producer](RingOptions::single_producer)
     /// who is alive; [`Error::Forked`] in a child of the process that opened a file.
     pub fn producer(&self) -> Result<Producer, Error> {
+        self.core.check_side()?;
+        self.core.whole(self.take_producer())
+    }
+
+    fn take_producer(&self) -> Result<Producer, Error> {
         let core = &self.core;
-        core.check_side()?;
         let shown = core.shown();
         let failed = io_error("lock a producer slot of", &shown);
         let repair = core.repair()?;
@@ -276,7 +341,7 @@ impl Ring {
     /// As [`Ring::consumer`]; [`Error::Invalid`] for a start that this ring can't offer.
     pub fn consumer_with(&self, name: &str, options: ConsumerOptions) -> Result<Consumer, Error> {
         self.core.check_side()?;
-        Consumer::attach(&self.core, name, options, self.wait)
+        self.core.whole(Consumer::attach(&self.core, name, options, self.wait))
     }
 
     /// Joins the group of that name: its members share one cursor, and each record goes to one of them.
@@ -298,7 +363,7 @@ impl Ring {
     /// As [`Ring::group`]; [`Error::Invalid`] for a start that this ring can't offer.
     pub fn group_with(&self, name: &str, options: ConsumerOptions) -> Result<Member, Error> {
         self.core.check_side()?;
-        Member::attach(&self.core, name, options, self.wait)
+        self.core.whole(Member::attach(&self.core, name, options, self.wait))
     }
 
     /// A lossy reader on a read-only mapping of its own. Starts with the next record.
@@ -324,8 +389,8 @@ impl Ring {
     pub fn repair(&self) -> Result<bool, Error> {
         self.core.check_side()?;
         let repair = self.core.repair()?;
-        reap::sweep_under(&self.core.table(), repair.probe())
-            .map_err(io_error("examine the locks of", &self.core.shown()))
+        let swept = reap::sweep_under(&self.core.table(), repair.probe());
+        self.core.whole(swept.map_err(io_error("examine the locks of", &self.core.shown())))
     }
 
     /// What the tables say now; takes no slot and changes nothing.
@@ -335,7 +400,7 @@ impl Ring {
     /// [`Error::Io`] when the locks can't be examined; [`Error::Forked`].
     pub fn stats(&self) -> Result<Stats, Error> {
         self.core.check_side()?;
-        stats::read(&self.core)
+        self.core.whole(stats::read(&self.core))
     }
 
     /// Where the ring is; `None` for an anonymous one.

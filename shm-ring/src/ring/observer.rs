@@ -87,6 +87,7 @@ impl Observer {
         let core = Core::new(file, region, header, path, false, false)?;
         let (table, epoch) = core.table_and_epoch();
         let position = table.tail().min(POSITION_END) & !(FRAME_ALIGN - 1);
+        core.whole(Ok(()))?;
         Ok(Self {
             table,
             core,
@@ -108,7 +109,7 @@ impl Observer {
     /// # Errors
     ///
     /// [`PollError::Lapped`] when records were overwritten before they could be read: once, the next call goes on behind them;
-    /// [`PollError::Corrupt`], once and for all; [`PollError::Closed`] at the end of an anonymous ring; [`PollError::Forked`].
+    /// [`PollError::Corrupt`] and [`PollError::Truncated`], once and for all; [`PollError::Closed`] at the end of an anonymous ring; [`PollError::Forked`].
     pub fn try_next(&mut self, payload: &mut Vec<u8>) -> Result<Option<RecordInfo>, PollError> {
         if self.core.check_side().is_err() {
             return Err(PollError::Forked);
@@ -118,7 +119,14 @@ impl Observer {
             if let Some(error) = self.poisoned.or(self.lapped.take()) {
                 return Err(error);
             }
-            match self.look(payload)? {
+            let from = self.position;
+            let looked = self.look(payload);
+            if self.is_truncated(from) {
+                payload.clear();
+                self.poisoned = Some(PollError::Truncated);
+                return Err(PollError::Truncated);
+            }
+            match looked? {
                 Look::Record(info) => return Ok(Some(info)),
                 Look::Skipped => {}
                 Look::Nothing => {
@@ -180,6 +188,9 @@ impl Observer {
             lapped = Some(PollError::Lapped { lost_bytes: oldest - position, resumed_at: oldest });
             position = oldest;
         }
+        if self.table.frames.data().is_truncated() {
+            return Err(PollError::Truncated);
+        }
         (self.position, self.since_ns, self.lapped) = (position, since_ns, lapped);
         Ok(())
     }
@@ -222,7 +233,21 @@ impl Observer {
     /// [`Error::Io`] when the locks can't be examined; [`Error::Forked`].
     pub fn stats(&self) -> Result<Stats, Error> {
         self.core.check_side()?;
-        stats::read(&self.core)
+        self.core.whole(stats::read(&self.core))
+    }
+
+    /// Whether what was looked at from `from` on may be zeros of a file that has become shorter. Behind the look: a cut takes whole pages
+    /// away before it makes zeros of the rest of one, and (L2) orders the look before this.
+    #[inline]
+    fn is_truncated(&self, from: u64) -> bool {
+        let frames = &self.table.frames;
+        let capacity = frames.capacity_bytes();
+        let span = self.position.abs_diff(from);
+        if cfg!(feature = "guard") && (from & (capacity - 1)) + span > capacity - self.core.page_bytes() {
+            // In the last page nothing but the file's length tells.
+            self.core.measure();
+        }
+        frames.data().is_truncated()
     }
 
     fn look(&mut self, payload: &mut Vec<u8>) -> Result<Look, PollError> {
@@ -315,6 +340,9 @@ impl Observer {
     fn nothing(&mut self, open: Option<Sealed>) -> Result<Look, PollError> {
         self.check_epoch()?;
         self.fruitless = self.fruitless.wrapping_add(1);
+        if self.fruitless % 64 == 0 {
+            self.core.measure();
+        }
         if self.table.tail() > self.position {
             // Somebody's claim. Alive as a rule, so the question is asked seldom.
             if self.fruitless % 64 == 0 {

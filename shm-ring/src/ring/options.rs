@@ -122,7 +122,7 @@ impl RingOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyExists`], [`Error::NoSpace`], [`Error::Invalid`], [`Error::Io`]. Nothing is left behind.
+    /// [`Error::AlreadyExists`], [`Error::NoSpace`], [`Error::NetworkFileSystem`], [`Error::Invalid`], [`Error::Io`]. Nothing is left behind.
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Ring, Error> {
         let path = path.as_ref();
         let header = self.header()?;

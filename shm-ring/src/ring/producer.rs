@@ -10,7 +10,7 @@
 
 use super::batch::Batch;
 use super::claim::{Claim, record_head};
-use super::wait::{For, Next, Wait, Waiting, wake_sleepers};
+use super::wait::{For, HeldUp, Next, Wait, Waiting, wake_sleepers};
 use super::{Core, reap};
 use crate::error::{ClaimError, Error};
 use crate::frame::claim::Claimer;
@@ -153,7 +153,7 @@ impl Producer {
         let span_bytes = self.span(payload.len())?;
         let position = self.try_take::<false>(span_bytes, 1)?;
         let timestamp_ns = self.now();
-        Ok(self.put(position, timestamp_ns, payload))
+        self.put(position, timestamp_ns, payload)
     }
 
     /// Appends a copy of `payload`, waiting for room as long as it takes; where it went.
@@ -166,7 +166,7 @@ impl Producer {
         let span_bytes = self.span(payload.len())?;
         let position = self.take::<false>(span_bytes, 1, None)?;
         let timestamp_ns = self.now();
-        Ok(self.put(position, timestamp_ns, payload))
+        self.put(position, timestamp_ns, payload)
     }
 
     /// Appends a copy of `payload`, waiting for room at most `timeout`; where it went.
@@ -178,7 +178,7 @@ impl Producer {
         let span_bytes = self.span(payload.len())?;
         let position = self.take::<false>(span_bytes, 1, deadline(timeout))?;
         let timestamp_ns = self.now();
-        Ok(self.put(position, timestamp_ns, payload))
+        self.put(position, timestamp_ns, payload)
     }
 
     /// Appends a copy of `payload`, or drops it when there is no room: `None`. For those who must never wait, as loggers.
@@ -233,7 +233,7 @@ impl Producer {
     pub fn push_at(&mut self, timestamp_ns: u64, payload: &[u8]) -> Result<Position, ClaimError> {
         let span_bytes = self.span(payload.len())?;
         let position = self.take::<false>(span_bytes, 1, None)?;
-        Ok(self.put(position, timestamp_ns, payload))
+        self.put(position, timestamp_ns, payload)
     }
 
     /// Claims room for up to `n_records` with `payload_bytes` in all, waiting for it as long as it takes.
@@ -364,6 +364,7 @@ impl Producer {
         let due = self.last_sweep.is_none_or(|last| last.elapsed() >= Duration::from_millis(1));
         if due {
             self.last_sweep = Some(Instant::now());
+            self.core.measure();
             // A lock that can't be examined now is examined next time.
             let _ = reap::sweep(self.claimer.table(), &self.core.locks);
         }
@@ -405,9 +406,10 @@ impl Producer {
                 result = claimer.try_claim::<MARKED>(span_bytes, records);
                 !matches!(result, Err(ClaimError::Full { .. }))
             };
-            let next = waiting.step(|| true, &mut look);
+            let next = waiting.step(|| HeldUp::Claim, &mut look);
             if matches!(result, Err(ClaimError::Full { .. })) {
                 if next == Next::Probe {
+                    self.core.measure();
                     // A lock that can't be examined now is examined at the next look.
                     let _ = reap::sweep(self.claimer.table(), &self.core.locks);
                 }
@@ -437,9 +439,9 @@ impl Producer {
         taken
     }
 
-    /// Copies and publishes a record into an unmarked claim.
+    /// Copies and publishes a record into an unmarked claim. What met a missing page on the way was not published.
     #[inline(always)]
-    fn put(&mut self, position: u64, timestamp_ns: u64, payload: &[u8]) -> Position {
+    fn put(&mut self, position: u64, timestamp_ns: u64, payload: &[u8]) -> Result<Position, ClaimError> {
         copy_in(self.bytes_mut(position, payload.len()), payload);
         kill_point(Point::PayloadDone);
         if self.metadata {
@@ -450,7 +452,7 @@ impl Producer {
         let head = record_head(payload.len(), State::Data, self.claimer.index());
         self.claimer.publish(position, head);
         self.committed();
-        position
+        if self.claimer.table().frames.data().was_hit() { Err(ClaimError::Truncated) } else { Ok(position) }
     }
 
     /// Publishes the open claim, whose first frame is `head`, as `records` with `bytes` of payload.

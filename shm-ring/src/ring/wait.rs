@@ -64,6 +64,28 @@ pub(crate) enum Next {
     Expired,
 }
 
+/// Who is in the way of a handle that waits, and may be dead: a death wakes nobody, so it is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeldUp {
+    /// Nobody: there is nothing to wait for yet.
+    No,
+    /// A claim that is not committed, or a position that is not released.
+    Claim,
+    /// A record that another member of the group works on, which may take its time.
+    Work,
+}
+
+impl HeldUp {
+    /// How long to sleep before looking for the dead again, after waiting so long: what a death adds to a wait is a small part of it.
+    fn bound(self, waited: Duration) -> Duration {
+        match self {
+            Self::No => SLEEP_MAX,
+            Self::Claim => (waited / 16).clamp(Duration::from_micros(50), SLEEP_MAX / 20),
+            Self::Work => (waited / 8).clamp(Duration::from_micros(500), SLEEP_MAX / 2),
+        }
+    }
+}
+
 /// Which of the two words a handle sleeps on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum For {
@@ -83,8 +105,8 @@ impl<'a> Waiting<'a> {
         Self { waits, word, strategy, deadline, start: Instant::now(), looks: 0, slept: false }
     }
 
-    /// One step of waiting. `held_up`: a peer is in the way, who may be dead, so the sleep is short; `look` is the second look.
-    pub(crate) fn step(&mut self, held_up: impl FnOnce() -> bool, mut look: impl FnMut() -> bool) -> Next {
+    /// One step of waiting; `look` is the second look.
+    pub(crate) fn step(&mut self, held_up: impl FnOnce() -> HeldUp, mut look: impl FnMut() -> bool) -> Next {
         self.looks = self.looks.wrapping_add(1);
         if self.looks % LOOKS_A_ROUND != 0 && self.strategy != Wait::Block {
             match self.strategy {
@@ -111,8 +133,7 @@ impl<'a> Waiting<'a> {
             // The fourth round is some microseconds away; later ones are rare enough to afford a probe.
             return if self.looks % (LOOKS_A_ROUND * 64) == 0 { Next::Probe } else { Next::Look };
         }
-        let mut bound =
-            if held_up() { (waited / 8).clamp(Duration::from_micros(200), SLEEP_MAX / 5) } else { SLEEP_MAX };
+        let mut bound = held_up().bound(waited);
         if let Some(deadline) = self.deadline {
             bound = bound.min(deadline - now);
         }

@@ -132,6 +132,16 @@ pub(crate) struct Data {
 }
 
 impl Data {
+    /// Never: it is the heap.
+    pub(crate) fn was_hit(&self) -> bool {
+        false
+    }
+
+    /// Never: it is the heap.
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.was_hit()
+    }
+
     /// The word `index` words after `position`, which is a multiple of 8.
     pub(crate) fn word(&self, position: u64, index: usize) -> &AtomicU64 {
         let words = &self.region.words;

@@ -6,7 +6,7 @@
 
 use super::cursor::Cursor;
 use super::reap;
-use super::wait::{For, Wait, Waiting, wake_sleepers};
+use super::wait::{For, HeldUp, Wait, Waiting, wake_sleepers};
 use super::world::{Entry, Fate, How, Seen, World, word_of};
 use crate::error::ClaimError;
 use crate::frame::claim::Claimer;
@@ -81,7 +81,7 @@ impl Writer {
             let mut waiting = Waiting::new(&live.waits.0, For::Space, Wait::Block, None);
             while taken.is_err() {
                 waiting.step(
-                    || true,
+                    || HeldUp::Claim,
                     || {
                         taken = self.claim(entry);
                         taken.is_ok()
@@ -231,7 +231,7 @@ impl Reader {
             let mut waiting = Waiting::new(&live.waits.0, For::Data, Wait::Block, None);
             while !self.look() {
                 let (table, position) = (self.cursor.table(), self.cursor.position());
-                waiting.step(|| false, || table.frames.is_finished(position));
+                waiting.step(|| HeldUp::No, || table.frames.is_finished(position));
             }
         }
     }
