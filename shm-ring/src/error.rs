@@ -231,6 +231,14 @@ pub enum ClaimError {
         "the ring's file was truncated while this producer had it mapped, and what it writes reaches nobody: drop it, create the ring anew and open that"
     )]
     Truncated,
+    /// The tail is where no sound producer can have left it. The producer is poisoned and claims nothing more.
+    #[error(
+        "the ring is corrupt: its tail is {tail}, expected a multiple of 16 up to 2^63 that is never moved back"
+    )]
+    Corrupt {
+        /// What was found.
+        tail: u64,
+    },
 }
 
 /// Why there is no record to hand out.

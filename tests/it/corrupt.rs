@@ -2,13 +2,20 @@
 
 use crate::harness::{Next, directory};
 use crate::records::mix;
-use shm_ring::{Observer, PollError, Ring, RingOptions, Start};
+use shm_ring::{ClaimError, Observer, PollError, Ring, RingOptions, Start};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const DATA: u64 = 2;
+const PAD: u64 = 3;
 const INNER: u64 = 6;
+/// The end of all positions.
+const END: u64 = 1 << 63;
+/// What hostile bytes may cost at most, on a machine that does other things as well.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Where a part of the ring's file begins, from its header.
 fn offset(file: &File, at: u64) -> u64 {
@@ -26,13 +33,26 @@ fn forge(path: &Path, position: u64, state: u64, len_bytes: u64) {
     file.write_all_at(&words, data + position % capacity).unwrap();
 }
 
+/// Writes words of a ring's file: where, counted from the word of the header that says where a part begins, and what.
+fn write(path: &Path, words: &[(u64, u64, u64)]) {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    for (part, at, word) in words {
+        file.write_all_at(&word.to_le_bytes(), offset(&file, *part) + at).unwrap();
+    }
+}
+
+/// Words of the header that say where parts begin.
+const LIVE: u64 = 72;
+const PRODUCERS: u64 = 80;
+const CONSUMERS: u64 = 96;
+
 #[test]
 fn a_frame_that_is_too_long_ends_its_readers() {
     // Goal: a length beyond any claim is `Corrupt` with its position, for good, and no byte of it is handed out.
     // Method: forge headers under a right seal behind good records; every call of both readers; what came before is read.
     let directory = directory();
     for (n, (state, len)) in
-        [(DATA, 1025 + 16), (INNER, 4096), (DATA, u64::from(u32::MAX)), (3, 1 << 20)].into_iter().enumerate()
+        [(DATA, 1025), (INNER, 4096), (DATA, u64::from(u32::MAX)), (PAD, 1 << 20)].into_iter().enumerate()
     {
         let path = directory.path().join(n.to_string());
         let ring = RingOptions::new().capacity(4096).create(&path).unwrap();
@@ -126,7 +146,7 @@ fn look_around(observer: &mut Observer) {
     let mut payload = Vec::new();
     for _ in 0..500 {
         match observer.try_next(&mut payload) {
-            Ok(Some(info)) => assert!(info.len_bytes == payload.len() && payload.len() <= 1024 + 16),
+            Ok(Some(info)) => assert!(info.len_bytes == payload.len() && payload.len() <= 1024),
             Ok(None) => break,
             Err(PollError::Lapped { .. }) => {}
             Err(PollError::Corrupt { .. }) => break,
@@ -168,4 +188,154 @@ fn noisy(sound: &[u8], seed: u64) -> Vec<u8> {
         }
     }
     bytes
+}
+
+#[test]
+fn a_forged_tail_ends_its_producers() {
+    // Goal: a tail that no producer can have left is `Corrupt`, for good: no overflow, no claim at a place that is none, none below what
+    // was claimed already. Method: edges, odd places and steps back, before a producer attaches and while it is there, in both modes.
+    let directory = directory();
+    for single in [false, true] {
+        for (n, tail) in [u64::MAX, u64::MAX - 15, END + 16, END | 4096, 15, 4097, 16].into_iter().enumerate()
+        {
+            let path = directory.path().join(format!("{single} {n}"));
+            let options = RingOptions::new().capacity(4096);
+            let options = if single { options.single_producer() } else { options };
+            let ring = options.create(&path).unwrap();
+            let mut producer = ring.producer().unwrap();
+            (0..40).for_each(|_| assert!(producer.push(&[7; 100]).is_ok()));
+            write(&path, &[(LIVE, 0, tail)]);
+            // One back is seen at once where only one producer moves it, and by the others where they race for it.
+            if tail != 16 || single {
+                let error = corrupted(|| producer.try_push(&[7; 1000]));
+                assert_eq!(producer.push(b"x").unwrap_err(), error);
+                assert_eq!(producer.try_claim(0).unwrap_err(), error);
+                assert_eq!(producer.try_batch(2, 8).unwrap_err(), error);
+                write(&path, &[(LIVE, 0, 8192)]);
+                assert_eq!(producer.push_timeout(b"x", Duration::ZERO).unwrap_err(), error);
+            }
+            drop(producer);
+            write(&path, &[(LIVE, 0, tail)]);
+            if tail != 16 {
+                let mut producer = ring.producer().unwrap();
+                assert_eq!(producer.push(b"x").unwrap_err(), ClaimError::Corrupt { tail });
+            }
+        }
+    }
+}
+
+/// What a producer says once it sees the tail: it has room up to its limit without looking, if it is alone.
+fn corrupted(mut push: impl FnMut() -> Result<u64, ClaimError>) -> ClaimError {
+    for _ in 0..16 {
+        match push() {
+            Ok(position) => assert!(position % 16 == 0 && position < END, "{position:#x}"),
+            Err(error @ ClaimError::Corrupt { .. }) => return error,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the tail went unnoticed")
+}
+
+#[test]
+fn no_reader_begins_where_no_frame_can_be() {
+    // Goal: a forged place between two boundaries, or beyond the end of all positions, is `Corrupt` for a consumer, and an observer does not
+    // go there. Method: forge tail and resume, each with a right seal there; attach, seek, look.
+    let directory = directory();
+    for (n, place) in [u64::MAX - 15, END + 16, 4097, 8].into_iter().enumerate() {
+        let path = directory.path().join(n.to_string());
+        let ring = RingOptions::new().capacity(4096).create(&path).unwrap();
+        ring.producer().unwrap().push(b"good").unwrap();
+        let mut before = ring.consumer("before").unwrap();
+        drop(ring.consumer("known").unwrap());
+        forge(&path, place & !7, DATA, 4);
+        // The second slot is the known name's.
+        write(&path, &[(LIVE, 0, place), (CONSUMERS, 128 + 8, place)]);
+        before.seek(Start::Now).unwrap();
+        for consumer in [&mut before, &mut ring.consumer("known").unwrap()] {
+            let error = consumer.try_poll().unwrap_err();
+            assert_eq!(error, consumer.poll().unwrap_err());
+            assert!(matches!(error, PollError::Corrupt { position, .. } if position == place), "{error:?}");
+            assert_eq!(consumer.seek(Start::Oldest).unwrap_err(), error);
+        }
+        for mut observer in [ring.observer().unwrap(), Ring::open_observer(&path).unwrap()] {
+            let refused = observer.seek(Start::At(place)).unwrap_err();
+            assert!(matches!(refused, PollError::NoSuchPosition { .. }), "{refused:?}");
+            assert!(observer.position() % 16 == 0 && observer.position() <= END);
+            look_around(&mut observer);
+        }
+    }
+}
+
+#[test]
+fn frames_beyond_the_tail_end_their_readers() {
+    // Goal: nobody walks along forged frames to where nobody claimed. Method: a lap of pads behind the tail, and one that goes on for
+    // ever, because it is written while it is read.
+    let directory = directory();
+    let path = directory.path().join("ring");
+    let ring = RingOptions::new().capacity(1 << 20).create(&path).unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer("c").unwrap());
+    let mut observer = ring.observer().unwrap();
+    let tail = producer.push(b"good").unwrap() + 48;
+    for position in (tail..tail + 4096).step_by(16) {
+        forge(&path, position, PAD, 0);
+    }
+    assert_eq!((&*consumer.soon(), &*observer.soon().1), (&b"good"[..], &b"good"[..]));
+    let error = consumer.try_poll().unwrap_err();
+    assert!(matches!(error, PollError::Corrupt { position, .. } if position < tail + 2048), "{error:?}");
+    assert_eq!(consumer.poll().unwrap_err(), error);
+    let error = observer.try_next(&mut Vec::new()).unwrap_err();
+    assert!(matches!(error, PollError::Corrupt { position, .. } if position == tail), "{error:?}");
+
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // A pad on every boundary of this lap and the next, and the tail always far away.
+            for lap in (0..).map(|lap| lap << 20) {
+                write(&path, &[(LIVE, 0, lap + (8 << 20)), (LIVE, 128, lap + (8 << 20))]);
+                for position in (lap..lap + (1 << 20)).step_by(64 << 10) {
+                    forge(&path, position, PAD, (64 << 10) - 16);
+                    if over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            }
+        });
+        let start = Instant::now();
+        for n in 0..200 {
+            let mut consumer = ring.consumer("another").unwrap();
+            drop(consumer.try_poll());
+            let _ = (consumer.seek(Start::Oldest), consumer.drain(9, |_| ()));
+            let mut observer = ring.observer().unwrap();
+            let _ = (observer.seek(Start::Oldest), observer.try_next(&mut Vec::new()));
+            assert!(start.elapsed() < SOON, "{n} rounds took {:?}", start.elapsed());
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_table_of_forged_deaths_is_reaped_soon() {
+    // Goal: the work of opening a ring does not grow with the square of its slots, whatever they say, and however often a live producer
+    // has to be looked at. Method: 4096 slots that all seem to have died at one place where nothing stands, alone and beside a live one.
+    let directory = directory();
+    for alive in [false, true] {
+        let path = directory.path().join(alive.to_string());
+        let ring = RingOptions::new().capacity(4096).producers_max(4096).create(&path).unwrap();
+        let mut producer = alive.then(|| ring.producer().unwrap());
+        let _ = producer.as_mut().map(|producer| producer.push(b"over").unwrap());
+        let mut words = vec![(LIVE, 0, 1024), (LIVE, 144, 4096)];
+        for slot in 0..4096 {
+            words.extend([(PRODUCERS, slot * 128, 512), (PRODUCERS, slot * 128 + 72, 1)]);
+        }
+        write(&path, &words);
+        let start = Instant::now();
+        let again = Ring::open(&path).unwrap();
+        let opened = start.elapsed();
+        assert!(again.producer().is_err());
+        assert!(
+            start.elapsed() < SOON,
+            "alive: {alive}; opened after {opened:?}, refused after {:?}",
+            start.elapsed()
+        );
+    }
 }

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 no such ring, 4 not a ring, corrupt or of another version, 5 full (push --no-wait), \
-6 records were lost (tail --fail-on-loss), 7 timeout (tail --count with --idle). exec passes its command's code on.";
+Exit codes: 0 ok, 1 failed, 2 usage, 3 no such ring, 4 not a ring, corrupt or of another version, 5 full (push \
+--when-full fail), 6 records were lost (tail --fail-on-loss), 7 timeout (tail --count with --idle), 9 the dead left something to repair \
+(doctor, repair), 10 somebody is in the way from whom nothing is taken (doctor, repair). exec passes its command's code on.";
 
 /// Create, fill, follow and inspect shared-memory rings.
 #[derive(Debug, Parser)]
@@ -67,13 +68,42 @@ pub(crate) enum Command {
     /// Without -f, ends after what is there. Watches without disturbing anybody, and is told what it missed if it is too slow; with
     /// --consumer NAME, producers wait for it instead, and a record is released when it has been written.
     ///
+    /// With --group NAME, processes share the records: each gets others, and what one had not written when it died goes to another.
+    ///
     /// JSON keys: position, timestamp_ns, producer, sequence, kind, level, pid, tid, stream, tag, and message, or message_base64 when it is
-    /// not UTF-8. What a record does not have is null.
+    /// not UTF-8; with --group also redelivered, true when a member that died may have written it already. What a record does not have
+    /// is null.
+    ///
+    /// With --losses, what is missing is told where it is missing. JSON keys: event (loss), cause, position (where reading goes on),
+    /// producer, records, claims and bytes; null is unknown. Causes: dropped (the ring was full: producer, records), died (in the middle of
+    /// claims: producer, claims), lapped (overwritten before it was read: first bytes, then records of each producer as they become known),
+    /// away (overwritten while nobody read under the name: bytes).
     Tail(Tail),
     /// Show a ring's tables: positions, producers, consumers.
     ///
     /// Reads the file only: takes no slot, disturbs nobody, and needs no right to write.
     Stat(Stat),
+    /// Explain a ring's state: who holds what, who is in whose way, and what to do.
+    ///
+    /// The first line is the verdict: healthy; repairable, when the dead left something; blocked, when somebody is in the way from whom
+    /// nothing is taken: somebody alive, or a durable name. Then a line per finding, the most important one first. Reads the file only:
+    /// takes no slot, changes nothing, and works on files of others. Looks twice if something is wrong, so that what is merely in
+    /// progress is not reported.
+    ///
+    /// Ends with code 0 if healthy, 9 if repairable, 10 if blocked, whatever else there is; 3 and 4 if there is no ring to look at.
+    ///
+    /// JSON keys: path, verdict (healthy, repairable, blocked, missing, unusable, unreadable), repairable, blocked and findings. Each
+    /// finding has kind, severity (blocked, repairable, note, fatal), message and advice, and what applies of slot, name, pid, pid_here, process,
+    /// state, position, bytes, percent, age_min_ms, age_max_ms, waiting, records, claims, epoch, taken and slots.
+    Doctor(Doctor),
+    /// Repair what the dead left, and say what was done.
+    ///
+    /// Nobody needs to run it: whoever attaches or is held up does the same. Takes nothing from the living: if somebody alive, or a durable
+    /// name, is still in the way, says so as doctor does and ends with code 10. Refuses files that others can write, as push does.
+    ///
+    /// JSON keys: path, repaired, producers, claims, bytes, consumers, members, groups (how many were repaired), epoch (the new one, or
+    /// null), then verdict, repairable, blocked and findings as doctor has them, of what is left.
+    Repair(Repair),
     /// Print a completion script for a shell.
     Completions {
         /// For which shell.
@@ -133,9 +163,23 @@ pub(crate) struct Push {
     /// Write the bytes alone, without pid, stream and tag.
     #[arg(long, conflicts_with = "tag")]
     pub(crate) raw: bool,
-    /// When the ring is full, end with code 5 rather than wait for its readers.
-    #[arg(long)]
+    /// When the ring is full: wait for its readers; drop records, and tell readers how many; or fail with code 5.
+    #[arg(long, value_enum, default_value_t = WhenFull::Wait, value_name = "WHAT")]
+    pub(crate) when_full: WhenFull,
+    /// The same as --when-full fail.
+    #[arg(long, conflicts_with = "when_full")]
     pub(crate) no_wait: bool,
+}
+
+/// What happens to records for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhenFull {
+    /// They wait.
+    Wait,
+    /// They are dropped and counted, and readers are told.
+    Drop,
+    /// They end the command with code 5.
+    Fail,
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,7 +189,7 @@ pub(crate) struct Exec {
     /// Write the command's output to our stdout and stderr, too.
     #[arg(long)]
     pub(crate) tee: bool,
-    /// When the ring is full, drop records and report how many, rather than hold the command back.
+    /// When the ring is full, drop records and tell readers how many, rather than hold the command back.
     #[arg(long)]
     pub(crate) drop: bool,
     /// The command and its arguments.
@@ -184,12 +228,18 @@ pub(crate) struct Tail {
     #[arg(short, long, value_name = "REGEX", value_parser = Regex::new)]
     pub(crate) grep: Option<Regex>,
     /// Read reliably under this name. A new name begins as the flags say, a known one goes on where it stopped.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "reader")]
     pub(crate) consumer: Option<String>,
+    /// Read as a member of this group: each record goes to one member, and is released when it has been written.
+    #[arg(long, value_name = "NAME", group = "reader")]
+    pub(crate) group: Option<String>,
     /// The name holds its place also while nobody reads under it.
-    #[arg(long, requires = "consumer")]
+    #[arg(long, requires = "reader")]
     pub(crate) durable: bool,
-    /// When records were lost, end with code 6.
+    /// Say in place whose and how many records are missing; with -o raw, on stderr.
+    #[arg(long)]
+    pub(crate) losses: bool,
+    /// When records were lost or dropped, end with code 6.
     #[arg(long)]
     pub(crate) fail_on_loss: bool,
 }
@@ -203,6 +253,29 @@ pub(crate) enum Format {
     Json,
     /// The message alone.
     Raw,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// The ring.
+    #[arg(env = "SHM_RING")]
+    pub(crate) ring: PathBuf,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How long something has to stand still to be reported.
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, default_value = "200ms")]
+    pub(crate) patience: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Repair {
+    /// The ring.
+    #[arg(env = "SHM_RING")]
+    pub(crate) ring: PathBuf,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -17,6 +17,7 @@ use crate::failure::{Code, Failure};
 use crate::input::Lines;
 use crate::output::{self, Messages, write_patiently};
 use crate::sink::{self, Head, Look, OnFull, Sink};
+use crate::size::show_count;
 use crate::stop::Blocking;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -109,7 +110,8 @@ impl Collector {
         let counts = self.sink.counts();
         messages.detail(&format!("{path:?}: {} records, {} bytes of payload", counts.records, counts.bytes));
         if counts.dropped > 0 {
-            output::complain(&format!("{path:?} was full: {} records were dropped", counts.dropped));
+            let dropped = show_count(counts.dropped, "record was dropped", "records were dropped");
+            output::complain(&format!("{path:?} was full: {dropped}"));
         }
         if self.broken.is_some() && status.success() {
             // The reason was told when it happened.

@@ -6,6 +6,9 @@
 //! | 1 | it did not work          | 5 | full, and not to wait |
 //! | 2 | usage                    | 6 | records were lost (`tail --fail-on-loss`) |
 //! | 3 | the ring does not exist  | 7 | timeout |
+//! | 9 | the dead left something to repair (`doctor`, `repair`) | 10 | somebody is in the way from whom nothing is taken (`doctor`, `repair`) |
+//!
+//! 8 is not used yet.
 //!
 //! (I1) every message about a ring names its path.
 
@@ -40,6 +43,10 @@ pub(crate) enum Code {
     Loss = 6,
     /// It took too long.
     Timeout = 7,
+    /// The dead left something that is not repaired yet.
+    Repairable = 9,
+    /// Somebody alive, or a durable name, is in the way.
+    Blocked = 10,
 }
 
 impl From<Code> for ExitCode {
@@ -70,7 +77,7 @@ impl Failure {
     pub(crate) fn claim(path: &Path, error: ClaimError) -> Self {
         let code = match error {
             ClaimError::Full { .. } => Code::Full,
-            ClaimError::Truncated => Code::Corrupt,
+            ClaimError::Truncated | ClaimError::Corrupt { .. } => Code::Corrupt,
             _ => Code::Runtime,
         };
         Self::new(code, format!("{path:?}: {error}"))

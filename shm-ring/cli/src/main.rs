@@ -1,7 +1,7 @@
 //! shm-ring: creates, fills, follows and inspects rings.
 //!
 //! ```text
-//!   args --> create | push | exec | tail | stat | completions --> exit code
+//!   args --> create | push | exec | tail | stat | doctor | repair | completions --> exit code
 //!                       \      \      \
 //!                        input --> sink --> ring --> source --> show --> stdout
 //! ```
@@ -9,11 +9,13 @@
 //! | file    | what |
 //! |---------|------|
 //! | args    | the command line, and with it the help |
-//! | create, push, exec, tail, stat | a command each |
+//! | create, push, exec, tail, stat, repair | a command each |
+//! | doctor  | what is wrong with a ring, who is in whose way, and what to do |
 //! | child   | `exec`'s command: its end, and the signals that it is to get |
 //! | input   | blocks of bytes into lines or length-prefixed records |
 //! | sink    | records into the ring, many in one claim |
 //! | source  | records out of the ring, and when they are released |
+//! | losses  | what a reader did not get, each told once |
 //! | show    | a record as text, JSON or bytes |
 //! | stop    | Ctrl-C, also while something blocks |
 //! | output, size, failure | stdout and messages; sizes, durations and levels; exit codes |
@@ -25,11 +27,14 @@
 mod args;
 mod child;
 mod create;
+mod doctor;
 mod exec;
 mod failure;
 mod input;
+mod losses;
 mod output;
 mod push;
+mod repair;
 mod show;
 mod sink;
 mod size;
@@ -60,6 +65,8 @@ fn run(args: &Args, messages: Messages) -> Result<ExitCode, Failure> {
         Command::Exec(exec) => return exec::run(exec, messages),
         Command::Tail(tail) => tail::run(tail, args.color, messages)?,
         Command::Stat(stat) => stat::run(stat)?,
+        Command::Doctor(doctor) => return doctor::run(doctor),
+        Command::Repair(repair) => return repair::run(repair),
         Command::Completions { shell } => completions(*shell)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,11 +2,12 @@
 //!
 //! (I1) whatever one read(2) returned is committed before the next; (I2) after an error, what came before it is in the ring.
 
-use crate::args::Push;
+use crate::args::{Push, WhenFull};
 use crate::failure::{Code, Failure};
 use crate::input::{Framed, Lines};
 use crate::output::{self, Messages};
 use crate::sink::{self, Head, Look, OnFull, Sink};
+use crate::size::show_count;
 use crate::stop::Stop;
 use shm_ring::Stream;
 use std::fs::File;
@@ -20,7 +21,12 @@ pub(crate) fn run(args: &Push, messages: Messages) -> Result<(), Failure> {
         std::process::exit(Code::Full.number().into());
     })?;
     let look = if args.raw { Look::Raw } else { Look::Log };
-    let on_full = if args.no_wait { OnFull::Refuse } else { OnFull::Wait };
+    let on_full = match args.when_full {
+        _ if args.no_wait => OnFull::Refuse,
+        WhenFull::Wait => OnFull::Wait,
+        WhenFull::Drop => OnFull::Drop,
+        WhenFull::Fail => OnFull::Refuse,
+    };
     let mut sink = Sink::new(&ring, &args.target, look, on_full, stop.blocking().clone(), messages)?;
     let tag = args.target.tag.as_deref().unwrap_or("");
     let head = sink.head(std::process::id(), Stream::Stdin, tag);
@@ -34,6 +40,10 @@ pub(crate) fn run(args: &Push, messages: Messages) -> Result<(), Failure> {
     let sum =
         format!("{:?}: {} records, {} bytes of payload", args.target.ring, counts.records, counts.bytes);
     messages.detail(&sum);
+    if counts.dropped > 0 {
+        let dropped = show_count(counts.dropped, "record was dropped", "records were dropped");
+        messages.note(&format!("{:?} was full: {dropped}", args.target.ring));
+    }
     pushed.map_err(|failure| match failure.code {
         Code::Full => {
             Failure::new(Code::Full, format!("{}; {} were pushed before", failure.message, counts.records))

@@ -7,11 +7,13 @@
 //! | raw    | the message and a newline                                       | the payload and a newline |
 //!
 //! In `short`, control characters and what is not UTF-8 are escaped (`\r`, `\x1b`), so that a record is a line and can't command the
-//! terminal; a record of a ring without metadata has `-` for its time.
+//! terminal; a record of a ring without metadata has `-` for its time, and behind it `(redelivered)` says that a member of the group died
+//! who may have written it already. What is missing is a line that begins with `--`, or an object with an `event`.
 //!
 //! (I1) formatting appends to a buffer that is reused, and writes nowhere.
 
 use crate::args::Format;
+use crate::losses::{self, Missing};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -24,6 +26,7 @@ use std::io::Write;
 pub(crate) struct Seen<'a> {
     info: RecordInfo,
     log: Option<LogRecord<'a>>,
+    redelivered: Option<bool>,
     /// A log record's message, any other record's payload.
     pub(crate) message: &'a [u8],
 }
@@ -32,7 +35,12 @@ impl<'a> Seen<'a> {
     /// Takes the log head off, if there is one.
     pub(crate) fn new(info: RecordInfo, payload: &'a [u8]) -> Self {
         let log = if info.kind == LOG_KIND { LogRecord::decode(payload) } else { None };
-        Self { info, log, message: log.map_or(payload, |log| log.message) }
+        Self { info, log, redelivered: None, message: log.map_or(payload, |log| log.message) }
+    }
+
+    /// In a group: whether another member may have written it already.
+    pub(crate) fn with_redelivered(self, redelivered: Option<bool>) -> Self {
+        Self { redelivered, ..self }
     }
 
     fn level(&self) -> Option<u8> {
@@ -68,12 +76,26 @@ impl Show {
         out.push(b'\n');
     }
 
+    /// Appends what is missing in front of `position`; nothing in the format that has no place for it.
+    pub(crate) fn losses(&self, missing: &[Missing], position: u64, out: &mut Vec<u8>) {
+        match self.format {
+            Format::Short => losses::lines(missing).iter().for_each(|line| {
+                writeln!(out, "-- {line}").expect("a Vec takes all bytes");
+            }),
+            Format::Json => losses::json(missing, position, out),
+            Format::Raw => {}
+        }
+    }
+
     fn short(&mut self, seen: &Seen<'_>, out: &mut Vec<u8>) {
         let color = if self.colored { color_of(seen) } else { None };
         if let Some(color) = color {
             out.extend_from_slice(color.as_bytes());
         }
         self.time(seen.info.timestamp_ns, out);
+        if seen.redelivered == Some(true) {
+            out.extend_from_slice(b" (redelivered)");
+        }
         let written = match &seen.log {
             None => write!(out, " #{}: ", seen.info.producer),
             Some(log) => {
@@ -122,6 +144,8 @@ struct Json<'a> {
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redelivered: Option<bool>,
 }
 
 fn json(seen: &Seen<'_>, out: &mut Vec<u8>) {
@@ -140,6 +164,7 @@ fn json(seen: &Seen<'_>, out: &mut Vec<u8>) {
         tag: log.map(|log| log.tag).filter(|tag| !tag.is_empty()),
         message,
         message_base64: if message.is_none() { Some(STANDARD.encode(seen.message)) } else { None },
+        redelivered: seen.redelivered,
     };
     serde_json::to_writer(out, &object).expect("a Vec takes all bytes, and the keys are strings");
 }

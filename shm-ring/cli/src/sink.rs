@@ -7,14 +7,16 @@
 //! [`flush`](Sink::flush), which callers do before every read that may wait.
 //!
 //! (I1) records appear in the order in which they were added; (I2) a group never needs more than a sixteenth of the ring, so that a full
-//! ring is filled up again in small steps; (I3) records that may be refused are claimed one by one, so that counts are of records.
+//! ring is filled up again in small steps; (I3) where the ring is full, records are claimed one by one, so that counts are of records; (I4) what is dropped is told to readers.
 
 use crate::args::Target;
 use crate::failure::Failure;
 use crate::output::Messages;
 use crate::size::show_size;
 use crate::stop::Blocking;
-use shm_ring::{ClaimError, LEVEL_NONE, LOG_KIND, LogRecord, Producer, Ring, RingOptions, Stream, Wait};
+use shm_ring::{
+    Batch, ClaimError, LEVEL_NONE, LOG_KIND, LogRecord, Producer, Ring, RingOptions, Stream, Wait,
+};
 use std::path::PathBuf;
 
 /// More in one claim brings nothing, and keeps readers waiting.
@@ -29,7 +31,7 @@ pub(crate) enum OnFull {
     Wait,
     /// They end the command.
     Refuse,
-    /// They are dropped and counted.
+    /// They are dropped and counted, and readers are told.
     Drop,
 }
 
@@ -160,6 +162,9 @@ impl Sink {
         let result = match (self.on_full, self.ends.len()) {
             (OnFull::Wait, 1) => self.push_one(),
             (OnFull::Wait, _) => self.push_group(),
+            (OnFull::Drop, 2..) => {
+                self.try_group().and_then(|done| if done { Ok(()) } else { self.try_each() })
+            }
             _ => self.try_each(),
         };
         self.staged.clear();
@@ -186,18 +191,22 @@ impl Sink {
 
     fn push_group(&mut self) -> Result<(), ClaimError> {
         let call = self.blocking.enter();
-        let mut batch = self.producer.batch(self.ends.len(), self.staged.len())?;
+        let batch = self.producer.batch(self.ends.len(), self.staged.len())?;
         drop(call);
-        batch.set_kind(self.kind);
-        batch.set_level(self.level);
-        let mut start = 0;
-        for end in &self.ends {
-            batch.push(&self.staged[start..*end]).expect("the batch was claimed for these records");
-            start = *end;
-        }
-        batch.commit();
+        fill(batch, (self.kind, self.level), &self.staged, &self.ends);
         self.count_staged();
         Ok(())
+    }
+
+    /// All in one claim, if there is room for it.
+    fn try_group(&mut self) -> Result<bool, ClaimError> {
+        match self.producer.try_batch(self.ends.len(), self.staged.len()) {
+            Ok(batch) => fill(batch, (self.kind, self.level), &self.staged, &self.ends),
+            Err(ClaimError::Full { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        self.count_staged();
+        Ok(true)
     }
 
     fn count_staged(&mut self) {
@@ -218,11 +227,25 @@ impl Sink {
                     claim.commit();
                     self.counts.records += 1;
                     self.counts.bytes += record.len() as u64;
+                    continue;
                 }
-                Err(ClaimError::Full { .. }) if self.on_full == OnFull::Drop => self.counts.dropped += 1,
+                Err(ClaimError::Full { .. }) if self.on_full == OnFull::Drop => {}
                 Err(error) => return Err(error),
             }
+            self.producer.count_dropped(1);
+            self.counts.dropped += 1;
         }
         Ok(())
     }
+}
+
+fn fill(mut batch: Batch<'_>, (kind, level): (u8, u8), staged: &[u8], ends: &[usize]) {
+    batch.set_kind(kind);
+    batch.set_level(level);
+    let mut start = 0;
+    for end in ends {
+        batch.push(&staged[start..*end]).expect("the batch was claimed for these records");
+        start = *end;
+    }
+    batch.commit();
 }

@@ -85,6 +85,22 @@ pub(crate) fn show_size(bytes: u64) -> String {
     }
 }
 
+/// How long, as precisely as people want to know it.
+pub(crate) fn show_duration(time: Duration) -> String {
+    match time.as_secs() {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        seconds @ 10..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// So many of them, in words.
+pub(crate) fn show_count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 /// The digits in front, and what follows them.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -127,6 +143,14 @@ mod tests {
         assert!(parse_level("8").is_err() && parse_level("loud").is_err() && parse_level("").is_err());
         assert_eq!((parse_mode("0660"), parse_mode("600")), (Ok(0o660), Ok(0o600)));
         assert!(parse_mode("9").is_err() && parse_mode("10000").is_err() && parse_mode("").is_err());
+    }
+
+    // Goal: a time is shown in the unit that people would use. Method: both sides of each border.
+    #[test]
+    fn times_are_shown_as_people_say_them() {
+        let shown = [200, 9_940, 10_000, 119_999, 120_000, 7_200_000, 172_800_000]
+            .map(|ms| show_duration(Duration::from_millis(ms)));
+        assert_eq!(shown, ["0.2 s", "9.9 s", "10 s", "119 s", "2 min", "2 h", "2 days"]);
     }
 
     // Goal: a size is shown exactly. Method: powers of two and one that is none.

@@ -9,14 +9,18 @@
 //! before it was written anywhere. So an observer reads ahead, and the consumer takes the same records when they have been written. It
 //! also does what an observer can't: sleep until it is woken, and repair what dead producers left.
 //!
-//! (I1) nothing is released that [`release`](Source::release) was not called for; (I2) every record is handed out once, in order.
+//! Members of a group get other records than an observer sees, one at a time, and the next look releases the last one: who reads from a
+//! [shared](Source::is_shared) source writes each record before it asks for the next, or [abandons](Source::abandon) the source.
+//!
+//! (I1) nothing is released that [`release`](Source::release) was not called for, or, shared, that was not followed by another look;
+//! (I2) every record is handed out once, in order; again only if a member of the group died with it.
 
 use crate::failure::Failure;
-use crate::output::Messages;
 use crate::show::Seen;
 use regex::bytes::Regex;
 use shm_ring::{
-    Consumer, ConsumerOptions, Observer, PollError, Position, RecordInfo, Ring, RingOptions, Start, Wait,
+    Consumer, ConsumerOptions, ConsumerStats, Delivery, Loss, Member, Observer, PollError, Position,
+    RecordInfo, Ring, RingOptions, Start, Wait,
 };
 use std::collections::VecDeque;
 use std::path::Path;
@@ -38,44 +42,71 @@ pub(crate) enum Begin {
     Since(u64),
 }
 
+/// A record, whose payload was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// What it says about itself.
+    pub(crate) info: RecordInfo,
+    /// Whether a member of the group died that may have written it already; `None` outside of groups.
+    pub(crate) redelivered: Option<bool>,
+}
+
 /// Records, one after the other.
 #[derive(Debug)]
 pub(crate) struct Source {
     observer: Observer,
-    consumer: Option<Consumer>,
-    /// What the consumer's name had missed when it came back.
+    reader: Reader,
+    /// What the name had missed when it came back.
     missed_bytes: u64,
+}
+
+/// Who holds the space.
+#[derive(Debug)]
+enum Reader {
+    Nobody,
+    Alone(Consumer),
+    Shared(Member),
 }
 
 impl Source {
     /// A reader that nobody notices.
     pub(crate) fn watch(path: &Path, begin: Begin) -> Result<Self, Failure> {
-        let mut observer = Ring::open_observer(path)?;
         let failed = |error| Failure::poll(path, error);
-        let start = start_of(&mut observer, begin).map_err(failed)?;
+        let start = start_of(Ring::open_observer(path)?, begin).map_err(failed)?;
+        // A fresh one, for what was lost in front of the start is not missing.
+        let mut observer = Ring::open_observer(path)?;
         seek(start, |start| observer.seek(start)).map_err(failed)?;
-        Ok(Self { observer, consumer: None, missed_bytes: 0 })
+        Ok(Self { observer, reader: Reader::Nobody, missed_bytes: 0 })
     }
 
     /// A reader that producers wait for.
     pub(crate) fn consume(path: &Path, name: &str, durable: bool, begin: Begin) -> Result<Self, Failure> {
-        let ring = RingOptions::new().wait(Wait::Block).open(path)?;
-        let failed = |error| Failure::poll(path, error);
-        let mut observer = ring.observer()?;
-        let start = start_of(&mut observer, begin).map_err(failed)?;
-        let known = ring.stats()?.consumers.into_iter().find(|consumer| consumer.name == name);
-        let missed_before = known.map_or(0, |consumer| consumer.missed_bytes);
-        let options = ConsumerOptions::new().start(start);
-        let consumer = ring.consumer_with(name, if durable { options.durable() } else { options })?;
+        let (ring, options) = prepare(path, durable, begin)?;
+        let missed_before = missed(&ring, |known| known.name == name && known.member_of.is_none())?;
+        let consumer = ring.consumer_with(name, options)?;
         let missed_bytes = consumer.missed_bytes().saturating_sub(missed_before);
         let at = Start::At(consumer.position());
-        seek(at, |start| observer.seek(start)).map_err(failed)?;
-        Ok(Self { observer, consumer: Some(consumer), missed_bytes })
+        let mut observer = ring.observer()?;
+        seek(at, |start| observer.seek(start)).map_err(|error| Failure::poll(path, error))?;
+        Ok(Self { observer, reader: Reader::Alone(consumer), missed_bytes })
+    }
+
+    /// A reader that shares the records of its group with the group's other members.
+    pub(crate) fn share(path: &Path, name: &str, durable: bool, begin: Begin) -> Result<Self, Failure> {
+        let (ring, options) = prepare(path, durable, begin)?;
+        let is_it = |known: &ConsumerStats| known.name == name && known.members.is_some();
+        let missed_before = missed(&ring, is_it)?;
+        let member = ring.group_with(name, options)?;
+        let missed_bytes = missed(&ring, is_it)?.saturating_sub(missed_before);
+        Ok(Self { observer: ring.observer()?, reader: Reader::Shared(member), missed_bytes })
     }
 
     /// The next record, if it is there.
-    pub(crate) fn try_next(&mut self, payload: &mut Vec<u8>) -> Result<Option<RecordInfo>, PollError> {
-        self.observer.try_next(payload)
+    pub(crate) fn try_next(&mut self, payload: &mut Vec<u8>) -> Result<Option<Found>, PollError> {
+        match &mut self.reader {
+            Reader::Shared(member) => Ok(member.try_poll()?.map(|delivery| keep(delivery, payload))),
+            _ => Ok(self.observer.try_next(payload)?.map(|info| Found { info, redelivered: None })),
+        }
     }
 
     /// The next record; waits for it at most `timeout`.
@@ -83,18 +114,28 @@ impl Source {
         &mut self,
         payload: &mut Vec<u8>,
         timeout: Duration,
-    ) -> Result<Option<RecordInfo>, PollError> {
-        let Some(consumer) = &mut self.consumer else { return self.observer.next_timeout(payload, timeout) };
-        if let Some(frame) = consumer.poll_timeout(timeout)? {
-            // Not taken: a frame that is forgotten is not released, and the observer reads it.
-            std::mem::forget(frame);
+    ) -> Result<Option<Found>, PollError> {
+        match &mut self.reader {
+            Reader::Shared(member) => {
+                return Ok(member.poll_timeout(timeout)?.map(|delivery| keep(delivery, payload)));
+            }
+            Reader::Nobody => {
+                let next = self.observer.next_timeout(payload, timeout)?;
+                return Ok(next.map(|info| Found { info, redelivered: None }));
+            }
+            Reader::Alone(consumer) => {
+                if let Some(frame) = consumer.poll_timeout(timeout)? {
+                    // Not taken: a frame that is forgotten is not released, and the observer reads it.
+                    std::mem::forget(frame);
+                }
+            }
         }
-        self.observer.try_next(payload)
+        self.try_next(payload)
     }
 
-    /// Gives back the space below `position`, which was this source's.
+    /// Gives back the space below `position`, which was this source's alone.
     pub(crate) fn release(&mut self, position: Position) -> Result<(), PollError> {
-        let Some(consumer) = &mut self.consumer else { return Ok(()) };
+        let Reader::Alone(consumer) = &mut self.reader else { return Ok(()) };
         loop {
             match consumer.try_poll()? {
                 // Dropped, and so taken.
@@ -111,9 +152,24 @@ impl Source {
         Ok(())
     }
 
+    /// Whether each look releases what the last one found.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.reader, Reader::Shared(_))
+    }
+
+    /// Gives nothing back any more: what was found last goes to another member when this process is gone.
+    pub(crate) fn abandon(&mut self) {
+        if self.is_shared() {
+            std::mem::forget(std::mem::replace(&mut self.reader, Reader::Nobody));
+        }
+    }
+
     /// The next record's position, if there is one.
     pub(crate) fn position(&self) -> Position {
-        self.observer.position()
+        match &self.reader {
+            Reader::Shared(member) => member.position(),
+            _ => self.observer.position(),
+        }
     }
 
     /// The next position that a producer will claim.
@@ -121,12 +177,15 @@ impl Source {
         self.observer.tail()
     }
 
-    /// Claims of dead producers that were skipped.
-    pub(crate) fn lost_records(&self) -> u64 {
-        self.observer.lost_records()
+    /// Whose records were not found since it began, and how many.
+    pub(crate) fn lost(&self) -> Vec<Loss> {
+        match &self.reader {
+            Reader::Shared(member) => member.lost(),
+            _ => self.observer.lost(),
+        }
     }
 
-    /// What the consumer's name missed while nobody read under it.
+    /// What the name missed while nobody read under it.
     pub(crate) fn missed_bytes(&self) -> u64 {
         self.missed_bytes
     }
@@ -135,6 +194,29 @@ impl Source {
     pub(crate) fn release_every_bytes(&self) -> Result<u64, Failure> {
         Ok(self.observer.stats()?.capacity_bytes / 16)
     }
+}
+
+/// The ring, and where and how a new name begins.
+fn prepare(path: &Path, durable: bool, begin: Begin) -> Result<(Ring, ConsumerOptions), Failure> {
+    let ring = RingOptions::new().wait(Wait::Block).open(path)?;
+    let start = start_of(ring.observer()?, begin).map_err(|error| Failure::poll(path, error))?;
+    let options = ConsumerOptions::new().start(start);
+    Ok((ring, if durable { options.durable() } else { options }))
+}
+
+/// What the name that it is has missed so far; 0 if the ring does not know it.
+fn missed(ring: &Ring, is_it: impl Fn(&ConsumerStats) -> bool) -> Result<u64, Failure> {
+    let known = ring.stats()?.consumers.into_iter().find(is_it);
+    Ok(known.map_or(0, |known| known.missed_bytes))
+}
+
+/// Copies a record and keeps it: it is released by the next look, and not before.
+fn keep(delivery: Delivery<'_>, payload: &mut Vec<u8>) -> Found {
+    payload.clear();
+    payload.extend_from_slice(&delivery);
+    let found = Found { info: delivery.info(), redelivered: Some(delivery.is_redelivered()) };
+    std::mem::forget(delivery);
+    found
 }
 
 fn seek(start: Start, mut to: impl FnMut(Start) -> Result<(), PollError>) -> Result<(), PollError> {
@@ -148,8 +230,8 @@ fn seek(start: Start, mut to: impl FnMut(Start) -> Result<(), PollError>) -> Res
     result
 }
 
-/// Where to start; looks through the ring when that is what it takes, and leaves the observer anywhere.
-fn start_of(observer: &mut Observer, begin: Begin) -> Result<Start, PollError> {
+/// Where to start; looks through the ring when that is what it takes.
+fn start_of(mut observer: Observer, begin: Begin) -> Result<Start, PollError> {
     let (wanted, grep) = match begin {
         Begin::Oldest => return Ok(Start::Oldest),
         Begin::Since(timestamp_ns) => return Ok(Start::Since(timestamp_ns)),
@@ -180,39 +262,4 @@ fn start_of(observer: &mut Observer, begin: Begin) -> Result<Start, PollError> {
     }
     // None that matches: from the newest on, which won't match again. None at all: whatever comes.
     Ok(last.front().copied().or(newest).map_or(Start::Oldest, Start::At))
-}
-
-/// What was lost so far, each loss told once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Losses {
-    lost_records: u64,
-    /// Whether anything was lost at all.
-    pub(crate) any: bool,
-}
-
-impl Losses {
-    /// None yet; tells what the source missed before it began.
-    pub(crate) fn new(path: &Path, source: &Source, messages: Messages) -> Self {
-        let missed = source.missed_bytes();
-        if missed > 0 {
-            messages.note(&format!("{path:?}: {missed} bytes were overwritten while this consumer was away"));
-        }
-        Self { lost_records: 0, any: missed > 0 }
-    }
-
-    /// An observer was too slow.
-    pub(crate) fn lapped(&mut self, path: &Path, lapped: PollError, messages: Messages) {
-        self.any = true;
-        messages.note(&format!("{path:?}: {lapped}"));
-    }
-
-    /// Looks whether records were lost with their producers.
-    pub(crate) fn look(&mut self, path: &Path, source: &Source, messages: Messages) {
-        let lost = source.lost_records() - self.lost_records;
-        if lost > 0 {
-            self.any = true;
-            self.lost_records += lost;
-            messages.note(&format!("{path:?}: {lost} records were lost with producers that died"));
-        }
-    }
 }

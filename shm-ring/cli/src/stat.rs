@@ -5,7 +5,7 @@
 use crate::args::Stat;
 use crate::failure::Failure;
 use crate::output;
-use crate::size::show_size;
+use crate::size::{show_count, show_size};
 use jiff::Timestamp;
 use serde::Serialize;
 use shm_ring::{ConsumerStats, ProducerStats, Ring, Stats};
@@ -33,6 +33,9 @@ struct RingJson<'a> {
     tail: u64,
     oldest: u64,
     lost_records: u64,
+    lost_bytes: u64,
+    rebooted: bool,
+    repairing: Option<u32>,
     producers: Vec<ProducerJson>,
     consumers: Vec<ConsumerJson<'a>>,
 }
@@ -46,6 +49,8 @@ struct ProducerJson {
     bytes: u64,
     refused: u64,
     waited: u64,
+    dropped: u64,
+    lost: u64,
 }
 
 #[derive(Serialize)]
@@ -59,6 +64,9 @@ struct ConsumerJson<'a> {
     durable: bool,
     missed_bytes: u64,
     holds_space: bool,
+    group: bool,
+    members: Option<usize>,
+    member_of: Option<u16>,
 }
 
 fn json(path: &str, stats: &Stats) -> String {
@@ -75,6 +83,9 @@ fn json(path: &str, stats: &Stats) -> String {
         tail: stats.tail,
         oldest: stats.oldest,
         lost_records: stats.lost_records,
+        lost_bytes: stats.lost_bytes,
+        rebooted: stats.rebooted,
+        repairing: stats.repairing,
         producers: stats.producers.iter().map(producer_json).collect(),
         consumers: stats.consumers.iter().map(consumer_json).collect(),
     };
@@ -90,6 +101,8 @@ fn producer_json(producer: &ProducerStats) -> ProducerJson {
         bytes: producer.bytes,
         refused: producer.refused,
         waited: producer.waited,
+        dropped: producer.dropped,
+        lost: producer.lost,
     }
 }
 
@@ -104,6 +117,9 @@ fn consumer_json(consumer: &ConsumerStats) -> ConsumerJson<'_> {
         durable: consumer.durable,
         missed_bytes: consumer.missed_bytes,
         holds_space: consumer.holds_space,
+        group: consumer.members.is_some(),
+        members: consumer.members,
+        member_of: consumer.member_of,
     }
 }
 
@@ -113,7 +129,7 @@ fn table(path: &str, stats: &Stats) -> String {
     let created = created.map_or("?".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     let mut out = format!(
         "{path}  v{}  uuid {}\n{}, {}, permissions {:04o}, {} metadata, created {created}\ntail {}, oldest {}, {} records lost with \
-         their producers\n\n",
+         their producers\n",
         stats.layout_version,
         stats.uuid_string(),
         show_size(stats.capacity_bytes),
@@ -124,26 +140,53 @@ fn table(path: &str, stats: &Stats) -> String {
         stats.oldest,
         stats.lost_records,
     );
-    let mut rows =
-        vec![["PRODUCER", "PID", "ALIVE", "RECORDS", "BYTES", "REFUSED", "WAITED"].map(String::from)];
+    if stats.rebooted {
+        out.push_str("not used since the last boot: the next to open it for writing begins a new epoch\n");
+    }
+    if let Some(repairing) = stats.repairing {
+        out.push_str(&format!("pid {} attaches or repairs\n", pid(repairing)));
+    }
+    out.push('\n');
+    let titles = ["PRODUCER", "PID", "ALIVE", "RECORDS", "BYTES", "REFUSED", "WAITED", "DROPPED", "LOST"];
+    let mut rows = vec![titles.map(String::from)];
     rows.extend(stats.producers.iter().map(|p| {
-        let counts = [p.records, p.bytes, p.refused, p.waited].map(|count| count.to_string());
-        let [records, bytes, refused, waited] = counts;
-        [p.slot.to_string(), pid(p.pid), yes(p.alive), records, bytes, refused, waited]
+        let counts =
+            [p.records, p.bytes, p.refused, p.waited, p.dropped, p.lost].map(|count| count.to_string());
+        let [records, bytes, refused, waited, dropped, lost] = counts;
+        [p.slot.to_string(), pid(p.pid), yes(p.alive), records, bytes, refused, waited, dropped, lost]
     }));
     out.push_str(&aligned(&rows));
     out.push('\n');
-    let mut rows =
-        vec![["CONSUMER", "PID", "ALIVE", "POSITION", "LAG", "MISSED", "HOLDS", "NAME"].map(String::from)];
+    let titles = ["CONSUMER", "PID", "ALIVE", "POSITION", "LAG", "MISSED", "HOLDS", "GROUP", "NAME"];
+    let mut rows = vec![titles.map(String::from)];
     rows.extend(stats.consumers.iter().map(|c| {
         let counts = [c.position, c.lag_bytes, c.missed_bytes].map(|count| count.to_string());
         let [position, lag, missed] = counts;
         let name = c.name.escape_debug().to_string();
-        [c.slot.to_string(), pid(c.pid), yes(c.alive), position, lag, missed, yes(c.holds_space), name]
+        [
+            c.slot.to_string(),
+            pid(c.pid),
+            yes(c.alive),
+            position,
+            lag,
+            missed,
+            yes(c.holds_space),
+            group(c),
+            name,
+        ]
     }));
     out.push_str(&aligned(&rows));
     out.truncate(out.trim_end().len());
     out
+}
+
+/// A group's size, or whose member it is.
+fn group(consumer: &ConsumerStats) -> String {
+    match (consumer.members, consumer.member_of) {
+        (Some(members), _) => show_count(members as u64, "member", "members"),
+        (None, Some(group)) => format!("of {group}"),
+        (None, None) => "-".to_owned(),
+    }
 }
 
 fn mode_name(stats: &Stats) -> &'static str {

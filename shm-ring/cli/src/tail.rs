@@ -6,19 +6,22 @@
 //!        +--> flush, release --> end of what was there? Ctrl-C? idle? closed pipe? --no--> wait 100 ms at most
 //! ```
 //!
+//! A member of a group writes every record before it takes the next one.
+//!
 //! (I1) stdout has everything before anything waits; (I2) a consumer's record is released after it was written, and not at all if it
-//! could not be; (I3) what was lost is told on stderr, and remembered for `--fail-on-loss`.
+//! could not be; (I3) what was lost is told once, in place or on stderr, and remembered for `--fail-on-loss`.
 
-use crate::args::{Color, Tail};
+use crate::args::{Color, Format, Tail};
 use crate::failure::{Code, Failure};
+use crate::losses::{self, Losses};
 use crate::output::{self, Messages, write_patiently};
 use crate::show::{Seen, Show};
 use crate::size::parse_duration;
-use crate::source::{Begin, Losses, Source};
+use crate::source::{Begin, Found, Source};
 use crate::stop::Stop;
 use anstream::{AutoStream, ColorChoice};
 use jiff::Timestamp;
-use shm_ring::{PollError, RecordInfo};
+use shm_ring::PollError;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -34,13 +37,14 @@ const LAST: usize = 10;
 /// Runs the command.
 pub(crate) fn run(args: &Tail, color: Color, messages: Messages) -> Result<(), Failure> {
     let begin = begin_of(args)?;
-    let source = match &args.consumer {
-        Some(name) => Source::consume(&args.ring, name, args.durable, begin)?,
-        None => Source::watch(&args.ring, begin)?,
+    let source = match (&args.consumer, &args.group) {
+        (Some(name), _) => Source::consume(&args.ring, name, args.durable, begin)?,
+        (None, Some(name)) => Source::share(&args.ring, name, args.durable, begin)?,
+        (None, None) => Source::watch(&args.ring, begin)?,
     };
     // Whoever does not empty our pipe keeps what was not released in the ring.
     let stop = Stop::watch(|| std::process::exit(0))?;
-    let losses = Losses::new(&args.ring, &source, messages);
+    let losses = Losses::new(source.missed_bytes());
     let mut tailer = Tailer {
         follow: args.follow || args.idle.is_some(),
         end: source.tail(),
@@ -59,7 +63,6 @@ pub(crate) fn run(args: &Tail, color: Color, messages: Messages) -> Result<(), F
         messages,
     };
     let end = tailer.run()?;
-    tailer.losses.look(&args.ring, &tailer.source, messages);
     if tailer.losses.any && args.fail_on_loss {
         return Err(Failure::new(Code::Loss, format!("{:?}: records were lost", args.ring)));
     }
@@ -132,24 +135,29 @@ impl Tailer<'_> {
             }
             match found {
                 Ok(None) => {}
-                Ok(Some(info)) if !self.follow && info.position >= self.end => break,
-                Ok(Some(info)) => {
-                    self.take(info, &payload);
-                    if let Some(end) = self.flush_if_due()? {
+                Ok(Some(found)) => {
+                    let is_later = !self.follow && found.info.position >= self.end;
+                    // What a group's member has taken, nobody else will show.
+                    if is_later && !self.source.is_shared() {
+                        break;
+                    }
+                    self.take(found, &payload);
+                    if let Some(end) = self.flush_if_due()?.or(is_later.then_some(End::Done)) {
                         return Ok(end);
                     }
                 }
-                Err(lapped @ PollError::Lapped { .. }) => {
-                    self.losses.lapped(&self.args.ring, lapped, self.messages);
-                }
+                Err(lapped @ PollError::Lapped { .. }) => self.losses.lapped(lapped),
                 Err(error) => return Err(Failure::poll(&self.args.ring, error)),
             }
         }
         Ok(End::Done)
     }
 
-    fn take(&mut self, info: RecordInfo, payload: &[u8]) {
-        let seen = Seen::new(info, payload);
+    fn take(&mut self, found: Found, payload: &[u8]) {
+        if self.tells_in_place() {
+            self.tell_losses(found.info.position);
+        }
+        let seen = Seen::new(found.info, payload).with_redelivered(found.redelivered);
         if self.args.grep.as_ref().is_none_or(|grep| grep.is_match(seen.message)) {
             self.show.show(&seen, &mut self.out);
             self.shown += 1;
@@ -158,8 +166,24 @@ impl Tailer<'_> {
         self.nothing_since = None;
     }
 
+    fn tells_in_place(&self) -> bool {
+        self.args.losses && self.args.output != Format::Raw
+    }
+
+    /// Says what is missing in front of `position`, if it was not said before.
+    fn tell_losses(&mut self, position: u64) {
+        let missing = self.losses.take(self.source.lost());
+        if self.tells_in_place() {
+            self.show.losses(&missing, position, &mut self.out);
+        } else {
+            let path = &self.args.ring;
+            losses::lines(&missing).iter().for_each(|line| self.messages.note(&format!("{path:?}: {line}")));
+        }
+    }
+
     fn flush_if_due(&mut self) -> Result<Option<End>, Failure> {
-        if self.out.len() < FLUSH_BYTES && self.taken - self.released < self.release_every_bytes {
+        let is_due = self.source.is_shared() || self.out.len() >= FLUSH_BYTES;
+        if !is_due && self.taken - self.released < self.release_every_bytes {
             return Ok(None);
         }
         self.flush()
@@ -167,15 +191,22 @@ impl Tailer<'_> {
 
     /// Writes what was shown, then releases it; or says that nobody reads it.
     fn flush(&mut self) -> Result<Option<End>, Failure> {
-        self.losses.look(&self.args.ring, &self.source, self.messages);
+        self.tell_losses(self.source.position());
         if !self.out.is_empty() {
             let call = self.stop.blocking().enter();
             let written = write_patiently(&mut self.stdout, &self.out);
             drop(call);
             match written {
                 Ok(()) => self.out.clear(),
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Some(End::Closed)),
-                Err(error) => return Err(Failure::io("write to stdout", &error)),
+                Err(error) => {
+                    self.source.abandon();
+                    let is_closed = error.kind() == ErrorKind::BrokenPipe;
+                    return if is_closed {
+                        Ok(Some(End::Closed))
+                    } else {
+                        Err(Failure::io("write to stdout", &error))
+                    };
+                }
             }
         }
         let released = self.source.release(self.taken);

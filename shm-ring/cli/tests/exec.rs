@@ -199,7 +199,7 @@ fn drop_drops_and_counts() {
     let there = rig.records().len();
     assert!(there > 500 && there < 20_000);
     assert!(done.err.contains(&format!("{} records were dropped", 20_000 - there)), "{done:?}");
-    assert_eq!(rig.stat()["producers"][0]["refused"], 20_000 - there);
+    assert_eq!(rig.stat()["producers"][0]["dropped"], 20_000 - there);
 }
 
 // Goal: exec does not read ahead of a slow terminal, and gives everything in the end. Method: a stdout that nobody reads for a while.

@@ -156,12 +156,12 @@ fn a_missing_ring_is_made_and_told() {
     assert_eq!(stat["capacity_bytes"], 16 << 20);
 }
 
-// Goal: `--no-wait` on a full ring is exit code 5, and everything up to there is in the ring. Method: a name that holds a small ring.
+// Goal: `--when-full fail`, or `--no-wait`, on a full ring is exit code 5, and everything up to there is in the ring. Method: a name that holds a small ring.
 #[test]
 fn a_full_ring_is_code_5_with_no_wait() {
     let rig = Rig::with_ring("64K");
     rig.hold();
-    let done = rig.run_with(["push", "app.ring", "--no-wait"], numbers(1..=10_000).as_bytes());
+    let done = rig.run_with(["push", "app.ring", "--when-full", "fail"], numbers(1..=10_000).as_bytes());
     assert_eq!(done.code, 5, "{done:?}");
     assert!(done.err.contains("full"), "{done:?}");
     let pushed = u32::try_from(rig.records().len()).unwrap();
@@ -169,6 +169,25 @@ fn a_full_ring_is_code_5_with_no_wait() {
     assert_eq!(rig.messages(), numbers(1..=pushed));
     assert!(done.err.contains(&format!("{pushed} were pushed before")), "{done:?}");
     assert_eq!(rig.stat()["producers"][0]["refused"], 1);
+    assert_eq!(rig.run_with(["push", "app.ring", "--no-wait"], &b"x".repeat(9_000)).code, 5, "the same");
+}
+
+// Goal: `--when-full drop` never waits, and what is dropped is what is not there. Method: a full ring, its space given back, more lines.
+#[test]
+fn a_push_that_drops_never_waits() {
+    let rig = Rig::with_ring("64K");
+    rig.hold();
+    let done =
+        rig.run_with(["push", "app.ring", "--when-full", "drop", "-q"], numbers(1..=10_000).as_bytes());
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    let there = rig.records().len();
+    let producer = rig.stat()["producers"][0].clone();
+    assert_eq!((&producer["records"], &producer["dropped"]), (&there.into(), &(10_000 - there).into()));
+    assert_eq!(producer["waited"], 0);
+    rig.unhold();
+    let done = rig.run_with(["push", "app.ring", "--when-full", "drop"], b"room again\n");
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    assert!(rig.messages().ends_with("room again\n"));
 }
 
 // Goal: without it, a full ring is waited for, and nothing is lost. Method: the same ring, its reader comes later.
@@ -231,6 +250,8 @@ fn rings_that_others_can_write_are_refused() {
     assert!(made.err.contains("others can write"), "{made:?}");
     for args in [
         &["push", "app.ring"][..],
+        &["repair", "app.ring"],
+        &["tail", "app.ring", "--group", "g"],
         &["exec", "app.ring", "--", "true"],
         &["tail", "app.ring", "--consumer", "c"],
     ] {

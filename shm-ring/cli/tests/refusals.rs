@@ -17,6 +17,9 @@ fn commands(ring: &str) -> Vec<Vec<&str>> {
         vec!["tail", ring, "--consumer", "c"],
         vec!["stat", ring],
         vec!["stat", ring, "--json"],
+        vec!["doctor", ring],
+        vec!["repair", ring],
+        vec!["repair", ring, "--json"],
     ]
 }
 
@@ -39,6 +42,8 @@ fn a_missing_ring_is_code_3() {
         &["tail", "-f", "no.ring"],
         &["tail", "no.ring", "--consumer", "c"],
         &["stat", "no.ring"],
+        &["doctor", "no.ring"],
+        &["repair", "no.ring"],
     ] {
         assert_refused(&rig.run(args), 3, &["no.ring", "does not exist"]);
     }
@@ -124,7 +129,7 @@ fn create_makes_what_was_asked_for() {
 #[test]
 fn wrong_usage_is_code_2() {
     let rig = Rig::with_ring("64K");
-    let wrong: [&[&str]; 14] = [
+    let wrong: [&[&str]; 18] = [
         &[],
         &["no-such-command"],
         &["create"],
@@ -138,6 +143,10 @@ fn wrong_usage_is_code_2() {
         &["tail", "app.ring", "--oldest", "-n", "1"],
         &["tail", "app.ring", "--idle", "2"],
         &["tail", "app.ring", "--durable"],
+        &["tail", "app.ring", "--consumer", "a", "--group", "b"],
+        &["push", "app.ring", "--when-full", "explode"],
+        &["push", "app.ring", "--when-full", "drop", "--no-wait"],
+        &["doctor", "app.ring", "--for", "2"],
         &["tail", "app.ring", "--since", "yesterday"],
     ];
     for args in wrong {
@@ -165,7 +174,12 @@ fn completions_know_the_commands() {
     let rig = Rig::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = rig.ok(["completions", shell]);
-        assert!(["push", "exec", "tail", "stat"].iter().all(|command| script.contains(command)), "{shell}");
+        assert!(
+            ["push", "exec", "tail", "stat", "doctor", "repair"]
+                .iter()
+                .all(|command| script.contains(command)),
+            "{shell}"
+        );
     }
     assert!(rig.ok(["--version"]).starts_with("shm-ring "));
     assert!(rig.ok(["tail", "--help"]).contains("message_base64"));

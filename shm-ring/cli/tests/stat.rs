@@ -34,12 +34,16 @@ fn json_has_the_promised_keys() {
         "tail",
         "oldest",
         "lost_records",
+        "lost_bytes",
+        "rebooted",
+        "repairing",
         "producers",
         "consumers",
     ];
     expected.sort_unstable();
     assert_eq!(keys(&stat), expected);
-    let mut expected = vec!["slot", "pid", "alive", "records", "bytes", "refused", "waited"];
+    let mut expected =
+        vec!["slot", "pid", "alive", "records", "bytes", "refused", "waited", "dropped", "lost"];
     expected.sort_unstable();
     assert_eq!(keys(&stat["producers"][0]), expected);
     let mut expected = vec![
@@ -52,6 +56,9 @@ fn json_has_the_promised_keys() {
         "durable",
         "missed_bytes",
         "holds_space",
+        "group",
+        "members",
+        "member_of",
     ];
     expected.sort_unstable();
     assert_eq!(keys(&stat["consumers"][0]), expected);

@@ -283,7 +283,7 @@ fn a_name_goes_on_where_it_stopped() {
 fn a_watcher_that_is_too_slow_is_told_what_it_missed() {
     let rig = Rig::with_ring("64K");
     rig.push(numbers(1..=500).as_bytes());
-    for (flag, code) in [(&["--fail-on-loss"][..], 6), (&[], 0)] {
+    for (flag, code) in [(&["--fail-on-loss"][..], 6), (&[], 0), (&["--losses"], 0)] {
         let args = ["tail", "app.ring", "--oldest", "-o", "json", "--idle", "1s"];
         let mut tail = rig.start([&args, flag].concat());
         let mut out = tail.stdout.take().unwrap();
@@ -299,9 +299,30 @@ fn a_watcher_that_is_too_slow_is_told_what_it_missed() {
         });
         let done = Done::of(tail);
         assert_eq!(done.code, code, "{}", done.err);
-        assert!(done.err.contains("overwritten"), "{}", done.err);
-        let last = common::objects(reading.join().unwrap().lines().last().unwrap());
-        assert_eq!(last[0]["message"], "2000", "it went on behind the gap");
+        let out = format!("{{{}", reading.join().unwrap());
+        let objects = common::objects(&out);
+        assert_eq!(objects[objects.len() - 1]["message"], "2000", "it went on behind the gap");
+        if flag != ["--losses"] {
+            assert!(done.err.contains("overwritten"), "{}", done.err);
+            continue;
+        }
+        // In its place: behind the last record before it, in front of the next one; told with bytes and with records.
+        assert_eq!(done.err, "");
+        let losses: Vec<usize> = (0..objects.len()).filter(|i| objects[*i]["event"] == "loss").collect();
+        assert!(losses.iter().all(|i| objects[*i]["cause"] == "lapped"));
+        assert!(losses.iter().any(|i| objects[*i]["bytes"].as_u64() > Some(0)));
+        let first = losses[0];
+        let position = |i: usize| objects[i]["position"].as_u64().unwrap();
+        assert!(position(first - 1) < position(first), "{}", objects[first]);
+        let behind = (first..objects.len()).find(|i| !losses.contains(i)).unwrap();
+        assert_eq!(position(first), position(behind));
+        let records: u64 = losses.iter().filter_map(|i| objects[*i]["records"].as_u64()).sum();
+        let seen = |i: usize| objects[i]["sequence"].as_u64().unwrap();
+        let jumps = (1..objects.len()).filter(|i| !losses.contains(i));
+        let missing: u64 = jumps
+            .map(|i| seen(i) - (0..i).rev().find(|j| !losses.contains(j)).map_or(seen(i) - 1, seen) - 1)
+            .sum();
+        assert_eq!(records, missing);
     }
 }
 
@@ -317,7 +338,7 @@ fn a_name_that_was_away_is_told_what_it_missed() {
     }
     let done = rig.run(args);
     assert_eq!(done.code, 6);
-    assert!(done.err.contains("while this consumer was away"), "{done:?}");
+    assert!(done.err.contains("while nobody read under this name"), "{done:?}");
     assert!(done.out.ends_with(&numbers(1_990..=2_000)));
     rig.push(b"last\n");
     assert_eq!(rig.ok(args), "last\n", "told once");
@@ -351,7 +372,7 @@ fn records_of_dead_producers_are_reported() {
         let done =
             rig.run([&["tail", "app.ring", "--oldest", "-o", "raw", "--fail-on-loss"], reader].concat());
         assert_eq!((done.code, done.out.as_str()), (6, "before\nafter\n"), "{done:?}");
-        assert!(done.err.contains("1 records were lost"), "{done:?}");
+        assert!(done.err.contains("producer 0 died in a claim"), "{done:?}");
     }
 }
 
@@ -370,4 +391,111 @@ fn since_shows_what_came_since() {
         rig.objects().iter().map(|object| object["timestamp_ns"].as_u64().unwrap()).collect();
     let between = jiff::Timestamp::from_nanosecond(i128::from(times[0] + 1)).unwrap();
     assert_eq!(tail(&between.to_string()), "new\n");
+}
+
+// Goal: what was dropped is told once, where it is missing, with whose and how many, and counts as a loss. Method: a push that drops, in
+// every format and for every kind of reader, then a record behind the gap.
+#[test]
+fn dropped_records_are_told_in_place() {
+    let rig = Rig::with_ring("64K");
+    rig.hold();
+    let done = rig.run_with(["push", "app.ring", "--when-full", "drop"], numbers(1..=3_000).as_bytes());
+    let there = rig.records().len();
+    let dropped = 3_000 - there;
+    assert_eq!(done.code, 0);
+    assert!(done.err.contains(&format!("was full: {dropped} records were dropped")), "{done:?}");
+    assert_eq!(rig.stat()["producers"][0]["dropped"], dropped);
+    rig.unhold();
+    rig.push(b"behind\n");
+
+    let line = format!("producer 0 dropped {dropped} records");
+    let args = ["tail", "app.ring", "--oldest", "--losses", "--fail-on-loss"];
+    let done = rig.run(args);
+    assert_eq!(done.code, 6, "{}", done.err);
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert_eq!(lines.iter().filter(|at| at.starts_with("--")).count(), 1);
+    assert_eq!(lines[lines.len() - 2], format!("-- {line}"));
+    assert!(lines[lines.len() - 1].ends_with(": behind"));
+    assert!(!done.err.contains("dropped"), "it is told twice: {}", done.err);
+
+    let done = rig.run([&args[..], &["-o", "json"]].concat());
+    let objects = common::objects(&done.out);
+    let loss = &objects[objects.len() - 2];
+    let keys = ["event", "cause", "position", "producer", "records", "claims", "bytes"];
+    assert_eq!(loss.as_object().unwrap().len(), keys.len());
+    let [event, cause, position, producer, records, claims, bytes] = keys.map(|key| loss[key].clone());
+    assert_eq!((event, cause, producer), ("loss".into(), "dropped".into(), 0.into()));
+    assert_eq!((records, claims, bytes), (dropped.into(), serde_json::Value::Null, serde_json::Value::Null));
+    assert_eq!(position, objects[objects.len() - 1]["position"]);
+
+    for plain in [&["-o", "raw", "--losses"][..], &["-o", "raw"], &["-o", "json"], &["--group", "g"]] {
+        let done = rig.run([&["tail", "app.ring", "--oldest", "--fail-on-loss"], plain].concat());
+        assert_eq!(done.code, 6, "{plain:?}");
+        assert!(done.err.contains(&line) && !done.out.contains("dropped"), "{plain:?}: {}", done.err);
+    }
+}
+
+// Goal: members of a group share the records, each to one, and all of them. Method: two members at once, and a third later.
+#[test]
+fn members_of_a_group_share_the_records() {
+    let rig = Rig::with_ring("64K");
+    rig.push(numbers(1..=500).as_bytes());
+    let args = ["tail", "app.ring", "--oldest", "--group", "workers", "-o", "raw", "--idle", "500ms"];
+    let members = [rig.start(args), rig.start(args)];
+    wait_until("both are members", || rig.stat()["consumers"].as_array().unwrap().len() == 3);
+    let consumers = rig.stat()["consumers"].clone();
+    let group = consumers.as_array().unwrap().iter().find(|c| c["group"] == true).unwrap();
+    assert_eq!(group["members"], 2);
+    let is_member = |c: &&serde_json::Value| c["member_of"] == group["slot"] && c["members"].is_null();
+    assert_eq!(consumers.as_array().unwrap().iter().filter(is_member).count(), 2);
+    assert!(rig.ok(["stat", "app.ring"]).contains("2 members  workers"));
+    rig.push(numbers(501..=1_000).as_bytes());
+    let done = members.map(Done::of);
+    let mut all: Vec<u32> = Vec::new();
+    for member in &done {
+        assert_eq!((member.code, member.err.as_str()), (0, ""));
+        let own: Vec<u32> = member.out.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(own.is_sorted());
+        all.extend(own);
+    }
+    all.sort_unstable();
+    assert!(all == (1..=1_000).collect::<Vec<_>>(), "{} records", all.len());
+    rig.push(b"later\n");
+    assert_eq!(rig.ok(["tail", "app.ring", "--group", "workers", "-o", "raw"]), "later\n");
+}
+
+// Goal: what a member could not write goes to another, which says so; nothing else comes twice. Method: a pipe without a reader; a
+// member that is killed while it waits for its pipe.
+#[test]
+fn what_a_member_could_not_write_goes_to_another() {
+    let rig = Rig::with_ring("64K");
+    rig.push(numbers(1..=3).as_bytes());
+    let args = ["tail", "app.ring", "--oldest", "--group", "workers", "--durable"];
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let done = Done::of(rig.tool(args).stdout(writer).stderr(Stdio::piped()).spawn().unwrap());
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    let objects = common::objects(&rig.ok([&args[..], &["-o", "json"]].concat()));
+    let seen: Vec<_> =
+        objects.iter().map(|o| (o["message"].as_str().unwrap(), o["redelivered"] == true)).collect();
+    assert_eq!(seen, [("1", true), ("2", false), ("3", false)]);
+
+    rig.push(&b"x".repeat(9_000));
+    for _ in 0..5 {
+        rig.push(&b"y".repeat(9_000));
+    }
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut stuck = rig.tool([&args[..], &["-f"]].concat()).stdout(writer).spawn().unwrap();
+    read_exactly(&mut reader, 1);
+    for _ in 0..5 {
+        rig.push(&b"z".repeat(9_000));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    stuck.kill().unwrap();
+    stuck.wait().unwrap();
+    let again = rig.ok([&args[..], &["-o", "short"]].concat());
+    let marked = again.lines().filter(|line| line.contains("Z (redelivered) [")).count();
+    assert!(marked <= 1 && again.lines().skip(1).all(|line| !line.contains("redelivered")), "{marked}");
+    drop(reader);
+    assert_eq!(rig.ok(args), "");
 }

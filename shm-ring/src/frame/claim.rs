@@ -20,11 +20,15 @@
 use super::table::Table;
 use super::view::Gap;
 use crate::error::ClaimError;
-use crate::layout::frame::{GAP_BYTES, Head, IDLE, POSITION_END, SEQUENCE_MASK, State};
+use crate::layout::frame::{
+    GAP_BYTES, Head, IDLE, POSITION_END, SEQUENCE_MASK, State, is_boundary, is_claimable,
+};
 use crate::layout::slots::ProducerSlot;
 use crate::map::region::View;
 use crate::sync::{Ordering, Point, add_alone, fence, kill_point};
 
+/// A claimer that loses more races in a row calls the ring full: its caller looks at the clock, and tries again.
+const RACES_MAX: u32 = 1 << 20;
 /// From here on a copy may go around the caches; glibc's own threshold is larger.
 const LARGE_BYTES: u64 = 256 << 10;
 
@@ -46,6 +50,8 @@ pub(crate) struct Claimer {
     announced_bytes: u64,
     /// Without metadata nobody sees a sequence.
     counts: bool,
+    /// The tail that no sound producer can have left: nothing more is claimed, and the limit stays 0.
+    corrupt: Option<u64>,
 }
 
 impl Claimer {
@@ -54,10 +60,23 @@ impl Claimer {
         // ORDER none (Relaxed): only the holder of the slot's byte writes it.
         let generation = slot.generation.load(Ordering::Relaxed);
         let sequence = slot.sequence.load(Ordering::Relaxed);
-        let tail = table.tail();
+        // A forged one is told by the first refresh; until then no sum with it may overflow.
+        let tail = Some(table.tail()).filter(|tail| is_boundary(*tail)).unwrap_or(POSITION_END);
         let announced_bytes = slot.intent_len.load(Ordering::Relaxed);
         let counts = table.frames.metadata_bytes() != 0;
-        Self { table, slot, index, exclusive, generation, tail, limit: 0, sequence, announced_bytes, counts }
+        Self {
+            table,
+            slot,
+            index,
+            exclusive,
+            generation,
+            tail,
+            limit: 0,
+            sequence,
+            announced_bytes,
+            counts,
+            corrupt: None,
+        }
     }
 
     /// The slot that this claimer owns.
@@ -146,8 +165,8 @@ impl Claimer {
     #[inline(always)]
     fn take_shared(&mut self, span_bytes: u64) -> Result<u64, ClaimError> {
         let mut position = self.table.tail();
-        loop {
-            if position + span_bytes > self.limit {
+        for _ in 0..RACES_MAX {
+            if !is_claimable(position) || position + span_bytes > self.limit {
                 // Others move the tail meanwhile: look at it again, for the claim goes there.
                 position = self.refresh(span_bytes)?;
             }
@@ -165,13 +184,19 @@ impl Claimer {
                     kill_point(Point::ClaimTail);
                     return Ok(position);
                 }
+                Err(newer) if newer < position => return Err(self.poison(newer)),
                 Err(newer) => position = newer,
             }
         }
+        Err(ClaimError::Full { needed_bytes: span_bytes, free_bytes: 0 })
     }
 
     #[inline(always)]
     fn announce(&mut self, position: u64, span_bytes: u64) {
+        if cfg!(shm_ring_without_intents) {
+            // To measure what the stores below cost: `benches/intents/run`.
+            return;
+        }
         if span_bytes != self.announced_bytes {
             self.announced_bytes = span_bytes;
             // While the old intent still stands: it is at a finished frame, or at another's, and its length means nothing.
@@ -197,7 +222,10 @@ impl Claimer {
         let capacity = self.table.frames.capacity_bytes();
         // The tail first: a slot that claims after this load claims at or above it.
         let tail = self.table.tail();
-        if tail.saturating_add(span_bytes) > POSITION_END {
+        if self.corrupt.is_some() || !is_boundary(tail) || (self.exclusive && tail != self.tail) {
+            return Err(self.poison(tail));
+        }
+        if tail + span_bytes > POSITION_END {
             return Err(ClaimError::Exhausted);
         }
         let (floor, any_consumer) = self.consumers_floor(self.intents_floor(tail));
@@ -221,6 +249,14 @@ impl Claimer {
             return Err(ClaimError::Full { needed_bytes: span_bytes, free_bytes });
         }
         Ok(tail)
+    }
+
+    /// This tail can't be: nothing more is claimed.
+    #[cold]
+    fn poison(&mut self, tail: u64) -> ClaimError {
+        // Every claim comes by `refresh` from now on.
+        self.limit = 0;
+        ClaimError::Corrupt { tail: *self.corrupt.get_or_insert(tail) }
     }
 
     fn consumers_floor(&self, mut floor: u64) -> (u64, bool) {

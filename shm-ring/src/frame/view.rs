@@ -23,6 +23,7 @@ pub(crate) struct Frames {
     capacity_bits: u32,
     /// 16 or 0.
     metadata_bytes: u64,
+    record_max_bytes: u64,
     span_max_bytes: u64,
 }
 
@@ -67,6 +68,7 @@ impl Frames {
             key,
             capacity_bits: geometry.capacity_bits(),
             metadata_bytes: geometry.metadata_bytes(),
+            record_max_bytes: geometry.record_max_bytes(),
             span_max_bytes: geometry.span_max_bytes(),
         }
     }
@@ -118,7 +120,11 @@ impl Frames {
     pub(crate) fn checked(&self, position: u64) -> Result<Option<Sealed>, &'static str> {
         let Some(head) = self.sealed(position) else { return Ok(None) };
         let span_bytes = head.span_bytes(self.metadata_bytes);
-        if span_bytes > self.span_max_bytes {
+        let longest = match head.state {
+            State::Data | State::Inner | State::Gap => self.record_max_bytes,
+            State::Claimed | State::Pad | State::Lost => self.span_max_bytes,
+        };
+        if span_bytes > longest {
             return Err("a frame is longer than any claim can be");
         }
         Ok(Some(Sealed { head, span_bytes }))
@@ -134,7 +140,7 @@ impl Frames {
         // ORDER R1 (Acquire, pairs with C1): as in `sealed`.
         let word = self.data.word(position, 0).load(Ordering::Acquire);
         let span_bytes = record_of(word, position, self.capacity_bits, self.metadata_bytes)?;
-        (span_bytes <= self.span_max_bytes).then_some((word, span_bytes))
+        (span_bytes <= self.record_max_bytes).then_some((word, span_bytes))
     }
 
     /// Whether a walker that stands at `position` has something to do: a frame that is not open, or a corrupt one.

@@ -135,6 +135,19 @@ pub(crate) fn slot_of(word: u64) -> u16 {
     ((word >> 36) & 0xfff) as u16
 }
 
+/// Whether a frame can stand at `position`, or positions end there.
+#[inline(always)]
+pub(crate) fn is_boundary(position: u64) -> bool {
+    position % FRAME_ALIGN == 0 && position <= POSITION_END
+}
+
+/// The same in one test, for the claimers' quick path: also false at the very end, where nothing can be claimed.
+#[inline(always)]
+pub(crate) fn is_claimable(position: u64) -> bool {
+    // Bit 63 and the low four bits side by side.
+    position.rotate_left(1) & (2 * FRAME_ALIGN - 1) == 0
+}
+
 #[inline(always)]
 fn lap(position: u64, capacity_bits: u32) -> u64 {
     (position >> capacity_bits) & 0xffff
@@ -238,6 +251,16 @@ mod tests {
         #[test]
         fn fillers_take_what_they_are_told(units in 1u64..(1 << 27)) {
             prop_assert_eq!(span_of_filler(filler_len(units * FRAME_ALIGN)), units * FRAME_ALIGN);
+        }
+    }
+
+    // Goal: the quick test says what the plain one says, but for the very end. Method: the edges, and every small distance from them.
+    #[test]
+    fn what_can_be_claimed_is_a_boundary_below_the_end() {
+        for edge in [0, 4096, POSITION_END, 1 << 62, u64::MAX, u64::MAX / 3] {
+            for position in (0..64).flat_map(|by| [edge.wrapping_add(by), edge.wrapping_sub(by)]) {
+                assert_eq!(is_claimable(position), is_boundary(position) && position != POSITION_END);
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! power of two; (I3) a [`Geometry`] exists only when every sum fits and every part is inside the file.
 //! Computes; reads and writes nothing.
 
-use super::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES, METADATA_BYTES};
+use super::frame::{FRAME_ALIGN, FRAME_HEADER_BYTES, METADATA_BYTES, span_of_record};
 use super::slots::{CONSUMER_SLOT_BYTES, LIVE_BYTES, PRODUCER_SLOT_BYTES};
 
 /// The smallest capacity, one small page.
@@ -115,6 +115,11 @@ impl Geometry {
     /// The longest record, a quarter of the capacity.
     pub(crate) fn payload_max_bytes(&self) -> u64 {
         self.shape.capacity_bytes / 4
+    }
+
+    /// The frame of the longest record.
+    pub(crate) fn record_max_bytes(&self) -> u64 {
+        span_of_record(self.payload_max_bytes(), self.metadata_bytes())
     }
 
     /// The longest claim, which is also the longest frame.

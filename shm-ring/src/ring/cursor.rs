@@ -17,10 +17,13 @@ use super::loss::Ledger;
 use super::wait::wake_sleepers;
 use crate::error::PollError;
 use crate::frame::table::Table;
-use crate::layout::frame::{IDLE, State};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, State, is_boundary};
 use crate::layout::slots::{ConsumerSlot, DURABLE};
 use crate::map::region::View;
 use crate::sync::{self, Ordering, Point, kill_point};
+
+/// So many frames are skipped in one look before the tail, which is the producers' line, is asked whether there can be more.
+const SKIPS_UNASKED: u64 = 64;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ pub(crate) struct Cursor {
     since_ns: u64,
     poisoned: Option<PollError>,
     pub(crate) ledger: Ledger,
-    /// One of the two above is set, so that a glance is not enough.
+    /// One of the first two above is set, or positions are about to end, so that a glance is not enough.
     is_special: bool,
 }
 
@@ -112,7 +115,13 @@ impl Cursor {
 
     /// Passes over everything before the first record of this time or later, also what is still to be committed.
     pub(crate) fn skip_until(&mut self, since_ns: u64) {
-        (self.since_ns, self.is_special) = (since_ns, since_ns != 0 || self.poisoned.is_some());
+        self.since_ns = since_ns;
+        self.is_special = since_ns != 0 || self.poisoned.is_some() || self.is_near_the_end();
+    }
+
+    /// Whether a walk can leave the positions before it publishes, which is where this is asked again.
+    fn is_near_the_end(&self) -> bool {
+        self.position > POSITION_END - self.table.frames.capacity_bytes()
     }
 
     /// The record at the position, after skipping what is not one.
@@ -121,8 +130,12 @@ impl Cursor {
         if let Some(error) = self.poisoned {
             return Err(error);
         }
-        loop {
-            if let Some((word, span_bytes)) = self.table.frames.record(self.position) {
+        // Seals are of one position, so one lap of frames is all that can stand there, unless more come meanwhile.
+        let frames_max = self.table.frames.capacity_bytes() / FRAME_ALIGN + SKIPS_UNASKED;
+        let mut tail = 0;
+        for skipped in 0..frames_max {
+            let record = self.table.frames.record(self.position);
+            if let Some((word, span_bytes)) = record.filter(|_| self.position < POSITION_END) {
                 if self.is_wanted() {
                     return Ok(Some(Found { position: self.position, word, span_bytes }));
                 }
@@ -132,9 +145,12 @@ impl Cursor {
                 Ok(None) => return self.nothing(),
                 Err(what) => {
                     self.check_truncated()?;
-                    return Err(self.poison(PollError::Corrupt { position: self.position, what }));
+                    return Err(self.corrupt(what));
                 }
             };
+            if self.position >= POSITION_END {
+                return Err(self.corrupt("a frame stands beyond the end of all positions"));
+            }
             match sealed.head.state {
                 // Older than wanted, or committed since the look above: that one again.
                 State::Data | State::Inner if self.since_ns == 0 => continue,
@@ -151,8 +167,16 @@ impl Cursor {
                     self.ledger.lost(sealed.head.slot);
                 }
             }
-            self.advance(self.position + sealed.span_bytes);
+            let next = self.position + sealed.span_bytes;
+            if skipped >= SKIPS_UNASKED && next > tail {
+                tail = self.table.tail();
+                if next > tail {
+                    return Err(self.corrupt("a frame ends beyond the tail"));
+                }
+            }
+            self.advance(next);
         }
+        Ok(None)
     }
 
     /// Nothing stands here; or the page is gone, and with it the ring.
@@ -166,6 +190,11 @@ impl Cursor {
     #[inline(always)]
     pub(crate) fn check_truncated(&mut self) -> Result<(), PollError> {
         if self.table.frames.data().is_truncated() { Err(self.poison(PollError::Truncated)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn corrupt(&mut self, what: &'static str) -> PollError {
+        self.poison(PollError::Corrupt { position: self.position, what })
     }
 
     #[cold]
@@ -204,6 +233,7 @@ impl Cursor {
     #[inline(never)]
     fn publish(&mut self) {
         self.published = self.position;
+        self.is_special |= self.is_near_the_end();
         // ORDER P1 (Release, pairs with P2): the reads below it are over.
         self.slot.position.store(self.position, Ordering::Release);
         kill_point(Point::ReleasePublished);
@@ -215,6 +245,9 @@ impl Cursor {
         self.position = join::join(&self.table, &self.slot, wanted);
         self.published = self.position;
         self.skip_until(0);
+        if !is_boundary(self.position) {
+            self.corrupt("no frame can stand where this reader is to begin");
+        }
         // Whoever waited for the space in front of an older position may have it now.
         self.wake();
     }

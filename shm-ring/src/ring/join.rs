@@ -16,16 +16,22 @@
 use crate::error::PollError;
 use crate::frame::scan::first_frame;
 use crate::frame::table::Table;
-use crate::layout::frame::{FRAME_ALIGN, POSITION_END, State};
+use crate::layout::frame::{FRAME_ALIGN, POSITION_END, State, is_boundary};
+use crate::layout::geometry::SLOTS_MAX;
 use crate::layout::slots::ConsumerSlot;
 use crate::sync::{Ordering, Point, fence, kill_point};
+
+/// Rounds of a join that look for a frame; whoever is still behind the grants then goes to the tail.
+const ROUNDS: u16 = 64;
 
 /// Joins at `wanted`, a frame boundary, or as soon behind it as is safe.
 pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
     // ORDER none (Relaxed): only the holder of the slot's byte writes it.
     let held = slot.position.load(Ordering::Relaxed);
     let mut position = wanted;
-    // Each further round means that a producer used a limit from before it saw this consumer, which it can do once.
+    // Each further round means that a producer used a limit from before it saw this consumer, which it can do once; grants that go on
+    // growing are forged, and nothing is safe from them.
+    let mut round = 0;
     loop {
         // ORDER P1 (Release, pairs with P2): reads below it, of an earlier position, are over.
         slot.position.store(position, Ordering::Release);
@@ -34,11 +40,12 @@ pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
         fence(Ordering::SeqCst);
         let floor = Floor::of(table);
         // From a position on that was held all the time nothing was overwritten, whatever was granted and taken back by a second scan.
-        if position >= floor.safe || position >= held {
+        if position >= floor.safe || position >= held || round == ROUNDS + SLOTS_MAX {
             return position;
         }
         kill_point(Point::JoinMoves);
-        position = floor.first_frame(table).min(held);
+        position = if round < ROUNDS { floor.first_frame(table).min(held) } else { floor.tail };
+        round += 1;
     }
 }
 
@@ -94,19 +101,24 @@ pub(crate) fn can_start_at(table: &Table, position: u64, from: u64) -> bool {
     // Intents before the header: a claim that is committed between the two looks is seen by the second.
     // ORDER I2 (Acquire, pairs with I1): an intent below the tail is a boundary.
     let intended = table.producers().iter().any(|slot| slot.intent.load(Ordering::Acquire) == position);
-    position == tail
-        || (position < tail
-            && match table.frames.sealed(position) {
-                Some(head) if head.state == State::Inner => is_reached(table, position, from),
-                Some(_) => true,
-                None => intended,
-            })
+    is_boundary(position)
+        && (position == tail
+            || position < tail
+                && match table.frames.sealed(position) {
+                    Some(head) if head.state == State::Inner => is_reached(table, position, from),
+                    Some(_) => true,
+                    None => intended,
+                })
 }
 
 /// Whether a walk over finished frames comes to `position`: inside a batch that is open, or was given up, none does.
 fn is_reached(table: &Table, position: u64, from: u64) -> bool {
     let mut at = from;
-    while at < position {
+    // At most one lap: there are no more frames to walk over.
+    for _ in 0..table.frames.capacity_bytes() / FRAME_ALIGN {
+        if at >= position {
+            break;
+        }
         match table.frames.checked(at) {
             Ok(Some(sealed)) if sealed.head.state != State::Claimed => at += sealed.span_bytes,
             _ => return false,

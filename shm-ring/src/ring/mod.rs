@@ -292,11 +292,12 @@ impl Ring {
         let shape = core.header.geometry.shape;
         let slots = if shape.single_producer { 1 } else { shape.producers_max };
         let table = core.table();
+        let mut stalls = reap::Stalls::default();
         for index in 0..slots {
             let Some(lock) = repair.take_slot(producer_byte(index)).map_err(&failed)? else { continue };
             kill_point(Point::AttachLocked);
             let mut proofs = reap::Proofs::new(repair.probe());
-            if reap::reap_producer(&table, index, &mut proofs).map_err(&failed)? == reap::Outcome::Stalled {
+            if stalls.reap(&table, index, &mut proofs).map_err(&failed)? == reap::Outcome::Stalled {
                 continue;
             }
             // Whoever waited for what a dead owner left.

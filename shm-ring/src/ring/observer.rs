@@ -21,7 +21,7 @@ use crate::frame::lossy::{self, Copied};
 use crate::frame::scan::first_frame;
 use crate::frame::table::Table;
 use crate::frame::view::{Metadata, Sealed};
-use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, Position, State};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, Position, State, is_boundary};
 use crate::layout::header::Header;
 use crate::layout::slots::producer_byte;
 use crate::map::file::io_error;
@@ -114,7 +114,8 @@ impl Observer {
         if self.core.check_side().is_err() {
             return Err(PollError::Forked);
         }
-        loop {
+        // Seals are of one position, so one lap of frames is all that can be skipped, unless more come meanwhile.
+        for _ in 0..=self.table.frames.capacity_bytes() / FRAME_ALIGN {
             payload.clear();
             if let Some(error) = self.poisoned.or(self.lapped.take()) {
                 return Err(error);
@@ -129,12 +130,11 @@ impl Observer {
             match looked? {
                 Look::Record(info) => return Ok(Some(info)),
                 Look::Skipped => {}
-                Look::Nothing => {
-                    payload.clear();
-                    return Ok(None);
-                }
+                Look::Nothing => break,
             }
         }
+        payload.clear();
+        Ok(None)
     }
 
     /// Copies the next record into `payload`; waits for it, on a timer.
@@ -252,11 +252,9 @@ impl Observer {
 
     fn look(&mut self, payload: &mut Vec<u8>) -> Result<Look, PollError> {
         let copied = lossy::look(&self.table, self.position, payload);
-        let finished = |sealed: &Sealed| sealed.head.state != State::Claimed;
-        let span_bytes = copied.found.ok().flatten().filter(finished).map_or(0, |sealed| sealed.span_bytes);
-        self.check_lapped(&copied, span_bytes)?;
+        self.check_lapped(&copied)?;
         let sealed = match copied.found {
-            Ok(Some(sealed)) if finished(&sealed) => sealed,
+            Ok(Some(sealed)) if sealed.head.state != State::Claimed => sealed,
             Ok(open) => return self.nothing(open),
             Err(what) => return Err(self.poison(what)),
         };
@@ -298,9 +296,10 @@ impl Observer {
         }
     }
 
-    /// Whether what was copied from the `span_bytes` at the position may be used.
-    fn check_lapped(&mut self, copied: &Copied, span_bytes: u64) -> Result<(), PollError> {
+    /// Whether what was copied from the position may be used.
+    fn check_lapped(&mut self, copied: &Copied) -> Result<(), PollError> {
         let tail = copied.tail;
+        let span_bytes = copied.found.ok().flatten().map_or(0, |sealed| sealed.span_bytes);
         let capacity = self.table.frames.capacity_bytes();
         if tail > POSITION_END {
             return Err(self.poison("the tail is beyond the end of all positions"));
@@ -372,7 +371,9 @@ impl Observer {
                 let tail = self.table.tail().min(POSITION_END) & !(FRAME_ALIGN - 1);
                 // ORDER I2 (Acquire, pairs with I1): an intent above it is a boundary.
                 let intents = self.table.producers().iter().map(|slot| slot.intent.load(Ordering::Acquire));
-                let next = intents.filter(|intent| *intent > self.position).fold(tail, u64::min);
+                let next = intents
+                    .filter(|intent| *intent > self.position && is_boundary(*intent))
+                    .fold(tail, u64::min);
                 self.position = first_frame(&self.table.frames, self.position + FRAME_ALIGN, next);
             }
             _ => return Look::Nothing,

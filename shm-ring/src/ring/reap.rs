@@ -18,11 +18,12 @@
 //! byte 0 and of the slot's byte repairs it; (I3) a live process is never taken anything from.
 
 use crate::frame::table::Table;
-use crate::layout::frame::{IDLE, POSITION_END, State};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, State};
 use crate::layout::slots::{ConsumerSlot, DURABLE, MEMBER, consumer_byte, producer_byte};
 use crate::map::lock::{Locks, Probe};
 use crate::ring::{share, wait};
 use crate::sync::{Ordering, Point, add_alone, fence, kill_point, yield_now};
+use std::collections::BTreeSet;
 use std::io;
 
 /// How often a reaper looks again when a live slot stands where the dead one does.
@@ -47,13 +48,13 @@ pub(crate) trait Deaths {
 #[derive(Debug)]
 pub(crate) struct Proofs<'a, 'b> {
     probe: &'a Probe<'b>,
-    acquired: Vec<u64>,
+    acquired: BTreeSet<u64>,
 }
 
 impl<'a, 'b> Proofs<'a, 'b> {
     /// None yet.
     pub(crate) fn new(probe: &'a Probe<'b>) -> Self {
-        Self { probe, acquired: Vec::new() }
+        Self { probe, acquired: BTreeSet::new() }
     }
 
     fn acquire(&mut self, byte: u64) -> io::Result<bool> {
@@ -62,14 +63,14 @@ impl<'a, 'b> Proofs<'a, 'b> {
         }
         let dead = self.probe.acquire(byte)?;
         if dead {
-            self.acquired.push(byte);
+            self.acquired.insert(byte);
             kill_point(Point::ReapProved);
         }
         Ok(dead)
     }
 
     fn release(&mut self) {
-        for byte in self.acquired.drain(..) {
+        for byte in std::mem::take(&mut self.acquired) {
             self.probe.release(byte);
         }
     }
@@ -84,6 +85,27 @@ impl Drop for Proofs<'_, '_> {
 impl Deaths for Proofs<'_, '_> {
     fn prove(&mut self, slot: u16) -> io::Result<bool> {
         self.acquire(producer_byte(slot))
+    }
+}
+
+/// Where slots stalled in this sweep; others at the same place would stall for the same reason. Without it, a table that says that all
+/// its owners died at one place costs looks at all of them for each of them.
+#[derive(Debug, Default)]
+pub(crate) struct Stalls(BTreeSet<u64>);
+
+impl Stalls {
+    /// [`reap_producer`], unless another slot stalled at the same place.
+    pub(crate) fn reap(&mut self, table: &Table, index: u16, deaths: &mut dyn Deaths) -> io::Result<Outcome> {
+        // ORDER none (Relaxed): only compared, and looked at again by whoever reaps.
+        let intent = table.all_producers()[usize::from(index)].intent.load(Ordering::Relaxed);
+        if self.0.contains(&intent) {
+            return Ok(Outcome::Stalled);
+        }
+        let outcome = reap_producer(table, index, deaths)?;
+        if outcome == Outcome::Stalled {
+            self.0.insert(intent);
+        }
+        Ok(outcome)
     }
 }
 
@@ -134,10 +156,11 @@ fn owned_consumers(table: &Table) -> impl Iterator<Item = (u64, &ConsumerSlot)> 
 /// The same for a caller that holds byte 0.
 pub(crate) fn sweep_under(table: &Table, probe: &Probe<'_>) -> io::Result<bool> {
     let mut any = false;
+    let mut stalls = Stalls::default();
     for index in table.attached() {
         let mut proofs = Proofs::new(probe);
         if proofs.acquire(producer_byte(index))? {
-            any |= reap_producer(table, index, &mut proofs)? == Outcome::Reaped;
+            any |= stalls.reap(table, index, &mut proofs)? == Outcome::Reaped;
         }
     }
     for (byte, slot) in owned_consumers(table) {
@@ -160,8 +183,8 @@ pub(crate) fn reap_producer(table: &Table, index: u16, deaths: &mut dyn Deaths) 
     let slot = &table.all_producers()[usize::from(index)];
     // ORDER I2 (Acquire, pairs with I1): its length, and what it finished before.
     let intent = slot.intent.load(Ordering::Acquire);
-    // At or beyond the end no sound producer ever stood.
-    if intent < POSITION_END && table.tail() > intent {
+    // At or beyond the end, and between boundaries, no sound producer ever stood.
+    if intent < POSITION_END && table.tail() > intent && intent % FRAME_ALIGN == 0 {
         match settle(table, index, intent, deaths)? {
             Settled::Nothing => {}
             Settled::Lost(span_bytes) => {

@@ -43,6 +43,12 @@ pub struct Stats {
     pub oldest: u64,
     /// Claims that were lost with their producers.
     pub lost_records: u64,
+    /// Their sizes, headers included.
+    pub lost_bytes: u64,
+    /// How many producers can be attached at once.
+    pub producers_max: u16,
+    /// How many consumer names the ring knows at once, groups and their members among them.
+    pub consumers_max: u16,
     /// Whether the machine was booted since anybody had the ring open: whoever opens it next begins a new epoch, and what is in it now is
     /// not to be trusted.
     pub rebooted: bool,
@@ -203,6 +209,9 @@ pub(crate) fn read(core: &Core) -> Result<Stats, Error> {
         tail,
         oldest: join::oldest(&table),
         lost_records: words.lost_records.load(Ordering::Relaxed),
+        lost_bytes: words.lost_bytes.load(Ordering::Relaxed),
+        producers_max: if shape.single_producer { 1 } else { shape.producers_max },
+        consumers_max: shape.consumers_max,
         rebooted: !era::is_current(&table) && !reap::any_alive(&table, &probe).map_err(&failed)?,
         repairing: probe
             .is_held(REPAIR_BYTE)

@@ -36,6 +36,8 @@ pub enum Wait {
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// No sleep is longer when the kernel lacks membarrier: the waker may not see us.
 const SLEEP_UNFENCED: Duration = Duration::from_millis(1);
+/// A bit that others set again so often is forged; a sleeper that is missed has its bound.
+const WAKES_MAX: u32 = 1 << 16;
 /// Looks before the clock is asked or the processor is given away.
 const LOOKS_A_ROUND: u32 = 64;
 /// Bounds of the adaptive spin.
@@ -192,7 +194,10 @@ pub(crate) fn wake_sleepers(waits: &Waits) {
 pub(crate) fn wake_everybody(waits: &Waits) {
     for word in [&waits.data, &waits.space] {
         let mut value = word.load(Ordering::Relaxed);
-        while value & 1 != 0 {
+        for _ in 0..WAKES_MAX {
+            if value & 1 == 0 {
+                break;
+            }
             // Clears the bit and counts: a sleeper that set it before finds another value and does not sleep.
             // ORDER W2 (AcqRel, pairs with W1): what this process stored is visible to whoever sees the new count.
             match word.compare_exchange_weak(

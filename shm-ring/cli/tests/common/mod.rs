@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod helper;
+
 use shm_ring::{LogRecord, Ring, Start, Stream};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
