@@ -33,6 +33,7 @@ const ROLES: &[(&str, fn())] = &[
     ("liveness::prober", liveness::prober),
     ("liveness::spawner", liveness::spawner),
     ("liveness::careless", liveness::careless),
+    ("liveness::stranger", liveness::stranger),
     ("lossy::pushing", lossy::pushing),
     ("lossy::mixing", lossy::mixing),
     ("lossy::observer", lossy::observer),

@@ -339,3 +339,42 @@ fn a_table_of_forged_deaths_is_reaped_soon() {
         );
     }
 }
+
+#[test]
+fn a_punched_hole_ends_its_readers() {
+    // Goal: bytes that somebody takes out of the file are no frames; readers say so once and for all rather than wait for ever, and what
+    // is before them is read. Method: FALLOC_FL_PUNCH_HOLE over a page in the middle of committed records; both readers, and a group.
+    use nix::fcntl::{FallocateFlags, fallocate};
+    let directory = directory();
+    let path = directory.path().join("ring");
+    let ring = RingOptions::new().capacity(16 << 10).create(&path).unwrap();
+    let mut consumer = ring.consumer("c").unwrap();
+    let mut member = ring.group("g").unwrap();
+    let mut observer = ring.observer().unwrap();
+    let mut producer = ring.producer().unwrap();
+    for n in 0..100u8 {
+        producer.push(&[n; 100]).unwrap();
+    }
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let at = i64::try_from(offset(&file, 112) + 4096).unwrap();
+    fallocate(&file, FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE, at, 4096)
+        .unwrap();
+    let mut payload = Vec::new();
+    for n in 0..28u8 {
+        assert_eq!(consumer.soon()[..], [n; 100]);
+        assert_eq!(member.poll().unwrap()[..], [n; 100]);
+        assert_eq!(observer.soon().1, [n; 100]);
+    }
+    // The record that the hole begins in has its header, and zeros.
+    drop(consumer.soon());
+    drop(member.poll().unwrap());
+    drop(observer.soon());
+    for _ in 0..2 {
+        let told = consumer.poll_timeout(SOON).map(|frame| frame.is_some());
+        assert!(matches!(told, Err(PollError::Corrupt { .. })), "{told:?}");
+        let told = member.poll_timeout(SOON).map(|delivery| delivery.is_some());
+        assert!(matches!(told, Err(PollError::Corrupt { .. })), "{told:?}");
+        let told = observer.next_timeout(&mut payload, SOON);
+        assert!(matches!(told, Err(PollError::Corrupt { .. })), "{told:?}");
+    }
+}

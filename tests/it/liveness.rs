@@ -1,8 +1,9 @@
 //! Liveness: who lives is seen alive, by everybody, and nobody's slot is taken for another's.
 
-use crate::harness::{Actor, Next, Script, alone, directory, listen, say};
+use crate::harness::{Actor, Next, Script, alone, directory, fork, listen, say};
 use shm_ring::{ClaimError, Consumer, Error, PollError, Producer, Ring, RingOptions, Stats};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tempfile::TempDir;
 
 #[test]
@@ -227,4 +228,67 @@ fn handles_outlive_their_ring() {
     assert_eq!(&*consumer.soon(), b"after");
     drop((producer, consumer));
     assert_eq!(observer.soon().1, b"after");
+}
+
+#[test]
+fn a_death_in_another_pid_namespace_is_seen() {
+    // Goal: liveness is no matter of pids: a producer that is pid 1 somewhere else is waited for while it lives, named, and reaped when it
+    // is dead; and a consumer in there does the same for those outside. Method: a child in a new pid namespace, both ways.
+    if !crate::harness::is_root_for("a_death_in_another_pid_namespace_is_seen") {
+        return;
+    }
+    for inside in ["producer", "consumer"] {
+        let directory = directory();
+        let path = directory.path().join("ring");
+        let ring = RingOptions::new().capacity(16 << 10).create(&path).unwrap();
+        let params: [(&str, &dyn std::fmt::Display); 2] = [("path", &path.display()), ("inside", &inside)];
+        let mut stranger = Actor::start("liveness::stranger", &params);
+        if inside == "producer" {
+            stranger.expect("claimed");
+            let mut consumer = ring.consumer("c").unwrap();
+            ring.producer().unwrap().push(b"behind").unwrap();
+            assert!(consumer.poll_timeout(Duration::from_millis(50)).unwrap().is_none());
+            let stalled = consumer.stalled().expect("its claim is in the way");
+            assert_eq!((stalled.producer, stalled.pid), (0, 1));
+            stranger.tell("kill");
+            assert_eq!(&*consumer.soon(), b"behind");
+            assert_eq!((consumer.lost()[0].producer, consumer.lost()[0].lost_claims), (0, 1));
+        } else {
+            let mut dying = Actor::start("waiting::claimer", &[("path", &path.display())]);
+            dying.hear();
+            ring.producer().unwrap().push(b"behind").unwrap();
+            stranger.expect("here");
+            assert!(stranger.hear_within(Duration::from_millis(50)).is_none());
+            dying.kill();
+            stranger.expect("behind");
+            stranger.tell("kill");
+        }
+        stranger.finish();
+    }
+}
+
+pub(crate) fn stranger() {
+    let (path, is_producer) = (Script::path(), Script::text("inside") == "producer");
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).unwrap();
+    let mut child = fork(|| {
+        assert_eq!(std::process::id(), 1);
+        let ring = Ring::open(&path).unwrap();
+        if is_producer {
+            let mut producer = ring.producer().unwrap();
+            std::mem::forget(producer.claim(64).unwrap());
+            say("claimed");
+            std::thread::sleep(2 * crate::harness::PATIENCE);
+        }
+        let mut consumer = ring.consumer("c").unwrap();
+        say("here");
+        loop {
+            let frame = consumer.soon();
+            if &*frame == b"behind" {
+                say("behind");
+                std::thread::sleep(2 * crate::harness::PATIENCE);
+            }
+        }
+    });
+    listen();
+    child.kill();
 }

@@ -4,7 +4,7 @@ use crate::harness::{Actor, Next, PATIENCE, Script, WAITS, directory, listen, sa
 use crate::records::{check_bytes, record};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use shm_ring::{ClaimError, Ring, RingOptions, Wait};
+use shm_ring::{ClaimError, Ring, RingOptions, Start, Wait};
 use std::time::{Duration, Instant};
 
 /// Longer than any scheduling delay that is not a failure.
@@ -313,12 +313,20 @@ fn a_stopped_producer_is_waited_for() {
     assert!(matches!(refused, Err(ClaimError::Full { .. })), "its claim is not given away");
     let stats = ring.stats().unwrap();
     assert!(stats.producers[0].alive && stats.producers[0].pid == actor.pid());
+    let claim = stats.producers[0].claim.expect("it is open");
+    let stalled = consumer.stalled().expect("somebody alive is in the way");
+    assert_eq!((stalled.producer, stalled.pid, stalled.position), (0, actor.pid(), claim.position));
+    assert!(stalled.waited >= Duration::from_millis(200), "{stalled:?}");
+    let mut observer = ring.observer().unwrap();
+    observer.seek(Start::At(claim.position)).unwrap();
+    assert_eq!(observer.stalled().map(|stalled| stalled.pid), Some(actor.pid()));
     actor.go_on();
     actor.tell("commit");
     actor.expect("committed");
     check_bytes(&consumer.soon(), 0, 7);
     check_bytes(&consumer.soon(), 1, 1);
     assert_eq!((consumer.lost_records(), ring.stats().unwrap().lost_records), (0, 0));
+    assert_eq!(consumer.stalled(), None);
     actor.finish();
 }
 
@@ -350,12 +358,12 @@ fn a_claim_of_a_dead_producer_is_no_obstacle_whoever_looks() {
         }),
         ("next_timeout", |ring| {
             let mut observer = ring.observer().unwrap();
-            observer.seek(shm_ring::Start::Oldest).unwrap();
+            observer.seek(Start::Oldest).unwrap();
             observer.next_timeout(&mut Vec::new(), PATIENCE).unwrap().is_some()
         }),
         ("try_next", |ring| {
             let mut observer = ring.observer().unwrap();
-            observer.seek(shm_ring::Start::Oldest).unwrap();
+            observer.seek(Start::Oldest).unwrap();
             within(|| observer.try_next(&mut Vec::new()).unwrap().is_some())
         }),
     ];

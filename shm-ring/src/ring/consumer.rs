@@ -101,8 +101,7 @@ impl Consumer {
         let resume =
             if held_at == IDLE { this.cursor.slot().resume.load(Ordering::Relaxed) } else { held_at };
         if known && resume != IDLE {
-            this.cursor.join(resume.min(this.cursor.table().tail()));
-            this.count_missed(resume);
+            this.cursor.join_counting(resume.min(this.cursor.table().tail()));
         } else {
             this.cursor.slot().missed_bytes.store(0, Ordering::Relaxed);
             this.cursor.slot().lost_records.store(0, Ordering::Relaxed);
@@ -225,6 +224,7 @@ impl Consumer {
     }
 
     /// Bytes that this name could not read, because they were overwritten while it was away, or before it could join.
+    /// A process that is killed while it joins may leave its last gap counted twice, never uncounted.
     pub fn missed_bytes(&self) -> u64 {
         self.counter(|slot| &slot.missed_bytes)
     }
@@ -351,6 +351,7 @@ impl Consumer {
         self.last_sweep = Some(Instant::now());
         if self.anonymous || self.cursor.table().tail() > self.cursor.position() {
             self.sweep();
+            self.cursor.look_for_hole()?;
         } else {
             self.core.measure();
         }
@@ -407,6 +408,7 @@ impl Consumer {
                 // In an anonymous ring the end may have come without a word.
                 Next::Probe if self.anonymous || self.cursor.table().tail() > self.cursor.position() => {
                     self.sweep();
+                    self.cursor.look_for_hole()?;
                     if let Some(found) = self.closed_or_record()? {
                         return Ok(Some(found));
                     }
@@ -422,9 +424,9 @@ impl Consumer {
             Start::Oldest => self.cursor.join(join::oldest(self.cursor.table())),
             Start::Now => self.cursor.join(self.cursor.table().tail()),
             Start::At(position) => {
-                let from = join::start_at(self.cursor.table(), position, self.cursor.held())?;
-                self.cursor.join(from);
-                self.count_missed(position);
+                let first = join::start_at(self.cursor.table(), position, self.cursor.held())?;
+                sync::add_alone(&self.cursor.slot().missed_bytes, first.saturating_sub(position));
+                self.cursor.join_counting(first);
             }
             Start::Since(timestamp_ns) => {
                 if self.cursor.table().frames.metadata_bytes() == 0 {
@@ -435,10 +437,6 @@ impl Consumer {
             }
         }
         Ok(())
-    }
-
-    fn count_missed(&self, wanted: u64) {
-        sync::add_alone(&self.cursor.slot().missed_bytes, self.cursor.position().saturating_sub(wanted));
     }
 }
 

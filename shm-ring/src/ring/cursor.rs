@@ -18,12 +18,15 @@ use super::wait::wake_sleepers;
 use crate::error::PollError;
 use crate::frame::table::Table;
 use crate::layout::frame::{FRAME_ALIGN, IDLE, POSITION_END, State, is_boundary};
-use crate::layout::slots::{ConsumerSlot, DURABLE};
+use crate::layout::slots::{ConsumerSlot, DURABLE, ProducerSlot};
 use crate::map::region::View;
 use crate::sync::{self, Ordering, Point, kill_point};
 
 /// So many frames are skipped in one look before the tail, which is the producers' line, is asked whether there can be more.
 const SKIPS_UNASKED: u64 = 64;
+
+/// A place below the tail that is nobody's claim, and no frame.
+pub(crate) const DESTROYED: &str = "no frame stands there, and nobody claims the place: it was overwritten";
 
 /// See the file's header.
 #[derive(Debug)]
@@ -179,6 +182,24 @@ impl Cursor {
         Ok(None)
     }
 
+    /// For a reader that waits behind a claim: whether a frame can still come here. Whoever claims a place says so first, and says nothing
+    /// else before its frame is finished; so a place that is claimed by nobody, and not finished, was destroyed.
+    #[cold]
+    pub(crate) fn look_for_hole(&mut self) -> Result<(), PollError> {
+        let position = self.position;
+        // The tail, then intents, then the header: what is missed by one is seen by the next.
+        if self.table.tail() <= position {
+            return Ok(());
+        }
+        // ORDER I2 (Acquire, pairs with I1): who is done with this place has finished its frame.
+        let is_intended = |slot: &ProducerSlot| slot.intent.load(Ordering::Acquire) == position;
+        if self.table.producers().iter().any(is_intended) || self.table.frames.sealed(position).is_some() {
+            return Ok(());
+        }
+        self.check_truncated()?;
+        Err(self.corrupt(DESTROYED))
+    }
+
     /// Nothing stands here; or the page is gone, and with it the ring.
     #[inline(always)]
     fn nothing(&mut self) -> Result<Option<Found>, PollError> {
@@ -242,7 +263,19 @@ impl Cursor {
 
     /// Goes to `wanted`, a frame boundary, or as soon behind it as is safe.
     pub(crate) fn join(&mut self, wanted: u64) {
-        self.position = join::join(&self.table, &self.slot, wanted);
+        let position = join::join(&self.table, &self.slot, wanted, |_| ());
+        self.joined(position);
+    }
+
+    /// The same for a reader that wants what it has to pass over, and is told how much that was.
+    pub(crate) fn join_counting(&mut self, wanted: u64) {
+        let missed = &self.slot.missed_bytes;
+        let position = join::join(&self.table, &self.slot, wanted, |bytes| sync::add_alone(missed, bytes));
+        self.joined(position);
+    }
+
+    fn joined(&mut self, position: u64) {
+        self.position = position;
         self.published = self.position;
         self.skip_until(0);
         if !is_boundary(self.position) {

@@ -9,6 +9,7 @@
 //! that had it; (I3) records are handed out in the ring's order, those of the dead as soon as their death is known; (I4) it works only on
 //! the side of a fork where it was made.
 
+use super::cursor::DESTROYED;
 use super::loss::{Ledger, Loss};
 use super::names::{self, ConsumerOptions, Start};
 use super::record::RecordInfo;
@@ -167,8 +168,9 @@ impl Member {
         }
         let resume = shared.resume.load(Ordering::Relaxed);
         if resume != IDLE {
-            let joined = join::join(table, shared, resume.min(table.tail()));
-            add_alone(&shared.missed_bytes, joined.saturating_sub(resume));
+            join::join(table, shared, resume.min(table.tail()), |bytes| {
+                add_alone(&shared.missed_bytes, bytes)
+            });
             kill_point(Point::GroupJoined);
             return Ok(());
         }
@@ -191,11 +193,16 @@ impl Member {
             }
             Start::Since(_) => join::oldest(table),
         };
-        let joined = join::join(table, shared, wanted);
-        kill_point(Point::GroupJoined);
+        let is_at = matches!(options.start, Start::At(_));
         if let Start::At(position) = options.start {
-            add_alone(&shared.missed_bytes, joined.saturating_sub(position));
+            add_alone(&shared.missed_bytes, wanted.saturating_sub(position));
         }
+        let joined = join::join(table, shared, wanted, |bytes| {
+            if is_at {
+                add_alone(&shared.missed_bytes, bytes);
+            }
+        });
+        kill_point(Point::GroupJoined);
         if let Start::Since(timestamp_ns) = options.start {
             pass_older(table, shared, joined, timestamp_ns);
         }
@@ -443,6 +450,12 @@ impl Member {
                 Next::Probe => {
                     if self.anonymous || self.table.tail() > self.share.position() || self.others_work() {
                         self.sweep();
+                        if self.share.is_destroyed(&self.table) {
+                            return Err(self.poison(PollError::Corrupt {
+                                position: self.share.position(),
+                                what: DESTROYED,
+                            }));
+                        }
                     } else {
                         self.core.measure();
                     }

@@ -24,8 +24,9 @@ use crate::sync::{Ordering, Point, fence, kill_point};
 /// Rounds of a join that look for a frame; whoever is still behind the grants then goes to the tail.
 const ROUNDS: u16 = 64;
 
-/// Joins at `wanted`, a frame boundary, or as soon behind it as is safe.
-pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
+/// Joins at `wanted`, a frame boundary, or as soon behind it as is safe. `passes` is told the bytes that are passed over, before the
+/// position behind them is stored: a death in between tells them twice, where the other order would never tell them.
+pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64, mut passes: impl FnMut(u64)) -> u64 {
     // ORDER none (Relaxed): only the holder of the slot's byte writes it.
     let held = slot.position.load(Ordering::Relaxed);
     let mut position = wanted;
@@ -44,7 +45,9 @@ pub(crate) fn join(table: &Table, slot: &ConsumerSlot, wanted: u64) -> u64 {
             return position;
         }
         kill_point(Point::JoinMoves);
-        position = if round < ROUNDS { floor.first_frame(table).min(held) } else { floor.tail };
+        let next = if round < ROUNDS { floor.first_frame(table).min(held) } else { floor.tail };
+        passes(next.saturating_sub(position));
+        position = next;
         round += 1;
     }
 }

@@ -9,6 +9,7 @@
 //! (I1) nothing that was copied is used before the second look at the tail; (I2) no reference into the data is ever handed out; (I3) no
 //! read-modify-write, which would fault on read-only memory; (I4) every loop ends whatever the bytes are.
 
+use super::cursor::DESTROYED;
 use super::loss::{Ledger, Loss};
 use super::names::Start;
 use super::record::RecordInfo;
@@ -346,7 +347,7 @@ impl Observer {
             // Somebody's claim. Alive as a rule, so the question is asked seldom.
             if self.fruitless % 64 == 0 {
                 self.stuck.note(self.position);
-                return Ok(self.pass_dead(open));
+                return self.pass_dead(open);
             }
         } else if self.core.is_anonymous() {
             return self.closed_or_nothing();
@@ -355,12 +356,12 @@ impl Observer {
     }
 
     /// Steps over a claim whose producer is dead; changes nothing in the ring.
-    fn pass_dead(&mut self, open: Option<Sealed>) -> Look {
-        let Ok(probe) = self.core.locks.probe() else { return Look::Nothing };
+    fn pass_dead(&mut self, open: Option<Sealed>) -> Result<Look, PollError> {
+        let Ok(probe) = self.core.locks.probe() else { return Ok(Look::Nothing) };
         let alive = |slot: u16| probe.is_held(producer_byte(slot)).unwrap_or(true);
         let owners = stall::owners(&self.table, self.position, open);
         if owners.iter().any(|slot| alive(*slot)) {
-            return Look::Nothing;
+            return Ok(Look::Nothing);
         }
         // The header again: a frame that was finished before its producer ended counts.
         let again = self.table.frames.checked(self.position).ok().flatten();
@@ -376,13 +377,18 @@ impl Observer {
                     .fold(tail, u64::min);
                 self.position = first_frame(&self.table.frames, self.position + FRAME_ALIGN, next);
             }
-            _ => return Look::Nothing,
+            (None, None) => {
+                // Behind the looks at tail, intents and header, in this order: see `Cursor::look_for_hole`.
+                self.check_lapped(0)?;
+                return Err(self.poison(DESTROYED));
+            }
+            _ => return Ok(Look::Nothing),
         }
         self.lost_records += 1;
         if let Some(owner) = owners.first() {
             self.ledger.lost(*owner);
         }
-        Look::Skipped
+        Ok(Look::Skipped)
     }
 
     fn closed_or_nothing(&mut self) -> Result<Look, PollError> {

@@ -244,6 +244,7 @@ fn settle(table: &Table, index: u16, position: u64, deaths: &mut dyn Deaths) -> 
             Some(_) => return Ok(Settled::Nothing),
             None => {}
         }
+        kill_point(Point::ReapLooked);
         // Nothing is sealed: whoever intends this place may be its owner.
         let mut dead = vec![index];
         let mut live = false;

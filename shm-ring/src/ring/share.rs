@@ -106,6 +106,20 @@ impl Share {
         }
     }
 
+    /// Whether nothing can ever be taken here: see `Cursor::look_for_hole`.
+    #[cold]
+    pub(crate) fn is_destroyed(&self, table: &Table) -> bool {
+        let position = self.position();
+        // The tail, then intents, then the header; and the group's position once more, for another member may have moved it.
+        position < table.tail()
+            && !table.producers().iter().any(|slot| {
+                // ORDER I2 (Acquire, pairs with I1): who is done with this place has finished its frame.
+                slot.intent.load(Ordering::Acquire) == position
+            })
+            && table.frames.sealed(position).is_none()
+            && self.position() == position
+    }
+
     /// Gives back what was taken last; true when there was something.
     #[inline]
     pub(crate) fn release(&mut self) -> bool {

@@ -140,6 +140,8 @@ points! {
     ReapRepair,
     /// Reaper: it has a dead slot's byte.
     ReapProved,
+    /// Reaper: it has found nothing sealed where the dead producer stood, and has not asked who else stands there.
+    ReapLooked,
     /// Reaper: a marked claim is LOST.
     ReapLost,
     /// Reaper: an unmarked claim has its LOST state word, and no seal.
@@ -192,13 +194,13 @@ mod armed {
     static ARMED: AtomicU32 = AtomicU32::new(NONE);
     static LEFT: AtomicU64 = AtomicU64::new(0);
     static STOPS: AtomicU32 = AtomicU32::new(0);
-    static TALLY: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
+    static HIT_AT: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
 
-    /// Arms this process: the `nth` time that it comes to `point`, counted from 1, adds one to `tally` and sends itself the signal.
-    /// One thread of a process may use the library while it is armed.
-    pub fn arm(point: Point, nth: u64, signal: Signal, tally: &'static AtomicU64) {
+    /// Arms this process: the `nth` time that it comes to `point`, counted from 1, stores the monotonic time into `hit_at_ns` and sends
+    /// itself the signal. One thread of a process may use the library while it is armed.
+    pub fn arm(point: Point, nth: u64, signal: Signal, hit_at_ns: &'static AtomicU64) {
         // ORDER none (Relaxed), for all of it: one thread.
-        TALLY.store(std::ptr::from_ref(tally).cast_mut(), Ordering::Relaxed);
+        HIT_AT.store(std::ptr::from_ref(hit_at_ns).cast_mut(), Ordering::Relaxed);
         LEFT.store(nth, Ordering::Relaxed);
         STOPS.store(u32::from(signal == Signal::Stop), Ordering::Relaxed);
         ARMED.store(u32::from(point as u16), Ordering::Relaxed);
@@ -232,8 +234,11 @@ mod armed {
         // SAFETY:
         // - null or a `&'static AtomicU64` that `arm` was given;
         // - no plain access: it is reached as an atomic only.
-        if let Some(tally) = unsafe { TALLY.load(Ordering::Relaxed).as_ref() } {
-            tally.fetch_add(1, Ordering::Relaxed);
+        if let Some(hit_at_ns) = unsafe { HIT_AT.load(Ordering::Relaxed).as_ref() } {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+            let ns = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
+            // Whoever reads it has waited for this process's end, or for its stop.
+            hit_at_ns.store(ns.unsigned_abs(), Ordering::Relaxed);
         }
         let signal = if STOPS.load(Ordering::Relaxed) == 0 {
             rustix::process::Signal::KILL

@@ -177,6 +177,7 @@ impl Reader {
     pub(super) fn look(&mut self) -> bool {
         let Some(found) = self.cursor.look().expect("nothing is corrupt") else {
             self.cursor.publish_news();
+            self.cursor.look_for_hole().expect("whoever claimed this place says so");
             return false;
         };
         let frames = &self.cursor.table().frames;
