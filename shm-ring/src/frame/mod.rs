@@ -21,7 +21,7 @@
 //! | S1/R0 | `w1` seal, Release (view.rs) | `w1`, Acquire (view.rs) | `w0` of the same frame, CLAIMED or later |
 //! | I1/I2 | `intent`, Release (claim.rs) | `intent`, Acquire (claim.rs, reap.rs) | `intent_len`; that the claim before it is finished |
 //! | T1/T2 | `tail`, AcqRel or Release (claim.rs) | `tail`, Acquire (everywhere) | the claimer's intent; the high-water marks |
-//! | L1/L2 | fence Release after the tail (claim.rs) | fence Acquire, then the tail (observer.rs) | who saw a byte of the new payload sees the tail above it |
+//! | L1/L2 | fence Release after the tail (claim.rs) | fence Acquire, then the tail (lossy.rs) | who saw a byte of the new payload sees the tail above it |
 //! | P1/P2 | consumer's `position`, Release (cursor.rs, join.rs) | `position`, Acquire (claim.rs) | the reads of what was released are over |
 //! | G1/G2 | `granted` raised, fence SeqCst, second scan (claim.rs) | `position` stored, fence SeqCst, `granted` (join.rs) | one of the two sees the other |
 //! | W1/W2 | waiting bit, heavy fence, second look (wait.rs) | commit or release, light fence, waiting bit (wait.rs) | one of the two sees the other |
@@ -33,6 +33,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod copy;
+pub(crate) mod lossy;
 pub(crate) mod scan;
 pub(crate) mod table;
 pub(crate) mod view;

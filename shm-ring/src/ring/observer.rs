@@ -18,7 +18,7 @@ use super::stats::{self, Stats};
 use super::wait::Wait;
 use super::{Core, join};
 use crate::error::{Error, PollError};
-use crate::frame::copy::copy_out;
+use crate::frame::lossy::{self, Copied};
 use crate::frame::scan::first_frame;
 use crate::frame::table::Table;
 use crate::frame::view::{Metadata, Sealed};
@@ -28,7 +28,7 @@ use crate::layout::slots::producer_byte;
 use crate::map::file::io_error;
 use crate::map::mirror::Access;
 use crate::map::region::Region;
-use crate::sync::{self, Ordering, fence};
+use crate::sync::{self, Ordering};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -252,30 +252,17 @@ impl Observer {
     }
 
     fn look(&mut self, payload: &mut Vec<u8>) -> Result<Look, PollError> {
-        let frames = &self.table.frames;
-        let mut gap = None;
-        let (sealed, metadata) = match frames.checked(self.position) {
-            Ok(Some(sealed)) if sealed.head.state != State::Claimed => {
-                let metadata = frames.metadata(self.position);
-                if matches!(sealed.head.state, State::Data | State::Inner) {
-                    let at = self.position + frames.payload_offset();
-                    copy_out(frames.data(), at, sealed.head.len_bytes as usize, payload);
-                } else if sealed.head.state == State::Gap {
-                    gap = frames.gap(self.position, sealed.head);
-                }
-                (sealed, metadata)
-            }
+        let copied = lossy::look(&self.table, self.position, payload);
+        self.check_lapped(&copied)?;
+        let sealed = match copied.found {
+            Ok(Some(sealed)) if sealed.head.state != State::Claimed => sealed,
             Ok(open) => return self.nothing(open),
-            Err(what) => {
-                self.check_lapped(0)?;
-                return Err(self.poison(what));
-            }
+            Err(what) => return Err(self.poison(what)),
         };
-        self.check_lapped(sealed.span_bytes)?;
-        if let Some(gap) = gap {
+        if let Some(gap) = copied.gap {
             self.ledger.gap(sealed.head.slot, gap);
         }
-        Ok(self.pass(sealed, metadata))
+        Ok(self.pass(sealed, copied.metadata))
     }
 
     #[cold]
@@ -310,17 +297,15 @@ impl Observer {
         }
     }
 
-    /// Whether what was loaded from the `span_bytes` at the position so far may be used.
-    fn check_lapped(&mut self, span_bytes: u64) -> Result<(), PollError> {
-        // ORDER L2 (Acquire fence, pairs with L1): if any byte above came from a newer claim, the tail below shows it.
-        fence(Ordering::Acquire);
-        // ORDER none (Relaxed): behind the fence.
-        let tail = self.table.live.tail.0.load(Ordering::Relaxed);
+    /// Whether what was copied from the position may be used.
+    fn check_lapped(&mut self, copied: &Copied) -> Result<(), PollError> {
+        let tail = copied.tail;
+        let span_bytes = copied.found.ok().flatten().map_or(0, |sealed| sealed.span_bytes);
         let capacity = self.table.frames.capacity_bytes();
         if tail > POSITION_END {
             return Err(self.poison("the tail is beyond the end of all positions"));
         }
-        if self.position.saturating_add(capacity) >= tail {
+        if copied.is_intact(self.position, capacity) {
             return if self.position + span_bytes <= tail || span_bytes == 0 {
                 Ok(())
             } else {
@@ -353,7 +338,6 @@ impl Observer {
 
     /// Nothing finished stands here: not yet, overwritten, a dead producer's claim, or the end.
     fn nothing(&mut self, open: Option<Sealed>) -> Result<Look, PollError> {
-        self.check_lapped(open.map_or(0, |open| open.span_bytes))?;
         self.check_epoch()?;
         self.fruitless = self.fruitless.wrapping_add(1);
         if self.fruitless % 64 == 0 {

@@ -11,6 +11,7 @@
 //! (I2) whatever a model checker offers is named here and nowhere else in `frame/` and `ring/`.
 //! Knows nothing of rings.
 
+use nix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -221,8 +222,8 @@ pub(crate) struct Explored {
     pub(crate) preemptions: usize,
     /// Explorations that did not come to their end.
     pub(crate) cut: u64,
-    /// How long it took.
-    pub(crate) took: Duration,
+    /// How long it kept a processor busy: the same on a machine that has more to do.
+    pub(crate) busy: Duration,
 }
 
 impl Explored {
@@ -232,17 +233,17 @@ impl Explored {
         self.deaths = [0, 1].map(|who| self.deaths[who] + other.deaths[who]);
         self.preemptions = self.preemptions.max(other.preemptions);
         self.cut += other.cut;
-        self.took += other.took;
+        self.busy += other.busy;
     }
 
     /// One line about it.
     #[expect(clippy::print_stdout, reason = "what a model covered is its result")]
     pub(crate) fn tell(&self, what: &str) {
-        let Self { executions, deaths: [workers, reapers], preemptions, cut, took } = self;
+        let Self { executions, deaths: [workers, reapers], preemptions, cut, busy } = self;
         let bound = if cfg!(loom) { format!(", up to {preemptions} preemptions") } else { String::new() };
         let killed = format!("{workers} workers and {reapers} reapers killed");
         let cut = if *cut > 0 { format!(", {cut} EXPLORATIONS CUT OFF") } else { String::new() };
-        println!("{what}{bound}: {executions} executions, {killed}, {:.1} s{cut}", took.as_secs_f64());
+        println!("{what}{bound}: {executions} executions, {killed}, {:.1} s{cut}", busy.as_secs_f64());
     }
 }
 
@@ -253,7 +254,7 @@ static DEATHS: [std::sync::atomic::AtomicU64; 2] = [const { std::sync::atomic::A
 pub(crate) fn explore(bounds: Bounds, scenario: impl Fn() + Send + Sync + 'static) -> Explored {
     let counts = || [&EXECUTIONS, &DEATHS[0], &DEATHS[1]].map(|count| count.load(Ordering::Relaxed));
     let before = counts();
-    let start = Instant::now();
+    let (start, busy) = (Instant::now(), busy());
     run(bounds, move || {
         EXECUTIONS.fetch_add(1, Ordering::Relaxed);
         scenario();
@@ -261,9 +262,13 @@ pub(crate) fn explore(bounds: Bounds, scenario: impl Fn() + Send + Sync + 'stati
     let after = counts();
     let [executions, workers, reapers] = [0, 1, 2].map(|i| after[i] - before[i]);
     let preemptions = bounds.preemptions;
-    let took = start.elapsed();
-    let cut = u64::from(cfg!(loom) && took >= LONGEST);
-    Explored { executions, deaths: [workers, reapers], preemptions, cut, took }
+    let cut = u64::from(cfg!(loom) && start.elapsed() >= LONGEST);
+    Explored { executions, deaths: [workers, reapers], preemptions, cut, busy: self::busy() - busy }
+}
+
+/// Processor time of this process so far.
+fn busy() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("every Linux has it").into()
 }
 
 /// loom: no exploration goes on for longer; what was not looked at then is said.

@@ -182,10 +182,9 @@ mod orders {
     fn killed_reapers_leave_work_that_the_next_one_finishes() {
         every_death("a push and a claim", Bounds::preemptions(1, 2), PUSH_CLAIM, Reapers::OneThatDies);
         every_death("a push and a claim", Bounds::preemptions(0, 2), PUSH_CLAIM, Reapers::Two);
+        every_death("a push and a claim", Bounds::preemptions(0, 1), PUSH_CLAIM, Reapers::TwoOfWhichOneDies);
         if is_full() {
-            let bounds = Bounds::preemptions(1, 1);
-            every_death("a push and a claim", bounds, PUSH_CLAIM, Reapers::TwoOfWhichOneDies);
-            every_death("two each", bounds, TWICE, Reapers::OneThatDies);
+            every_death("two each", Bounds::preemptions(1, 1), TWICE, Reapers::OneThatDies);
         }
     }
 }

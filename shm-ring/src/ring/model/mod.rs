@@ -4,7 +4,7 @@
 //!   loom    every schedule up to a bound of preemptions, every stale value; a run of its own for every place of death
 //!   shuttle random schedules and deaths; more producers, more records
 //!             \                /
-//!              world.rs: processes as threads, records that say who wrote them, what must hold at the end
+//!              world.rs, actors.rs: processes as threads, records that say who wrote them, what must hold at the end
 //!                |
 //!   frame/*, ring/{cursor, join, loss, reap, share, wait}.rs: the files themselves
 //!                |
@@ -27,6 +27,10 @@ mod share;
 pub(crate) mod wait;
 
 #[cfg(test)]
+mod actors;
+#[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod grouping;
@@ -34,6 +38,8 @@ mod grouping;
 mod joining;
 #[cfg(test)]
 mod laps;
+#[cfg(test)]
+mod lossy;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]

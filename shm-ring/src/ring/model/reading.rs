@@ -29,15 +29,25 @@ fn run(capacity_bytes: u64, plans: Plans, records: usize) {
 
 /// Old payload that would pass for a committed header stands where the next header goes.
 fn run_over_a_forged_header(how: How) {
-    // Offset 0: a long record; then one that fills the lap; then a short one; the last one goes where the long one's payload was.
-    static PUSH: Plans =
-        &[&[entry(How::Push, 3), entry(How::Push, 0), entry(How::Push, 0), entry(How::Push, 1)]];
-    static CLAIM: Plans =
-        &[&[entry(How::Push, 3), entry(How::Push, 0), entry(How::Push, 0), entry(How::Claim, 1)]];
+    // Offset 0: a long record; then two that fill the lap; then a short one; the last one goes where the long one's payload was.
+    static PUSH: Plans = &[&[
+        entry(How::Push, 2),
+        entry(How::Push, 0),
+        entry(How::Push, 0),
+        entry(How::Push, 0),
+        entry(How::Push, 1),
+    ]];
+    static CLAIM: Plans = &[&[
+        entry(How::Push, 2),
+        entry(How::Push, 0),
+        entry(How::Push, 0),
+        entry(How::Push, 0),
+        entry(How::Claim, 1),
+    ]];
     let world = World::new(64, if how == How::Push { PUSH } else { CLAIM }, 1);
     let mut writer = world.writer(0);
     let mut reader = world.reader(0, |_| 0);
-    for entry in 0..3 {
+    for entry in 0..4 {
         let position = writer.claim(entry).expect("nobody is in the way");
         if entry == 0 {
             writer.finish(entry, position);
@@ -49,9 +59,9 @@ fn run_over_a_forged_header(how: How) {
         reader.pass();
     }
     let thread = spawn(move || {
-        let position = writer.claim(3).expect("nobody is in the way");
+        let position = writer.claim(4).expect("nobody is in the way");
         assert_eq!(position, 80);
-        writer.finish(3, position);
+        writer.finish(4, position);
     });
     reader.read(1);
     thread.join().expect("it ends");
