@@ -5,7 +5,10 @@
 
 use crate::scratch::Scratch;
 use crate::{image::Image, script::Script};
-use shm_ring::{ClaimError, Consumer, ConsumerOptions, Error, Observer, PollError, Producer, Ring, Start};
+use shm_ring::{
+    ClaimError, Consumer, ConsumerOptions, Delivery, Error, Member, Observer, PollError, Producer, Ring,
+    Start,
+};
 use std::time::Duration;
 
 /// How long a call may wait for something.
@@ -23,9 +26,16 @@ pub struct Handles<'a> {
     capacity: u64,
     producers: [Option<Producer>; 2],
     consumers: [Option<Reader>; 2],
+    members: [Option<Worker>; 2],
     observer: Option<Observer>,
     observer_poison: Option<PollError>,
     payload: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    member: Member,
+    poison: Option<PollError>,
 }
 
 #[derive(Debug)]
@@ -52,6 +62,7 @@ impl<'a> Handles<'a> {
             capacity,
             producers: [None, None],
             consumers: [None, None],
+            members: [None, None],
             observer: None,
             observer_poison: None,
             payload: Vec::new(),
@@ -63,6 +74,7 @@ impl<'a> Handles<'a> {
         let Some(ring) = self.ring else { return };
         self.producers[0] = attached(ring.producer());
         self.consumers[0] = attached(ring.consumer("c")).map(Reader::new);
+        self.members[0] = attached(ring.group("g")).map(Worker::new);
         self.observer = attached(ring.observer());
     }
 
@@ -76,7 +88,8 @@ impl<'a> Handles<'a> {
                 (0 | 1, Some((scratch, image))) => scratch.write(&image.forge(script)),
                 (0..=2, _) => self.attach(script),
                 (3..=6, _) => self.produce(script),
-                (7..=11, _) => self.consume(script),
+                (7..=9, _) => self.consume(script),
+                (10 | 11, _) => self.work(script),
                 _ => self.observe(script),
             }
         }
@@ -85,9 +98,19 @@ impl<'a> Handles<'a> {
     fn attach(&mut self, script: &mut Script<'_>) {
         let Some(ring) = self.ring else { return };
         let which = script.below(2);
-        match script.byte() % 8 {
+        match script.byte() % 10 {
             0 => self.producers[which] = None,
             1 => self.consumers[which] = None,
+            8 => self.members[which] = None,
+            9 => {
+                self.members[which] = None;
+                let mut options = ConsumerOptions::new().start(self.start(script));
+                if script.byte() % 2 == 0 {
+                    options = options.durable();
+                }
+                let name = ["g", "c"][script.below(2)];
+                self.members[which] = attached(ring.group_with(name, options)).map(Worker::new);
+            }
             2 | 3 => {
                 self.producers[which] = None;
                 self.producers[which] = attached(ring.producer());
@@ -128,7 +151,12 @@ impl<'a> Handles<'a> {
         };
         let payload = vec![0x5a; len];
         match script.byte() % 8 {
-            0 | 1 => placed(producer.try_push(&payload)),
+            0 => placed(producer.try_push(&payload)),
+            1 => {
+                if let Ok(Some(position)) = producer.offer(&payload) {
+                    sound_position(position);
+                }
+            }
             2 => placed(producer.push_timeout(&payload, SHORT)),
             3 => placed(producer.try_claim(len).map(|claim| claim.commit())),
             4 => {
@@ -173,7 +201,26 @@ impl<'a> Handles<'a> {
                 let consumer = &mut reader.consumer;
                 consumer.release();
                 let numbers = (consumer.lag_bytes(), consumer.missed_bytes(), consumer.lost_records());
-                drop(format!("{numbers:?} {consumer:?}"));
+                drop(format!("{numbers:?} {consumer:?} {:?} {:?}", consumer.lost(), consumer.stalled()));
+            }
+        }
+    }
+
+    fn work(&mut self, script: &mut Script<'_>) {
+        let (which, capacity) = (script.below(2), self.capacity);
+        let Some(worker) = &mut self.members[which] else { return };
+        match script.byte() % 8 {
+            0..=4 => {
+                for _ in 0..[1, 8, PRESSING][script.below(3)] {
+                    worker.poll(capacity, |member| member.try_poll(), false);
+                }
+            }
+            5 => worker.poll(capacity, |member| member.poll_timeout(SHORT), false),
+            6 => worker.poll(capacity, |member| member.try_poll(), true),
+            _ => {
+                let member = &worker.member;
+                let numbers = (member.position(), member.lag_bytes(), member.lost(), member.stalled());
+                drop(format!("{numbers:?} {member:?}"));
             }
         }
     }
@@ -197,6 +244,40 @@ impl<'a> Handles<'a> {
                 Err(error) => panic!("seek({start:?}) of an observer: {error}"),
             },
             _ => drop(attached(observer.stats()).map(|stats| format!("{stats:?} {}", stats.uuid_string()))),
+        }
+    }
+}
+
+impl Worker {
+    fn new(member: Member) -> Self {
+        Self { member, poison: None }
+    }
+
+    fn poll(
+        &mut self,
+        capacity: u64,
+        how: impl for<'b> FnOnce(&'b mut Member) -> Result<Option<Delivery<'b>>, PollError>,
+        leaks: bool,
+    ) {
+        match how(&mut self.member) {
+            Ok(delivery) => {
+                assert!(self.poison.is_none(), "{:?}, and then {delivery:?}", self.poison);
+                let Some(delivery) = delivery else { return };
+                sound_position(delivery.position());
+                assert!(delivery.len() as u64 <= capacity / 4, "{} bytes of {capacity}", delivery.len());
+                assert_eq!(delivery.info().len_bytes, delivery.len());
+                std::hint::black_box(delivery.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
+                if leaks {
+                    std::mem::forget(delivery);
+                }
+            }
+            // A forged generation reads as revoked, as long as it stands there.
+            Err(PollError::Revoked) => {}
+            Err(error @ PollError::Corrupt { .. }) => {
+                assert!(self.poison.is_none_or(|first| first == error), "{:?}, then {error:?}", self.poison);
+                self.poison = Some(error);
+            }
+            Err(error) => panic!("{error:?}"),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::map::region::View;
 use crate::sync::{self, Ordering, Point, kill_point};
 
 /// So many frames are skipped in one look before the tail, which is the producers' line, is asked whether there can be more.
-const SKIPS_UNASKED: u64 = 64;
+pub(crate) const SKIPS_UNASKED: u64 = 64;
 
 /// A place below the tail that is nobody's claim, and no frame.
 pub(crate) const DESTROYED: &str = "no frame stands there, and nobody claims the place: it was overwritten";

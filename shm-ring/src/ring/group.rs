@@ -9,7 +9,7 @@
 //! that had it; (I3) records are handed out in the ring's order, those of the dead as soon as their death is known; (I4) it works only on
 //! the side of a fork where it was made.
 
-use super::cursor::DESTROYED;
+use super::cursor::{DESTROYED, SKIPS_UNASKED};
 use super::loss::{Ledger, Loss};
 use super::names::{self, ConsumerOptions, Start};
 use super::record::RecordInfo;
@@ -21,7 +21,7 @@ use crate::error::{Error, PollError};
 use crate::frame::copy::copy_out;
 use crate::frame::table::Table;
 use crate::frame::view::{Metadata, Sealed};
-use crate::layout::frame::{IDLE, Position, State};
+use crate::layout::frame::{FRAME_ALIGN, IDLE, Position, State};
 use crate::layout::slots::{ConsumerSlot, DURABLE, GROUP, MEMBER, consumer_byte};
 use crate::map::file::io_error;
 use crate::map::fork::Side;
@@ -295,7 +295,9 @@ impl Member {
 
     #[inline]
     fn next(&mut self) -> Result<Option<Taken>, PollError> {
-        loop {
+        // As in `Cursor::look`: one lap is all that can stand there, and what goes beyond the tail is forged.
+        let frames_max = self.table.frames.capacity_bytes() / FRAME_ALIGN;
+        for skipped in 0..frames_max {
             if self.share.has_orphans() {
                 let adopted = self.adopt();
                 if self.is_truncated() {
@@ -326,7 +328,14 @@ impl Member {
                 }
                 State::Pad | State::Claimed => {}
             }
+            if skipped % SKIPS_UNASKED == SKIPS_UNASKED - 1
+                && position + sealed.span_bytes > self.table.tail()
+            {
+                let what = "a frame ends beyond the tail";
+                return Err(self.poison(PollError::Corrupt { position, what }));
+            }
         }
+        Ok(None)
     }
 
     fn is_truncated(&self) -> bool {

@@ -23,10 +23,13 @@
 use crate::error::PollError;
 use crate::frame::table::Table;
 use crate::frame::view::Sealed;
-use crate::layout::frame::{IDLE, POSITION_END, State};
+use crate::layout::frame::{IDLE, POSITION_END, State, is_claimable};
 use crate::layout::slots::{ConsumerSlot, DURABLE, GROUP, MEMBER};
 use crate::map::region::View;
 use crate::sync::{Ordering, Point, add_alone, fence, kill_point};
+
+/// Members that took a record just before this one, in one call.
+const RACES_MAX: u32 = 1 << 20;
 
 /// A member's hands.
 #[derive(Debug)]
@@ -68,13 +71,17 @@ impl Share {
 
     /// Takes the next finished frame, whatever it is; where it is.
     pub(crate) fn take(&mut self, table: &Table) -> Result<Option<(u64, Sealed)>, PollError> {
-        // Each further round means that another member took what this one looked at.
-        loop {
+        // Each further round means that another member took what this one looked at; so many in a row are forged.
+        for _ in 0..RACES_MAX {
             let position = self.position();
-            if position >= POSITION_END {
-                // The group was taken apart: only who closes descriptors that are not its own can get here.
+            if !is_claimable(position) {
                 self.release();
-                return Err(PollError::Revoked);
+                return Err(match position {
+                    // The group was taken apart: only who closes descriptors that are not its own can get here.
+                    IDLE => PollError::Revoked,
+                    POSITION_END => return Ok(None),
+                    _ => PollError::Corrupt { position, what: "no frame can stand where its group stands" },
+                });
             }
             let sealed = match table.frames.checked(position) {
                 Ok(Some(sealed)) if sealed.head.state != State::Claimed => sealed,
@@ -104,6 +111,8 @@ impl Share {
                 return Ok(Some((position, sealed)));
             }
         }
+        self.release();
+        Ok(None)
     }
 
     /// Whether nothing can ever be taken here: see `Cursor::look_for_hole`.
@@ -143,7 +152,7 @@ fn rescue<T>(
 ) -> Option<(u64, Sealed, T)> {
     // ORDER none (Relaxed): its owner is dead, which the lock carried.
     let position = orphan.position.load(Ordering::Relaxed);
-    if position >= POSITION_END {
+    if !is_claimable(position) {
         return None;
     }
     let sealed = table.frames.checked(position).ok()??;
