@@ -379,7 +379,8 @@ impl Observer {
             }
             (None, None) => {
                 // Behind the looks at tail, intents and header, in this order: see `Cursor::look_for_hole`.
-                self.check_lapped(0)?;
+                let copied = lossy::look(&self.table, self.position, &mut Vec::new());
+                self.check_lapped(&copied)?;
                 return Err(self.poison(DESTROYED));
             }
             _ => return Ok(Look::Nothing),
