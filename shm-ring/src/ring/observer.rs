@@ -379,9 +379,13 @@ impl Observer {
             }
             (None, None) => {
                 // Behind the looks at tail, intents and header, in this order: see `Cursor::look_for_hole`.
-                let copied = lossy::look(&self.table, self.position, &mut Vec::new());
-                self.check_lapped(&copied)?;
-                return Err(self.poison(DESTROYED));
+                let last = lossy::look(&self.table, self.position, &mut Vec::new());
+                self.check_lapped(&last)?;
+                return if matches!(last.found, Ok(None)) {
+                    Err(self.poison(DESTROYED))
+                } else {
+                    Ok(Look::Nothing)
+                };
             }
             _ => return Ok(Look::Nothing),
         }
