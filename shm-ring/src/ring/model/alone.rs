@@ -41,7 +41,7 @@ mod orders {
     fn a_single_producer_is_replaceable() {
         let mut all = Explored::default();
         for steps in 0.. {
-            let explored = explore(Bounds::preemptions(2, 3), move || run(PLANS, 1, Some(steps), None));
+            let explored = explore(Bounds::preemptions(1, 3), move || run(PLANS, 1, Some(steps), None));
             all.add(explored);
             for heir in 0.. {
                 let both = explore(Bounds::preemptions(1, 2), move || run(PLANS, 1, Some(steps), Some(heir)));
