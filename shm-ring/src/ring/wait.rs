@@ -38,6 +38,8 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 const SLEEP_UNFENCED: Duration = Duration::from_millis(1);
 /// A bit that others set again so often is forged; a sleeper that is missed has its bound.
 const WAKES_MAX: u32 = 1 << 16;
+/// How long the adaptive wait looks for a claim's end, or its owner's, before it sleeps.
+const CLAIM_SPIN: Duration = Duration::from_millis(1);
 /// Looks before the clock is asked or the processor is given away.
 const LOOKS_A_ROUND: u32 = 64;
 /// Bounds of the adaptive spin.
@@ -82,7 +84,7 @@ impl HeldUp {
     fn bound(self, waited: Duration) -> Duration {
         match self {
             Self::No => SLEEP_MAX,
-            Self::Claim => (waited / 16).clamp(Duration::from_micros(50), SLEEP_MAX / 20),
+            Self::Claim => (waited / 64).clamp(Duration::from_micros(50), SLEEP_MAX / 20),
             Self::Work => (waited / 8).clamp(Duration::from_micros(500), SLEEP_MAX / 2),
         }
     }
@@ -127,6 +129,13 @@ impl<'a> Waiting<'a> {
             Wait::Block => true,
             Wait::Adaptive => self.slept || waited > self.spin_budget(),
         };
+        // Read once: it may look at the producers' line.
+        let held_up = if sleeps { held_up() } else { HeldUp::No };
+        if held_up == HeldUp::Claim && self.strategy == Wait::Adaptive && !self.slept && waited < CLAIM_SPIN {
+            // Whoever claimed is done in a moment, or dead, and then the kernel is.
+            sync::yield_now();
+            return Next::Probe;
+        }
         if !sleeps {
             // On more processes than processors, a spinning waiter would keep the one it waits for from running.
             if waited > Duration::from_micros(5) {
@@ -135,7 +144,7 @@ impl<'a> Waiting<'a> {
             // The fourth round is some microseconds away; later ones are rare enough to afford a probe.
             return if self.looks % (LOOKS_A_ROUND * 64) == 0 { Next::Probe } else { Next::Look };
         }
-        let mut bound = held_up().bound(waited);
+        let mut bound = held_up.bound(waited);
         if let Some(deadline) = self.deadline {
             bound = bound.min(deadline - now);
         }
