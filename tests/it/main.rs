@@ -6,6 +6,7 @@ mod child;
 mod corrupt;
 mod counting;
 mod creating;
+mod dropping;
 mod forking;
 mod full_disk;
 mod golden;
