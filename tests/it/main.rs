@@ -7,6 +7,8 @@ mod corrupt;
 mod counting;
 mod creating;
 mod dropping;
+#[cfg(feature = "killpoints")]
+mod dying;
 mod forking;
 mod full_disk;
 mod golden;

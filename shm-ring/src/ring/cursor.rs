@@ -212,7 +212,14 @@ impl Cursor {
 
     /// Goes to `wanted`, a frame boundary, or as soon behind it as is safe.
     pub(crate) fn join(&mut self, wanted: u64) {
+        let held = self.held();
+        if held != IDLE && wanted < held {
+            // Back, to where something may have been overwritten: who dies before that is known goes on here, above its position.
+            // ORDER none (Relaxed): a reaper reads it when this process is dead.
+            self.slot.resume.store(held, Ordering::Relaxed);
+        }
         self.position = join::join(&self.table, &self.slot, wanted);
+        self.slot.resume.store(self.position, Ordering::Relaxed);
         self.published = self.position;
         self.skip_until(0);
         // Whoever waited for the space in front of an older position may have it now.
