@@ -1,5 +1,7 @@
 //! Child: where this binary, run again, finds the role that it is to play.
 
+#[cfg(feature = "killpoints")]
+use crate::dying;
 use crate::harness::Script;
 #[cfg(feature = "guard")]
 use crate::truncating;
@@ -13,6 +15,28 @@ const ROLES: &[(&str, fn())] = &[
     ("creating::opener", creating::opener),
     ("creating::creator", creating::creator),
     ("creating::impatient", creating::impatient),
+    #[cfg(feature = "killpoints")]
+    ("dying::joins_a_group", dying::joins_a_group),
+    #[cfg(feature = "killpoints")]
+    ("dying::takes_a_name", dying::takes_a_name),
+    #[cfg(feature = "killpoints")]
+    ("dying::works", dying::works),
+    #[cfg(feature = "killpoints")]
+    ("dying::holds", dying::holds),
+    #[cfg(feature = "killpoints")]
+    ("dying::seeks", dying::seeks),
+    #[cfg(feature = "killpoints")]
+    ("dying::drops", dying::drops),
+    #[cfg(feature = "killpoints")]
+    ("dying::drops_a_poisoned_member", dying::drops_a_poisoned_member),
+    #[cfg(feature = "killpoints")]
+    ("dying::stops", dying::stops),
+    #[cfg(feature = "killpoints")]
+    ("dying::waits", dying::waits),
+    #[cfg(feature = "killpoints")]
+    ("dying::starves", dying::starves),
+    #[cfg(feature = "killpoints")]
+    ("dying::stops_while_it_leaves", dying::stops_while_it_leaves),
     ("forking::downwards", forking::downwards),
     ("forking::upwards", forking::upwards),
     ("forking::fan_out", forking::fan_out),

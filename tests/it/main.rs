@@ -6,6 +6,9 @@ mod child;
 mod corrupt;
 mod counting;
 mod creating;
+mod dropping;
+#[cfg(feature = "killpoints")]
+mod dying;
 mod forking;
 mod full_disk;
 mod golden;

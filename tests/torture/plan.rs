@@ -320,6 +320,8 @@ fn scenario(point: Point) -> Scenario {
         | Point::GroupAdopted
         | Point::GroupOrphan
         | Point::GroupFreed
+        | Point::GroupNameless
+        | Point::GroupUnmarked
         | Point::GroupResume
         | Point::GroupDisbanded => Scenario::None,
     }

@@ -26,7 +26,8 @@
 //! | G1/G2 | `granted` raised, fence SeqCst, second scan (claim.rs) | `position` stored, fence SeqCst, `granted` (join.rs) | one of the two sees the other |
 //! | W1/W2 | waiting bit, heavy fence, second look (wait.rs) | commit or release, light fence, waiting bit (wait.rs) | one of the two sees the other |
 //! | A1/A2 | slot words before `attached` = 0, Release (reap.rs, producer.rs) | `attached`, Acquire (table.rs) | the last commits of a producer that is gone |
-//! | H1/H2 | high-water mark, Release (ring/mod.rs) | high-water mark, Acquire (claim.rs, reap.rs) | the slot's initial words |
+//! | H1/H2 | high-water mark, Release (ring/mod.rs, names.rs) | high-water mark, Acquire (claim.rs, reap.rs) | the slot's initial words |
+//! | N1/N1 | a member's name gone, then its flags, Release (share.rs) | flags, Acquire, then the name (names.rs) | who is no member any more has no name |
 //!
 //! (I1) a header is stored at a position only by the claimer of that position or by its reaper; (I2) plain payload bytes are touched
 //! by their claimer before C1 and by holders of the space after R1, by nobody else but `copy.rs`.

@@ -73,15 +73,13 @@ impl Consumer {
         let (index, lock, known) = take_slot(core, &table, &repair, name, words)?;
         kill_point(Point::AttachLocked);
         let slot = core.region.consumer(index);
-        let held_at = slot.position.load(Ordering::Relaxed);
         reap::reap_consumer(&table, &slot);
+        // ORDER none (Relaxed): changed under byte 0.
         slot.pid.store(std::process::id().into(), Ordering::Relaxed);
-        if held_at == IDLE || !options.durable {
+        if slot.position.load(Ordering::Relaxed) == IDLE || !options.durable {
             // Durable it is when it has joined: a position that it dies at before must not be held for ever.
             slot.flags.store(0, Ordering::Relaxed);
         }
-        // ORDER H1 (Release, pairs with H2): the slot's words before the mark that makes producers look at them.
-        table.live.grants.0.consumers_high.fetch_max(u32::from(index) + 1, Ordering::Release);
         kill_point(Point::NameHigh);
         let mut this = Self {
             edge: Edge::new(),
@@ -98,8 +96,7 @@ impl Consumer {
             lock: Some(lock),
             cursor: Cursor::new(table, slot, sync::register()),
         };
-        let resume =
-            if held_at == IDLE { this.cursor.slot().resume.load(Ordering::Relaxed) } else { held_at };
+        let resume = this.cursor.slot().resume.load(Ordering::Relaxed);
         if known && resume != IDLE {
             this.cursor.join_counting(resume.min(this.cursor.table().tail()));
         } else {

@@ -263,19 +263,30 @@ impl Cursor {
 
     /// Goes to `wanted`, a frame boundary, or as soon behind it as is safe.
     pub(crate) fn join(&mut self, wanted: u64) {
-        let position = join::join(&self.table, &self.slot, wanted, |_| ());
+        let position = self.going_back(wanted, |_| ());
         self.joined(position);
     }
 
     /// The same for a reader that wants what it has to pass over, and is told how much that was.
     pub(crate) fn join_counting(&mut self, wanted: u64) {
         let missed = &self.slot.missed_bytes;
-        let position = join::join(&self.table, &self.slot, wanted, |bytes| sync::add_alone(missed, bytes));
+        let position = self.going_back(wanted, |bytes| sync::add_alone(missed, bytes));
         self.joined(position);
+    }
+
+    fn going_back(&self, wanted: u64, passes: impl FnMut(u64)) -> u64 {
+        let held = self.held();
+        if held != IDLE && wanted < held {
+            // Back, to where something may have been overwritten: who dies before that is known goes on here, above its position.
+            // ORDER none (Relaxed): a reaper reads it when this process is dead.
+            self.slot.resume.store(held, Ordering::Relaxed);
+        }
+        join::join(&self.table, &self.slot, wanted, passes)
     }
 
     fn joined(&mut self, position: u64) {
         self.position = position;
+        self.slot.resume.store(self.position, Ordering::Relaxed);
         self.published = self.position;
         self.skip_until(0);
         if !is_boundary(self.position) {

@@ -22,7 +22,7 @@ use crate::frame::copy::copy_out;
 use crate::frame::table::Table;
 use crate::frame::view::{Metadata, Sealed};
 use crate::layout::frame::{FRAME_ALIGN, IDLE, Position, State};
-use crate::layout::slots::{ConsumerSlot, DURABLE, GROUP, MEMBER, consumer_byte};
+use crate::layout::slots::{ConsumerSlot, DURABLE, GROUP, consumer_byte};
 use crate::map::file::io_error;
 use crate::map::fork::Side;
 use crate::map::lock::SlotLock;
@@ -39,7 +39,8 @@ const SWEEP_EVERY: Duration = Duration::from_millis(1);
 ///
 /// The group's cursor holds producers back like any consumer's, and so does the record that each member works on. When a member dies, the
 /// record that it had is delivered again to another: at least once. With the last member the group lets go of its space, unless it is
-/// [durable](ConsumerOptions::durable); then it goes on where it stopped.
+/// [durable](ConsumerOptions::durable); then it goes on where it stopped. One that is not goes on with the oldest record that was not done:
+/// if the last member died with one in hand, what others had done behind it comes again, too, and is not marked.
 ///
 /// # Examples
 ///
@@ -61,6 +62,8 @@ pub struct Member {
     share: Share,
     /// A dead member's slot, while this one works on its record.
     adopted: Option<Adopted>,
+    /// The last look for a dead member's record was in vain: a sleep is due before the next.
+    is_refused: bool,
     ledger: Ledger,
     poisoned: Option<PollError>,
     anonymous: bool,
@@ -114,27 +117,18 @@ impl Member {
         // What dead members held waits for whoever comes, and their slots are free.
         reap::sweep_under(&table, repair.probe()).map_err(io_error("examine the locks of", &shown))?;
         names::check_group(&table, name, words)?;
-        let (index, lock) = names::take_free(core, &table, &repair, words)?;
+        let (index, lock) = names::take_member(core, &table, &repair, words)?;
         let slot = core.region.consumer(index);
-        kill_point(Point::AttachLocked);
-        reap::reap_consumer(&table, &slot);
-        // A member's from here on, so that it is not found by its name.
-        // ORDER none (Relaxed), for all words: changed under byte 0; the mark and the positions carry them.
-        slot.position.store(IDLE, Ordering::Relaxed);
-        slot.resume.store(IDLE, Ordering::Relaxed);
-        slot.flags.store(MEMBER, Ordering::Relaxed);
         kill_point(Point::GroupMember);
         let (group, is_new) =
             names::take_group(core, &table, &repair, words).inspect_err(|_| share::free(&slot))?;
         let shared = core.region.consumer(group);
+        // ORDER none (Relaxed): changed under byte 0; the positions carry it.
         slot.group.store(group.into(), Ordering::Relaxed);
-        slot.pid.store(std::process::id().into(), Ordering::Relaxed);
-        // ORDER H1 (Release, pairs with H2): the slots' words before the mark that makes producers look at them.
-        let high = u32::from(index.max(group)) + 1;
-        table.live.grants.0.consumers_high.fetch_max(high, Ordering::Release);
         let this = Self {
             share: Share::new(core.region.consumer(group), core.region.consumer(index)),
             adopted: None,
+            is_refused: false,
             ledger: Ledger::default(),
             poisoned: None,
             anonymous: core.is_anonymous(),
@@ -284,8 +278,7 @@ impl Member {
         if !self.side.is_here() {
             return Err(PollError::Forked);
         }
-        // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
-        if self.share.slot().generation.load(Ordering::Relaxed) != self.generation {
+        if self.is_revoked() {
             return Err(if self.is_truncated() { PollError::Truncated } else { PollError::Revoked });
         }
         // A delivery that was leaked.
@@ -328,6 +321,8 @@ impl Member {
                 }
                 State::Pad | State::Claimed => {}
             }
+            // Its space may be what a producer sleeps for.
+            self.release();
             if skipped % SKIPS_UNASKED == SKIPS_UNASKED - 1
                 && position + sealed.span_bytes > self.table.tail()
             {
@@ -336,6 +331,11 @@ impl Member {
             }
         }
         Ok(None)
+    }
+
+    fn is_revoked(&self) -> bool {
+        // ORDER none (Relaxed): a reaper writes it, which can't happen while this process holds the slot's byte.
+        self.share.slot().generation.load(Ordering::Relaxed) != self.generation
     }
 
     fn is_truncated(&self) -> bool {
@@ -352,7 +352,8 @@ impl Member {
     #[cold]
     fn adopt(&mut self) -> Option<Taken> {
         self.share.release();
-        // Somebody attaches or repairs: the next look will do.
+        // Somebody attaches or repairs: a later look will do.
+        self.is_refused = true;
         let repair = self.core.locks.try_repair().ok()??;
         let producers_max = self.core.header.geometry.shape.producers_max;
         let frames = &self.table.frames;
@@ -367,7 +368,10 @@ impl Member {
                 copy_out(frames.data(), at, sealed.head.len_bytes as usize, &mut bytes);
                 (bytes, frames.metadata(position))
             },
-        )?;
+        );
+        // Still there: its byte could not be had.
+        self.is_refused = self.share.has_orphans();
+        let rescued = rescued?;
         self.adopted = Some(Adopted { slot: self.core.region.consumer(rescued.index), _lock: rescued.lock });
         Some(Taken { position: rescued.position, sealed: rescued.sealed, rescued: Some(rescued.copied) })
     }
@@ -449,7 +453,9 @@ impl Member {
                 () if self.others_work() => HeldUp::Work,
                 () => HeldUp::No,
             };
-            let look = || self.share.has_orphans() || self.table.frames.is_finished(self.share.position());
+            // An orphan that can't be had now does not keep it from sleeping: `held_up` sees that it is there.
+            let has_orphans = || !self.is_refused && self.share.has_orphans();
+            let look = || has_orphans() || self.table.frames.is_finished(self.share.position());
             let next = waiting.step(held_up, look);
             if let Some(taken) = self.next()? {
                 return Ok(Some(taken));
@@ -480,9 +486,11 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        if self.check().is_err() && self.poisoned.is_none() {
+        // Poisoned, it leaves as others do; but not from a forked child, nor from a slot that is another's.
+        if !self.side.is_here() || self.is_revoked() {
             return;
         }
+        self.release();
         share::free(self.share.slot());
         drop(self.lock.take());
         // The last one takes the group's hold away. If somebody else is at it, whoever is held up by it will do it.

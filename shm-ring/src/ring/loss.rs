@@ -6,7 +6,8 @@
 //! | a producer died in the middle of a claim       | a LOST frame                         | lost, per claim |
 //! | an observer was lapped                         | a jump in the producer's sequence    | lapped, with metadata |
 //!
-//! (I1) a GAP that is told twice, because its producer died between telling and noting it, is counted once; (I2) a jump counts as lapped
+//! (I1) a GAP that is told twice, because its producer died between telling and noting it, or read twice, because its reader went back, is
+//! counted once; (I2) a jump counts as lapped
 //! only after a lap: the dead leave jumps too, and what was dropped is one.
 //! Counts; reads nothing.
 
@@ -65,11 +66,14 @@ impl Ledger {
         let row = self.row(producer);
         let untold = match row.dropped_in_all {
             Some(known) => gap.dropped_in_all.wrapping_sub(known),
-            None => u64::MAX,
+            None => gap.records,
         };
-        // Whatever the words say, it is a count.
-        row.loss.dropped_records = row.loss.dropped_records.saturating_add(gap.records.min(untold));
-        row.dropped_in_all = Some(gap.dropped_in_all);
+        // A step back: the reader sought, and passed this one before.
+        if untold <= u64::MAX / 2 || row.dropped_in_all.is_none() {
+            // Whatever the words say, it is a count.
+            row.loss.dropped_records = row.loss.dropped_records.saturating_add(gap.records.min(untold));
+            row.dropped_in_all = Some(gap.dropped_in_all);
+        }
         if row.is_lapped {
             row.jump_to(gap.first_sequence);
         }
@@ -86,7 +90,7 @@ impl Ledger {
         row.next = Some(sequence.wrapping_add(1) & SEQUENCE_MASK);
     }
 
-    /// Records of anybody may have been overwritten.
+    /// Records of anybody may have been overwritten. For rings with metadata: the sequences of notices alone say nothing.
     pub(crate) fn lapped(&mut self) {
         self.rows.iter_mut().for_each(|row| row.is_lapped = true);
     }

@@ -7,9 +7,10 @@
 //! | away, with records to read | never |
 //! | owned                      | never |
 //!
-//! (I1) names change under byte 0 only, by the one who holds the slot's byte.
+//! (I1) names change under byte 0 only, by the one who holds the slot's byte, but that a member who leaves takes its name away without byte
+//! 0; (I2) a slot says whose it is, and what kind of name it has, before it has the name.
 
-use super::{Core, pid_of};
+use super::{Core, pid_of, reap, share};
 use crate::error::Error;
 use crate::frame::table::Table;
 use crate::layout::frame::{IDLE, Position};
@@ -93,18 +94,23 @@ pub(crate) fn take_group(
     words: [u64; 8],
 ) -> Result<(u16, bool), Error> {
     if let Some((index, slot)) = find(table, words) {
+        // ORDER none (Relaxed): changed under byte 0.
         slot.flags.fetch_or(GROUP, Ordering::Relaxed);
         return Ok((index, !began(slot)));
     }
-    let (index, _lock) = take_free(core, table, repair, words)?;
-    let slot = &table.all_consumers()[usize::from(index)];
-    for word in [&slot.missed_bytes, &slot.lost_records, &slot.group] {
-        word.store(0, Ordering::Relaxed);
-    }
-    // What an earlier name may have left here means nothing to this one.
-    slot.position.store(IDLE, Ordering::Relaxed);
-    slot.flags.store(GROUP, Ordering::Relaxed);
+    let (index, _lock) = take_free(core, table, repair, words, Kind::Group)?;
     Ok((index, true))
+}
+
+/// A slot for a member of the group of that name, which is not the group's own.
+pub(crate) fn take_member(
+    core: &Core,
+    table: &Table,
+    repair: &Repair<'_>,
+    words: [u64; 8],
+) -> Result<(u16, SlotLock), Error> {
+    let group = find(table, words).map(|(index, _)| index);
+    take_free(core, table, repair, words, Kind::Member { group })
 }
 
 /// Whether somebody has read under the name. Under byte 0, as everything here.
@@ -118,9 +124,36 @@ fn is_group(slot: &ConsumerSlot) -> bool {
 
 /// The slot of that name, if it has one, and is no member's.
 fn find(table: &Table, words: [u64; 8]) -> Option<(u16, &ConsumerSlot)> {
+    // The flags first: a member that leaves at this moment has no name before it is no member.
+    // ORDER N1 (Acquire, pairs with N1 in `share::free`).
     let is_it =
-        |slot: &ConsumerSlot| load_name(slot) == words && slot.flags.load(Ordering::Relaxed) & MEMBER == 0;
+        |slot: &ConsumerSlot| slot.flags.load(Ordering::Acquire) & MEMBER == 0 && load_name(slot) == words;
     (0u16..).zip(table.all_consumers()).find(|(_, slot)| is_it(slot))
+}
+
+/// What a free slot is taken for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Consumer,
+    Group,
+    /// Of the group in that slot, which is no free one, even if it is away and lapped.
+    Member {
+        group: Option<u16>,
+    },
+}
+
+impl Kind {
+    fn flags(self) -> u64 {
+        match self {
+            Self::Consumer => 0,
+            Self::Group => GROUP,
+            Self::Member { .. } => MEMBER,
+        }
+    }
+
+    fn owner(self) -> u64 {
+        if matches!(self, Self::Group) { 0 } else { std::process::id().into() }
+    }
 }
 
 /// The slot of that name, or a free one for it; whether the name was known.
@@ -139,7 +172,8 @@ pub(crate) fn take_slot(
             .map_err(io_error("lock a consumer slot of", &shown))
     };
     if let Some((index, slot)) = find(table, words) {
-        if is_group(slot) {
+        // A group that never began is nobody's: its first member died too early.
+        if is_group(slot) && began(slot) {
             return Err(Error::Invalid {
                 option: "consumer name",
                 expected: "a name of its own".into(),
@@ -153,24 +187,44 @@ pub(crate) fn take_slot(
         })?;
         return Ok((index, lock, true));
     }
-    let (index, lock) = take_free(core, table, repair, words)?;
+    let (index, lock) = take_free(core, table, repair, words, Kind::Consumer)?;
     Ok((index, lock, false))
 }
 
 /// A slot that no name needs any more, with this one.
-pub(crate) fn take_free(
+fn take_free(
     core: &Core,
     table: &Table,
     repair: &Repair<'_>,
     words: [u64; 8],
+    kind: Kind,
 ) -> Result<(u16, SlotLock), Error> {
+    if let Some(taken) = try_take_free(core, table, repair, words, kind)? {
+        return Ok(taken);
+    }
+    // What the dead have is free when they are buried.
+    let swept = reap::sweep_under(table, repair.probe());
+    swept.map_err(io_error("examine the locks of", &core.shown()))?;
+    try_take_free(core, table, repair, words, kind)?
+        .ok_or(Error::NoSlot { table: "consumer", slots: core.header.geometry.shape.consumers_max })
+}
+
+fn try_take_free(
+    core: &Core,
+    table: &Table,
+    repair: &Repair<'_>,
+    words: [u64; 8],
+    kind: Kind,
+) -> Result<Option<(u16, SlotLock)>, Error> {
     let shown = core.shown();
     let shape = core.header.geometry.shape;
+    let kept = if let Kind::Member { group } = kind { group } else { None };
     let slots = table.all_consumers();
     // Free slots first; then names that are away and were overwritten anyway, the one that missed most first.
     let lapped_below = table.tail().saturating_sub(table.frames.capacity_bytes());
     let mut candidates: Vec<(u64, u16)> = (0u16..)
         .zip(slots)
+        .filter(|(index, _)| Some(*index) != kept)
         .filter_map(|(index, slot)| {
             if slot.name[0].load(Ordering::Relaxed) == 0 {
                 return Some((0, index));
@@ -187,10 +241,16 @@ pub(crate) fn take_free(
     for (_, index) in candidates {
         let taken = repair.take_slot(consumer_byte(shape.producers_max, index));
         let Some(lock) = taken.map_err(io_error("lock a consumer slot of", &shown))? else { continue };
-        store_name(&slots[usize::from(index)], words);
-        return Ok((index, lock));
+        let slot = &slots[usize::from(index)];
+        // Whatever an earlier name, or somebody who died on the way here, has left means nothing to this one.
+        share::free(slot);
+        // ORDER H1 (Release, pairs with H2): the slot's words before the mark that makes producers and reapers look at them; and the mark
+        // before there is anything to reap.
+        table.live.grants.0.consumers_high.fetch_max(u32::from(index) + 1, Ordering::Release);
+        store_name(slot, words, kind);
+        return Ok(Some((index, lock)));
     }
-    Err(Error::NoSlot { table: "consumer", slots: shape.consumers_max })
+    Ok(None)
 }
 
 /// The words of a slot's name; under byte 0.
@@ -204,12 +264,19 @@ pub(crate) fn shown_name(slot: &ConsumerSlot) -> String {
     decode_name(load_name(slot))
 }
 
-fn store_name(slot: &ConsumerSlot, words: [u64; 8]) {
-    // The first word says whether there is a name at all: none while the others change.
+/// Gives a slot that was freed to its new owner.
+fn store_name(slot: &ConsumerSlot, words: [u64; 8], kind: Kind) {
+    // The first word says whether there is a name at all: none while the others change. Before it, who can be reaped, and as what: with the
+    // name alone, a dead member would pass for a consumer, or for a second group.
     // ORDER none (Relaxed): names change under byte 0; readers without it only display them.
-    slot.name[0].store(0, Ordering::Relaxed);
-    // The new name has read nothing yet; the old one's place means nothing to it.
-    slot.resume.store(IDLE, Ordering::Relaxed);
+    slot.pid.store(kind.owner(), Ordering::Relaxed);
+    slot.missed_bytes.store(0, Ordering::Relaxed);
+    slot.lost_records.store(0, Ordering::Relaxed);
+    if let Kind::Member { .. } = kind {
+        // No group's yet.
+        slot.group.store(IDLE, Ordering::Relaxed);
+    }
+    slot.flags.store(kind.flags(), Ordering::Relaxed);
     for (word, value) in slot.name.iter().zip(words).skip(1) {
         word.store(value, Ordering::Relaxed);
     }

@@ -318,8 +318,14 @@ impl Observer {
         let resumed_at = first_frame(&self.table.frames, from, tail);
         let lost_bytes = resumed_at - self.position;
         self.position = resumed_at;
-        self.ledger.lapped();
+        self.note_lapped();
         Err(PollError::Lapped { lost_bytes, resumed_at })
+    }
+
+    fn note_lapped(&mut self) {
+        if self.has_metadata() {
+            self.ledger.lapped();
+        }
     }
 
     /// Whether the ring was begun anew after a reboot: then no seal that this observer knows comes any more.
@@ -332,7 +338,7 @@ impl Observer {
         let resumed_at = join::oldest(&self.table) & !(FRAME_ALIGN - 1);
         let lost_bytes = resumed_at.saturating_sub(self.position);
         self.position = resumed_at;
-        self.ledger.lapped();
+        self.note_lapped();
         Err(PollError::Lapped { lost_bytes, resumed_at })
     }
 

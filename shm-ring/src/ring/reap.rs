@@ -308,13 +308,15 @@ pub(crate) fn reap_consumer(table: &Table, slot: &ConsumerSlot) {
     // ORDER none (Relaxed): only the holder of the slot's byte writes these.
     let position = slot.position.load(Ordering::Relaxed);
     if position != IDLE {
-        slot.resume.store(position, Ordering::Relaxed);
+        // Above the position: it died on its way back there, before it knew whether that was still safe.
+        let resume = Some(slot.resume.load(Ordering::Relaxed)).filter(|resume| *resume != IDLE);
+        let resume = resume.map_or(position, |resume| resume.max(position));
+        slot.resume.store(resume, Ordering::Relaxed);
         kill_point(Point::ReapResume);
-        if slot.flags.load(Ordering::Relaxed) & DURABLE == 0 {
-            // ORDER P1 (Release, pairs with P2): its reads are over, for it is dead.
-            slot.position.store(IDLE, Ordering::Release);
-            kill_point(Point::ReapPosition);
-        }
+        let is_durable = slot.flags.load(Ordering::Relaxed) & DURABLE != 0;
+        // ORDER P1 (Release, pairs with P2): its reads are over, for it is dead.
+        slot.position.store(if is_durable { resume } else { IDLE }, Ordering::Release);
+        kill_point(Point::ReapPosition);
     }
     add_alone(&slot.generation, 1);
     slot.pid.store(0, Ordering::Relaxed);

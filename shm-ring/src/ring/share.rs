@@ -189,12 +189,17 @@ pub(crate) fn adopt<L, T>(
     mut lock: impl FnMut(u16) -> Option<L>,
     mut copy: impl FnMut(u64, Sealed) -> T,
 ) -> Option<Rescued<L, T>> {
+    let mut some_left = false;
     // ORDER none (Relaxed), for all words: changed under byte 0.
     for (index, slot) in (0u16..).zip(table.consumers()) {
         if !is_member(slot, group.into()) || slot.pid.load(Ordering::Relaxed) != 0 {
             continue;
         }
-        let Some(lock) = lock(index) else { continue };
+        let Some(lock) = lock(index) else {
+            // No descriptor to be had, or its last owner is just leaving: it still waits for somebody.
+            some_left = true;
+            continue;
+        };
         if let Some((position, sealed, copied)) = rescue(table, slot, &mut copy) {
             slot.pid.store(pid, Ordering::Relaxed);
             kill_point(Point::GroupAdopted);
@@ -203,7 +208,7 @@ pub(crate) fn adopt<L, T>(
         free(slot);
     }
     if let Some(group) = table.all_consumers().get(usize::from(group)) {
-        group.group.store(0, Ordering::Relaxed);
+        group.group.store(u64::from(some_left), Ordering::Relaxed);
     }
     None
 }
@@ -236,9 +241,13 @@ pub(crate) fn free(slot: &ConsumerSlot) {
     // ORDER none (Relaxed), for the rest: changed under byte 0, or by the owner.
     add_alone(&slot.generation, 1);
     slot.resume.store(IDLE, Ordering::Relaxed);
-    slot.group.store(0, Ordering::Relaxed);
-    slot.flags.store(0, Ordering::Relaxed);
+    // The name first: without the flag it would be a consumer's.
     slot.name[0].store(0, Ordering::Relaxed);
+    kill_point(Point::GroupNameless);
+    // ORDER N1 (Release, pairs with N1 in `names::find`): who sees that this is no member sees that it has no name.
+    slot.flags.store(0, Ordering::Release);
+    slot.group.store(0, Ordering::Relaxed);
+    kill_point(Point::GroupUnmarked);
     slot.pid.store(0, Ordering::Relaxed);
 }
 

@@ -108,6 +108,10 @@ points! {
     GroupOrphan,
     /// Anybody: a member's slot holds nothing any more, and is still a member's.
     GroupFreed,
+    /// Anybody: such a slot has no name any more, and is still a member's.
+    GroupNameless,
+    /// Anybody: such a slot is no member's any more, and still owned.
+    GroupUnmarked,
     /// Reaper: where a group without members goes on is stored; it holds its space.
     GroupResume,
     /// Reaper: a group without members holds no space; its orphans do.
@@ -240,12 +244,9 @@ mod armed {
             // Whoever reads it has waited for this process's end, or for its stop.
             hit_at_ns.store(ns.unsigned_abs(), Ordering::Relaxed);
         }
-        let signal = if STOPS.load(Ordering::Relaxed) == 0 {
-            rustix::process::Signal::KILL
-        } else {
-            rustix::process::Signal::STOP
-        };
-        // A process may always signal itself.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+        let signal = if STOPS.load(Ordering::Relaxed) == 0 { libc::SIGKILL } else { libc::SIGSTOP };
+        // To this thread, not only to its process: a stop that another thread takes first would let this one go on for a while.
+        // SAFETY: no preconditions.
+        unsafe { libc::raise(signal) };
     }
 }
