@@ -201,7 +201,7 @@ impl<'a> Handles<'a> {
                 let consumer = &mut reader.consumer;
                 consumer.release();
                 let numbers = (consumer.lag_bytes(), consumer.missed_bytes(), consumer.lost_records());
-                drop(format!("{numbers:?} {consumer:?} {:?} {:?}", consumer.lost(), consumer.stalled()));
+                drop(format!("{numbers:?} {:?} {:?}", consumer.lost(), consumer.stalled()));
             }
         }
     }
@@ -220,7 +220,7 @@ impl<'a> Handles<'a> {
             _ => {
                 let member = &worker.member;
                 let numbers = (member.position(), member.lag_bytes(), member.lost(), member.stalled());
-                drop(format!("{numbers:?} {member:?}"));
+                drop(format!("{numbers:?}"));
             }
         }
     }
