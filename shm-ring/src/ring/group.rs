@@ -13,14 +13,13 @@ use super::cursor::{DESTROYED, SKIPS_UNASKED};
 use super::loss::{Ledger, Loss};
 use super::names::{self, ConsumerOptions, Start};
 use super::record::RecordInfo;
-use super::share::{self, Share};
+use super::share::{self, Record, Share};
 use super::stall::{self, Stalled, Stuck};
 use super::wait::{For, HeldUp, Next, Wait, Waiting, wake_sleepers};
 use super::{Core, join, reap};
 use crate::error::{Error, PollError};
-use crate::frame::copy::copy_out;
 use crate::frame::table::Table;
-use crate::frame::view::{Metadata, Sealed};
+use crate::frame::view::Sealed;
 use crate::layout::frame::{FRAME_ALIGN, IDLE, Position, State};
 use crate::layout::slots::{ConsumerSlot, DURABLE, GROUP, consumer_byte};
 use crate::map::file::io_error;
@@ -99,7 +98,7 @@ struct Taken {
     position: Position,
     sealed: Sealed,
     /// A dead member's record: a copy.
-    rescued: Option<(Vec<u8>, Option<Metadata>)>,
+    rescued: Option<Record>,
 }
 
 impl Member {
@@ -356,24 +355,14 @@ impl Member {
         self.is_refused = true;
         let repair = self.core.locks.try_repair().ok()??;
         let producers_max = self.core.header.geometry.shape.producers_max;
-        let frames = &self.table.frames;
-        let rescued = share::adopt(
-            &self.table,
-            self.group,
-            std::process::id().into(),
-            |index| repair.take_slot(consumer_byte(producers_max, index)).ok().flatten(),
-            |position, sealed| {
-                let mut bytes = Vec::new();
-                let at = position + frames.payload_offset();
-                copy_out(frames.data(), at, sealed.head.len_bytes as usize, &mut bytes);
-                (bytes, frames.metadata(position))
-            },
-        );
+        let adopted = share::adopt(&self.table, self.group, std::process::id().into(), |index| {
+            repair.take_slot(consumer_byte(producers_max, index)).ok().flatten()
+        });
         // Still there: its byte could not be had.
         self.is_refused = self.share.has_orphans();
-        let rescued = rescued?;
-        self.adopted = Some(Adopted { slot: self.core.region.consumer(rescued.index), _lock: rescued.lock });
-        Some(Taken { position: rescued.position, sealed: rescued.sealed, rescued: Some(rescued.copied) })
+        let (index, lock, record) = adopted?;
+        self.adopted = Some(Adopted { slot: self.core.region.consumer(index), _lock: lock });
+        Some(Taken { position: record.position, sealed: record.sealed, rescued: Some(record) })
     }
 
     /// Ends what was delivered last.
@@ -534,7 +523,7 @@ impl Delivery<'_> {
     pub fn info(&self) -> RecordInfo {
         let position = self.taken.position;
         let metadata = match &self.taken.rescued {
-            Some((_, metadata)) => *metadata,
+            Some(record) => record.metadata,
             None => self.member.table.frames.metadata(position),
         };
         RecordInfo::new(position, self.len(), self.taken.sealed.head.slot, metadata)
@@ -546,8 +535,8 @@ impl Deref for Delivery<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        if let Some((bytes, _)) = &self.taken.rescued {
-            return bytes;
+        if let Some(record) = &self.taken.rescued {
+            return &record.payload;
         }
         let frames = &self.member.table.frames;
         let len = self.taken.sealed.head.len_bytes as usize;

@@ -21,12 +21,13 @@
 //! between free, member and orphan under byte 0 only.
 
 use crate::error::PollError;
+use crate::frame::lossy;
 use crate::frame::table::Table;
-use crate::frame::view::Sealed;
+use crate::frame::view::{Metadata, Sealed};
 use crate::layout::frame::{IDLE, POSITION_END, State, is_claimable};
 use crate::layout::slots::{ConsumerSlot, DURABLE, GROUP, MEMBER};
 use crate::map::region::View;
-use crate::sync::{Ordering, Point, add_alone, fence, kill_point};
+use crate::sync::{Ordering, Point, add_alone, kill_point};
 
 /// Members that took a record just before this one, in one call.
 const RACES_MAX: u32 = 1 << 20;
@@ -143,52 +144,46 @@ impl Share {
     }
 }
 
-/// The record that an orphan holds: where, its header, and what `copy` made of it; `None`: it holds none. The caller has byte 0 and the
-/// orphan's byte.
-fn rescue<T>(
-    table: &Table,
-    orphan: &ConsumerSlot,
-    copy: impl FnOnce(u64, Sealed) -> T,
-) -> Option<(u64, Sealed, T)> {
+/// The record that an orphan holds, if it holds one. The caller has byte 0 and the orphan's byte.
+fn rescue(table: &Table, orphan: &ConsumerSlot) -> Option<Record> {
     // ORDER none (Relaxed): its owner is dead, which the lock carried.
     let position = orphan.position.load(Ordering::Relaxed);
     if !is_claimable(position) {
         return None;
     }
-    let sealed = table.frames.checked(position).ok()??;
-    if !matches!(sealed.head.state, State::Data | State::Inner) {
-        return None;
-    }
-    let copied = copy(position, sealed);
-    // ORDER L2 (Acquire fence, pairs with L1): if any byte above came from a newer claim, the tail below shows it.
-    fence(Ordering::Acquire);
-    is_intact(table, position).then_some((position, sealed, copied))
+    let mut payload = Vec::new();
+    let copied = lossy::look(table, position, &mut payload);
+    let sealed = copied.found.ok()??;
+    let is_record = matches!(sealed.head.state, State::Data | State::Inner);
+    (is_record && copied.is_intact(position, table.frames.capacity_bytes())).then_some(Record {
+        position,
+        sealed,
+        metadata: copied.metadata,
+        payload,
+    })
 }
 
-/// A dead member's slot in a living one's hands.
+/// A copy of a record that a dead member had.
 #[derive(Debug)]
-pub(crate) struct Rescued<L, T> {
-    /// The slot.
-    pub(crate) index: u16,
-    /// Its byte.
-    pub(crate) lock: L,
-    /// Where the record is.
+pub(crate) struct Record {
+    /// Where it is.
     pub(crate) position: u64,
     /// Its header.
     pub(crate) sealed: Sealed,
-    /// What was made of it.
-    pub(crate) copied: T,
+    /// In a ring that has it.
+    pub(crate) metadata: Option<Metadata>,
+    /// Its bytes.
+    pub(crate) payload: Vec<u8>,
 }
 
-/// Takes over an orphan of the group, with its record; frees those that have none. The caller has byte 0; `lock` acquires a slot's byte, and
-/// `pid` says who adopts.
-pub(crate) fn adopt<L, T>(
+/// Takes over an orphan of the group, with its record: its slot, its byte, the record. Frees those that have none. The caller has byte 0;
+/// `lock` acquires a slot's byte, and `pid` says who adopts.
+pub(crate) fn adopt<L>(
     table: &Table,
     group: u16,
     pid: u64,
     mut lock: impl FnMut(u16) -> Option<L>,
-    mut copy: impl FnMut(u64, Sealed) -> T,
-) -> Option<Rescued<L, T>> {
+) -> Option<(u16, L, Record)> {
     let mut some_left = false;
     // ORDER none (Relaxed), for all words: changed under byte 0.
     for (index, slot) in (0u16..).zip(table.consumers()) {
@@ -200,10 +195,10 @@ pub(crate) fn adopt<L, T>(
             some_left = true;
             continue;
         };
-        if let Some((position, sealed, copied)) = rescue(table, slot, &mut copy) {
+        if let Some(record) = rescue(table, slot) {
             slot.pid.store(pid, Ordering::Relaxed);
             kill_point(Point::GroupAdopted);
-            return Some(Rescued { index, lock, position, sealed, copied });
+            return Some((index, lock, record));
         }
         free(slot);
     }

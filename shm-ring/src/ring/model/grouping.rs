@@ -6,7 +6,6 @@
 use super::reap;
 use super::share::{self, Share};
 use super::world::{Fate, How, Plans, World, entry, read, word_of};
-use crate::frame::view::Sealed;
 use crate::layout::frame::{IDLE, State};
 use crate::map::lock::Locks;
 use crate::sync::Ordering;
@@ -81,28 +80,22 @@ impl Hand {
             return false;
         };
         let probe = repair.probe();
-        let payload = |position: u64, word: u64| {
-            let at = position + table.frames.payload_offset() + word * 8;
-            table.frames.data().word(at, 0).load(Ordering::Relaxed)
-        };
-        let copy = |position: u64, sealed: Sealed| -> Vec<u64> {
-            (0..u64::from(sealed.head.len_bytes) / 8).map(|word| payload(position, word)).collect()
-        };
         let lock =
             |slot| probe.acquire(self.world.byte(slot)).expect("modelled locks do not fail").then_some(());
-        let Some(rescued) = share::adopt(&table, GROUP_SLOT, 1, lock, copy) else { return false };
+        let Some((index, (), rescued)) = share::adopt(&table, GROUP_SLOT, 1, lock) else { return false };
         drop(repair);
-        let first = rescued.copied[0];
-        let slot = u16::try_from((first >> 40) - 1).expect("a producer");
-        let (entry, record) =
-            (usize::try_from((first >> 16) & 0xff_ffff).expect("24 bits") - 1, first >> 8 & 0xff);
-        for (n, word) in (0u64..).zip(&rescued.copied) {
+        let words = rescued.payload.chunks_exact(8);
+        let words: Vec<u64> = words.map(|word| u64::from_le_bytes(word.try_into().expect("eight"))).collect();
+        let slot = u16::try_from((words[0] >> 40) - 1).expect("a producer");
+        let entry = usize::try_from((words[0] >> 16) & 0xff_ffff).expect("24 bits") - 1;
+        let record = words[0] >> 8 & 0xff;
+        for (n, word) in (0u64..).zip(&words) {
             assert_eq!(*word, word_of(slot, entry, record, n), "a rescued record is torn");
         }
         self.deliver((slot, entry, record));
-        let orphan = self.world.region.consumer(rescued.index);
+        let orphan = self.world.region.consumer(index);
         share::free(&orphan);
-        self.locks.probe().expect("modelled locks do not fail").release(self.world.byte(rescued.index));
+        self.locks.probe().expect("modelled locks do not fail").release(self.world.byte(index));
         true
     }
 
