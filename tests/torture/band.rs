@@ -59,7 +59,7 @@ impl<'a> Sharing<'a> {
                 oracle.wait_for_bell(heard);
                 continue;
             }
-            if self.look(if self.beat % 5 == 0 { Duration::ZERO } else { LOOK }) == Look::Closed {
+            if self.look(if self.beat.is_multiple_of(5) { Duration::ZERO } else { LOOK }) == Look::Closed {
                 nap(100);
             }
         }

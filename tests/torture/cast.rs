@@ -194,7 +194,7 @@ impl<'a> Writing<'a> {
             }
             self.append(None, Some(APPEND));
             beat += 1;
-            if beat % 32 == 0 {
+            if beat.is_multiple_of(32) {
                 nap(100);
             }
         }

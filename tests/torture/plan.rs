@@ -136,7 +136,7 @@ pub(crate) fn plan(seed: u64, kills: usize, min_per_point: usize, only: Option<u
         .map(|number| World {
             number,
             shape: Shape {
-                durable_group: (mix(seed) >> 7).wrapping_add(number as u64) % 2 == 0,
+                durable_group: (mix(seed) >> 7).wrapping_add(number as u64).is_multiple_of(2),
                 ..SHAPES[only.unwrap_or(number % SHAPES.len())]
             },
             seed: mix(seed ^ (number as u64) << 32),

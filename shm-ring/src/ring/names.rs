@@ -9,7 +9,7 @@
 //!
 //! (I1) names change under byte 0 only, by the one who holds the slot's byte.
 
-use super::{Core, pid_of};
+use super::{Core, pid_of, share};
 use crate::error::Error;
 use crate::frame::table::Table;
 use crate::layout::frame::{IDLE, Position};
@@ -187,7 +187,13 @@ pub(crate) fn take_free(
     for (_, index) in candidates {
         let taken = repair.take_slot(consumer_byte(shape.producers_max, index));
         let Some(lock) = taken.map_err(io_error("lock a consumer slot of", &shown))? else { continue };
-        store_name(&slots[usize::from(index)], words);
+        let slot = &slots[usize::from(index)];
+        // ORDER none (Relaxed): changed under byte 0.
+        if slot.flags.load(Ordering::Relaxed) & MEMBER != 0 {
+            // Of a member that died while it attached. Whoever reaps a member's slot takes its name away: not this one.
+            share::free(slot);
+        }
+        store_name(slot, words);
         return Ok((index, lock));
     }
     Err(Error::NoSlot { table: "consumer", slots: shape.consumers_max })
@@ -216,4 +222,33 @@ fn store_name(slot: &ConsumerSlot, words: [u64; 8]) {
     kill_point(Point::NameHalf);
     slot.name[0].store(words[0], Ordering::Relaxed);
     kill_point(Point::NameStored);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::RingOptions;
+    use crate::layout::slots::MEMBER;
+    use crate::sync::Ordering;
+
+    // Goal: a slot that was marked as a member's by one that died before it was more takes nobody's name away: a nameless slot would be
+    // given to others with all that it holds. Method: such a slot, for a consumer and for a member.
+    #[test]
+    fn a_slot_of_a_half_attached_member_keeps_its_next_name() {
+        for group in [false, true] {
+            let ring = RingOptions::new().anonymous().expect("a ring");
+            drop(ring.group("first").expect("a slot"));
+            ring.core.region.consumer(0).flags.store(MEMBER, Ordering::Relaxed);
+            let names = || {
+                let rows = ring.stats().expect("stats").consumers;
+                rows.into_iter().map(|row| (row.slot, row.name)).collect::<Vec<_>>()
+            };
+            if group {
+                let _member = ring.group("second").expect("a slot");
+                assert!(names().contains(&(0, "second".into())), "{:?}", names());
+            } else {
+                let _consumer = ring.consumer("second").expect("a slot");
+                assert!(names().contains(&(0, "second".into())), "{:?}", names());
+            }
+        }
+    }
 }
