@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 pub(crate) const GROUP: &str = "workers";
 const BEGUN: u64 = 1;
 const ENDED: u64 = 2;
+const GAPS_MAX: usize = 4096;
 /// A name that nobody needs is given away after a lap, which others have to make.
 const ROOM_FOR_A_NAME: Duration = Duration::from_secs(8);
 
@@ -42,6 +43,14 @@ pub(crate) struct Hands {
     sessions: AtomicU32,
     generation: AtomicU32,
     living: [Living; 2],
+    /// What the group was told that it missed, and around where: the ends of `n_gaps` stretches.
+    missed_bytes: AtomicU64,
+    /// Where the group was at the last look at that.
+    seen_at: AtomicU64,
+    /// Who attaches and has not looked yet.
+    joining: [AtomicU32; 2],
+    n_gaps: AtomicU32,
+    gaps: [(AtomicU64, AtomicU64); GAPS_MAX],
     pub(crate) delivered: AtomicU64,
     /// Again, from the dead.
     pub(crate) adopted: AtomicU64,
@@ -98,7 +107,10 @@ impl Hands {
         for word in self.words.iter().chain([&self.delivered, &self.adopted, &self.repeated]) {
             word.store(0, Ordering::Relaxed);
         }
-        for word in [&self.sessions, &self.generation] {
+        self.missed_bytes.store(0, Ordering::Relaxed);
+        self.seen_at.store(0, Ordering::Relaxed);
+        let [one, two] = &self.joining;
+        for word in [&self.sessions, &self.generation, &self.n_gaps, one, two] {
             word.store(0, Ordering::Relaxed);
         }
         Role::MEMBERS.iter().for_each(|role| self.renew(*role));
@@ -129,6 +141,32 @@ impl Hands {
     fn other_is_alive(&self, oracle: &Oracle, role: Role) -> bool {
         let other = 1 - number(role);
         self.is_alive(oracle, other, self.living[other].session.load(Ordering::SeqCst))
+    }
+
+    /// What the group was told since the last look, and where it is: around there records may be missing.
+    fn note_gap(&self, ring: &Ring, member: &Member, is_first: bool) -> Result<(), Error> {
+        let stats = ring.stats()?;
+        let group = stats.consumers.iter().find(|row| row.name == GROUP && row.members.is_some());
+        let missed_bytes = group.map_or(0, |group| group.missed_bytes);
+        let noted = self.missed_bytes.fetch_max(missed_bytes, Ordering::SeqCst);
+        let end = member.position();
+        let seen_at = self.seen_at.swap(end, Ordering::SeqCst);
+        if missed_bytes > noted {
+            let at = self.n_gaps.fetch_add(1, Ordering::SeqCst) as usize;
+            let (from, to) = self.gaps.get(at).expect("too many gaps for one world");
+            // Others may have moved the group on meanwhile, by less than a lap; or far, if who joined before was killed before this.
+            let back = if is_first { missed_bytes - noted } else { end - seen_at.min(end) };
+            from.store(end.saturating_sub(back + ring.capacity_bytes()), Ordering::SeqCst);
+            to.store(end, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn is_in_gap(&self, position: u64) -> bool {
+        let n = self.n_gaps.load(Ordering::SeqCst) as usize;
+        self.gaps[..n]
+            .iter()
+            .any(|(from, to)| (from.load(Ordering::SeqCst)..to.load(Ordering::SeqCst)).contains(&position))
     }
 
     /// Records that somebody who died had in hand, and nobody got again.
@@ -163,6 +201,8 @@ pub(crate) fn join(
 ) -> Result<(Member, Hand), Error> {
     let hands = &oracle.hands;
     let was_there = hands.other_is_alive(oracle, role);
+    let others = hands.joining.iter().map(|joining| joining.load(Ordering::SeqCst)).sum::<u32>();
+    hands.joining[number(role)].store(1, Ordering::SeqCst);
     let start = Instant::now();
     let member = loop {
         match ring.group_with(GROUP, options(durable)) {
@@ -177,6 +217,8 @@ pub(crate) fn join(
     let session = hands.sessions.fetch_add(1, Ordering::SeqCst) + 1;
     assert!(session < 1 << 20, "too many sessions for one world");
     hands.living[number(role)].session.store(session, Ordering::SeqCst);
+    hands.note_gap(ring, &member, others == 0)?;
+    hands.joining[number(role)].store(0, Ordering::SeqCst);
     let hand = Hand { oracle, role, session, capacity_bytes: ring.capacity_bytes(), durable, last: None };
     Ok((member, hand))
 }
@@ -302,6 +344,12 @@ pub(crate) fn balance(oracle: &Oracle, missed_bytes: u64, durable: bool) -> Resu
                 return Err(format!("the group had record {n} of life {life}, which had {complete}"));
             }
             if !had && n < complete {
+                let position = u64::from(words.stood_at[n as usize].load(Ordering::SeqCst)) * 16;
+                if !oracle.hands.is_in_gap(position) {
+                    return Err(format!(
+                        "the group never had record {n} of life {life} at {position}, and was told of no gap around there"
+                    ));
+                }
                 missing_bytes += (16 + length(life, n) as u64).next_multiple_of(16);
                 first.get_or_insert((life, n));
             }

@@ -126,6 +126,9 @@ impl Ledger {
             n - 1,
             self.state
         );
+        if self.role == Role::C0 {
+            words.stood_at[n as usize].store((position / 16) as u32, Ordering::SeqCst);
+        }
         self.state = State { handled: position + 1, life, n, ..self.state };
         reader.store(self.state);
         set_next(self.oracle, self.role, self.state);

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Lives of one world.
-pub(crate) const LIVES_MAX: usize = 1 << 20;
+pub(crate) const LIVES_MAX: usize = 1 << 18;
 /// A lap of the largest ring, in frames' steps.
 pub(crate) const JOURNAL_WORDS: usize = (64 << 10) / 16;
 const SAID_BYTES: usize = 4096;
@@ -99,6 +99,8 @@ pub(crate) struct Life {
     pub(crate) next: [AtomicU32; 2],
     /// The group has had the record of that number: a bit for each.
     pub(crate) shared: [AtomicU64; 4],
+    /// Where the durable consumer had the record of that number, in frames' steps.
+    pub(crate) stood_at: [AtomicU32; 256],
     /// When it began: its slot, what had been dropped in that slot, and how many producers had died.
     pub(crate) slot: AtomicU32,
     pub(crate) dropped: AtomicU64,
