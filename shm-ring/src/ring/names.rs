@@ -226,8 +226,8 @@ fn store_name(slot: &ConsumerSlot, words: [u64; 8]) {
 
 #[cfg(test)]
 mod tests {
-    use crate::RingOptions;
     use crate::layout::slots::MEMBER;
+    use crate::ring::options::RingOptions;
     use crate::sync::Ordering;
 
     // Goal: a slot that was marked as a member's by one that died before it was more takes nobody's name away: a nameless slot would be
