@@ -3,12 +3,15 @@
 //! ```text
 //!   producer:  [gate] -> [order] -> a life of some hundred records -> the next life ...
 //!   consumer:  [gate] -> [order] -> look, check, handle ...
+//!   member:    like a consumer; see `band.rs`
 //!   order:     arm(point, nth, signal), then come by it:  dies there | is stopped there, goes on, and plays on
 //! ```
 //!
 //! (I1) an error that the ring should not return is a panic, which the driver hears of; (I2) nobody outlives the driver.
 //! Decides nothing: the plan does.
 
+use crate::band::Sharing;
+use crate::hands::{self, GROUP};
 use crate::kinds::{Deed, Kind, Role, Task};
 use crate::ledger::{Ledger, Look, attach};
 use crate::oracle::{CONSUMERS_PAUSE, Oracle, PRODUCERS_PAUSE, nap, now_ns};
@@ -21,8 +24,10 @@ use std::time::{Duration, Instant};
 
 /// Records of a life.
 const LIFE_RECORDS: u32 = 200;
+/// An append that takes longer begins anew, after a look at gates and orders.
+const APPEND: Duration = Duration::from_millis(20);
 /// A look of a consumer that has nothing else to do.
-const LOOK: Duration = Duration::from_millis(1);
+pub(crate) const LOOK: Duration = Duration::from_millis(1);
 /// The name that is always behind.
 pub(crate) const OLD_NAME: &str = "lapped";
 /// An order that takes longer has failed; the driver gives up a little later.
@@ -41,7 +46,9 @@ pub(crate) struct Stage {
     pub(crate) oracle: &'static Oracle,
     pub(crate) place: Place,
     /// How members wait, by their number.
-    pub(crate) waits: [Wait; 4],
+    pub(crate) waits: [Wait; 6],
+    /// Whether the group keeps its space without members.
+    pub(crate) durable: bool,
 }
 
 impl Stage {
@@ -58,25 +65,29 @@ impl Stage {
 pub(crate) fn play(stage: &Stage, role: Role) {
     let ring = stage.open(role).unwrap();
     let base = Base { stage, ring: &ring, role, oracle: stage.oracle };
-    if role.is_producer() { Writing::new(base).run() } else { Reading::new(base).run() }
+    match () {
+        () if role.is_producer() => Writing::new(base).run(),
+        () if role.is_member() => Sharing::new(base).run(),
+        () => Reading::new(base).run(),
+    }
 }
 
-/// What both kinds have.
+/// What all kinds have.
 #[derive(Clone, Copy, Debug)]
-struct Base<'a> {
-    stage: &'a Stage,
-    ring: &'a Ring,
-    role: Role,
-    oracle: &'static Oracle,
+pub(crate) struct Base<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) ring: &'a Ring,
+    pub(crate) role: Role,
+    pub(crate) oracle: &'static Oracle,
 }
 
 impl Base<'_> {
-    fn member(&self) -> &'static crate::oracle::Member {
+    pub(crate) fn member(&self) -> &'static crate::oracle::Member {
         self.oracle.member(self.role)
     }
 
     /// Until it has come by; the driver hears of one that does not.
-    fn until_hit(&self, mut go_on: impl FnMut()) {
+    pub(crate) fn until_hit(&self, mut go_on: impl FnMut()) {
         let start = Instant::now();
         while !self.member().was_hit() && start.elapsed() < PATIENCE {
             go_on();
@@ -92,13 +103,13 @@ impl Base<'_> {
         }
     }
 
-    fn arm(&self, deed: Deed) {
+    pub(crate) fn arm(&self, deed: Deed) {
         let signal = if deed.stops { Signal::Stop } else { Signal::Kill };
         arm(deed.point, deed.nth, signal, &self.member().hit_at_ns);
     }
 
     /// Tasks that don't touch what the member has; false: not one of those.
-    fn does(&self, deed: Deed) -> bool {
+    pub(crate) fn does(&self, deed: Deed) -> bool {
         let free = ConsumerOptions::new().start(Start::Now);
         match deed.task {
             Task::Open => self.until_hit(|| drop(self.stage.open(self.role).unwrap())),
@@ -119,6 +130,19 @@ impl Base<'_> {
                     Err(error) => panic!("{error}"),
                 }
             }),
+            Task::NewGroup => self.until_hit(|| {
+                let name = format!("team {}", now_ns());
+                match self.ring.group_with(&name, free) {
+                    Ok(_) | Err(Error::NoSlot { .. }) => nap(1000),
+                    Err(error) => panic!("{error}"),
+                }
+            }),
+            Task::Visit => {
+                self.until_hit(|| match self.ring.group_with(GROUP, hands::options(self.stage.durable)) {
+                    Ok(_) | Err(Error::NoSlot { .. }) => nap(100),
+                    Err(error) => panic!("{error}"),
+                })
+            }
             _ => return false,
         }
         true
@@ -131,11 +155,19 @@ struct Writing<'a> {
     producer: Option<Producer>,
     life: u32,
     n: u32,
+    /// The next record was offered, and there was no room for it.
+    was_dropped: bool,
 }
 
 impl<'a> Writing<'a> {
     fn new(base: Base<'a>) -> Self {
-        Self { producer: Some(base.ring.producer().unwrap()), base, life: 0, n: LIFE_RECORDS }
+        Self {
+            producer: Some(base.ring.producer().unwrap()),
+            base,
+            life: 0,
+            n: LIFE_RECORDS,
+            was_dropped: false,
+        }
     }
 
     fn run(mut self) {
@@ -160,7 +192,7 @@ impl<'a> Writing<'a> {
                 member.set_pause(None);
                 continue;
             }
-            self.append(None, None);
+            self.append(None, Some(APPEND));
             beat += 1;
             if beat.is_multiple_of(32) {
                 nap(100);
@@ -190,6 +222,8 @@ impl<'a> Writing<'a> {
                     base.arm(deed);
                 }
                 self.producer = Some(base.ring.producer().unwrap());
+                // It may be another slot.
+                self.n = LIFE_RECORDS;
             }
             _ => assert!(base.does(deed), "no task of a producer: {deed:?}"),
         }
@@ -199,35 +233,48 @@ impl<'a> Writing<'a> {
     /// Appends one record or a batch, and tells the oracle before and after. With a time, it may give up.
     fn append(&mut self, wanted: Option<Kind>, time: Option<Duration>) {
         if self.n + BATCH > LIFE_RECORDS {
-            (self.life, self.n) = (self.base.oracle.new_life(), 0);
+            let slot = self.producer.as_ref().unwrap().slot();
+            (self.life, self.n) = (self.base.oracle.new_life(slot), 0);
             self.base.member().life.store(self.life, Ordering::SeqCst);
         }
         let (life, n) = (self.life, self.n);
-        let kind = wanted.unwrap_or_else(|| kind(life, n));
+        // What was dropped comes in a way that waits, unless somebody wants it otherwise.
+        let otherwise = if self.was_dropped { Kind::Push } else { kind(life, n) };
+        let kind = wanted.unwrap_or(otherwise);
         let kind = if kind == Kind::Batch && !fits_batch(life, n) { Kind::Push } else { kind };
         let count = if kind == Kind::Batch { BATCH } else { 1 };
         let words = self.base.oracle.life(life).unwrap();
         words.begun.store(n + count, Ordering::SeqCst);
         let producer = self.producer.as_mut().unwrap();
         match put(producer, kind, life, n, time) {
-            Ok(()) => {
+            Ok(true) => {
                 words.committed.store(n + count, Ordering::SeqCst);
                 self.n += count;
+                self.was_dropped = false;
+            }
+            Ok(false) => {
+                self.base.oracle.dropped(producer.slot()).fetch_add(1, Ordering::SeqCst);
+                words.begun.store(n, Ordering::SeqCst);
+                self.was_dropped = true;
             }
             // Nothing is on its way any more.
-            Err(ClaimError::Full { .. }) if time.is_some() => words.begun.store(n, Ordering::SeqCst),
+            Err(ClaimError::Full { .. }) if time.is_some() => {
+                words.begun.store(n, Ordering::SeqCst);
+                nap(50);
+            }
             Err(error) => panic!("life {life}, record {n}: {error}"),
         }
     }
 }
 
+/// Appends one record, or a batch; false: it was dropped.
 fn put(
     producer: &mut Producer,
     kind: Kind,
     life: u32,
     n: u32,
     time: Option<Duration>,
-) -> Result<(), ClaimError> {
+) -> Result<bool, ClaimError> {
     let half = || reach(Point::PayloadHalf);
     let len = length(life, n);
     let whole = |n: u32| {
@@ -275,12 +322,13 @@ fn put(
             loop {
                 match producer.try_push(&bytes) {
                     Err(ClaimError::Full { .. }) if time.is_none_or(|time| start.elapsed() < time) => nap(50),
-                    other => return other.map(drop),
+                    other => return other.map(|_| true),
                 }
             }
         }
+        Kind::Offer => return Ok(producer.offer(&whole(n))?.is_some()),
     }
-    Ok(())
+    Ok(true)
 }
 
 #[derive(Debug)]

@@ -5,6 +5,12 @@
 //!     a sweep passes them in this order, producers before consumers; a producer that attaches passes Repair and Lost to Marked
 //! ```
 //!
+//! Of a group, with records in front of it (`band`):
+//!
+//! ```text
+//!   a member dies [taken | in hand | released | intent], [the other one, too] -> reapers die at GroupOrphan, GroupResume -> the point
+//! ```
+//!
 //! (I1) at most one producer is dead before the last reaper comes, so that the order in which a sweep finds the dead is known; (I2) nobody
 //! else can reap meanwhile: the gates are closed.
 //! Guarantees more than it needs: what may be left, and need not, is not counted on.
@@ -26,7 +32,7 @@ enum Claim {
 struct Left {
     /// A dead producer, and its claim.
     producer: Option<Claim>,
-    /// Dead consumers, and whether they still have a position.
+    /// Dead consumers, and whether they still have a position; dead members, who have nothing in hand.
     consumers: Vec<(Role, bool)>,
     alive: Vec<Role>,
 }
@@ -59,6 +65,73 @@ pub(crate) fn chain(random: &mut Random, shape: Shape, point: Point, stops: bool
         }
     }
     unreachable!("no chain leads to {point:?} in {shape:?}")
+}
+
+/// Members who die, and somebody who comes by `point` because of it.
+pub(crate) fn band(random: &mut Random, shape: Shape, point: Point, stops: bool) -> Vec<Deed> {
+    let deed = |role, task, point| Deed { role, task, point, nth: 1, stops: false };
+    let [first, second] = if random.once_in(2) { Role::MEMBERS } else { [Role::G1, Role::G0] };
+    let everybody_goes = matches!(point, Point::GroupJoined | Point::GroupResume | Point::GroupDisbanded);
+    let frees = matches!(point, Point::GroupFreed | Point::GroupNameless | Point::GroupUnmarked);
+    // Only a member takes over what a dead one had; and the second one is there.
+    let is_adopted =
+        point == Point::GroupAdopted || (point == Point::GroupOrphan || frees) && random.once_in(3);
+    let needs_orphan = is_adopted || point == Point::GroupOrphan;
+    let in_hand = |random: &mut Random| match random.below(6) {
+        // What is taken need not be a record, and only a record is adopted.
+        _ if point == Point::GroupAdopted => Point::PayloadHalf,
+        _ if needs_orphan => random.one_of(&[Point::GroupTaken, Point::GroupTaken, Point::PayloadHalf]),
+        0 => Point::GroupIntent,
+        1 => Point::GroupReleased,
+        2 => Point::PayloadHalf,
+        _ => Point::GroupTaken,
+    };
+    let mut deeds = vec![deed(first, Task::Read, in_hand(random))];
+    let leaves = point != Point::GroupJoined && random.once_in(3);
+    if everybody_goes && !leaves {
+        deeds.push(deed(second, Task::Read, in_hand(random)));
+    }
+    let orphans =
+        deeds.iter().filter(|deed| matches!(deed.point, Point::GroupTaken | Point::PayloadHalf)).count();
+    let mut others: Vec<Role> = shape.cast().iter().copied().filter(|role| !role.is_member()).collect();
+    let reap = |random: &mut Random, others: &mut Vec<Role>, point| {
+        let role = others.swap_remove(random.below(others.len()));
+        let mut tasks = vec![Task::Visit];
+        if !shape.anonymous {
+            tasks.push(Task::Open);
+        }
+        if role.is_producer() {
+            tasks.push(Task::Wait);
+        }
+        deed(role, if point == Point::GroupJoined { Task::Visit } else { random.one_of(&tasks) }, point)
+    };
+    // Reapers who die on the way. What they leave does not keep the next one from coming by: once the group's place to go on is stored, all
+    // the dead are buried; and who attaches has byte 0 from the beginning.
+    let mut is_buried = false;
+    for _ in 0..random.below(3).min(others.len() - 1) {
+        let mut points = vec![];
+        if orphans > 0 && !is_buried {
+            points.extend([Point::GroupOrphan, Point::GroupOrphan]);
+        }
+        if matches!(point, Point::GroupResume | Point::GroupDisbanded) && !leaves {
+            points.push(Point::GroupResume);
+        }
+        if points.is_empty() {
+            break;
+        }
+        let point = random.one_of(&points);
+        is_buried |= point == Point::GroupResume;
+        deeds.push(reap(random, &mut others, point));
+    }
+    let last = match point {
+        _ if is_adopted => deed(second, Task::Wait, point),
+        _ if everybody_goes && leaves => deed(second, Task::Leave, point),
+        // A group with a member keeps what its dead one had: what is freed is the visitor's own slot, or the dead one's without a record.
+        _ if frees => deed(others[random.below(others.len())], Task::Visit, point),
+        _ => reap(random, &mut others, point),
+    };
+    deeds.push(Deed { stops, ..last });
+    deeds
 }
 
 const POINTS: [Point; 13] = [
@@ -209,7 +282,7 @@ impl Left {
         }
         self.alive.retain(|role| *role != deed.role);
         if !deed.role.is_producer() {
-            self.consumers.push((deed.role, true));
+            self.consumers.push((deed.role, !deed.role.is_member()));
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use shm_ring::killpoints::Point;
 
-/// Who a member of the cast is. A member of a group would be one more.
+/// Who somebody of the cast is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// The first of two producers, or the only one.
@@ -15,12 +15,17 @@ pub(crate) enum Role {
     C0,
     /// A consumer whose name holds no space while it is away.
     C1,
+    /// The members of the group, which share one cursor.
+    G0,
+    G1,
 }
 
 impl Role {
-    pub(crate) const ALL: [Self; 4] = [Self::P0, Self::P1, Self::C0, Self::C1];
+    pub(crate) const ALL: [Self; 6] = [Self::P0, Self::P1, Self::C0, Self::C1, Self::G0, Self::G1];
     pub(crate) const PRODUCERS: [Self; 2] = [Self::P0, Self::P1];
     pub(crate) const CONSUMERS: [Self; 2] = [Self::C0, Self::C1];
+    pub(crate) const MEMBERS: [Self; 2] = [Self::G0, Self::G1];
+    pub(crate) const READERS: [Self; 4] = [Self::C0, Self::C1, Self::G0, Self::G1];
 
     /// Its place in the oracle.
     pub(crate) fn index(self) -> usize {
@@ -29,6 +34,11 @@ impl Role {
 
     pub(crate) fn is_producer(self) -> bool {
         matches!(self, Self::P0 | Self::P1)
+    }
+
+    /// A member of the group.
+    pub(crate) fn is_member(self) -> bool {
+        matches!(self, Self::G0 | Self::G1)
     }
 
     /// A consumer's number; 0 for the durable one.
@@ -58,11 +68,21 @@ pub(crate) enum Kind {
     AfterLeak,
     /// By trying until there is room.
     Try,
+    /// If there is room; else it is dropped, and comes in another way.
+    Offer,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Push, Self::InPlace, Self::Shorter, Self::Batch, Self::AfterAbort, Self::AfterLeak, Self::Try];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Push,
+        Self::InPlace,
+        Self::Shorter,
+        Self::Batch,
+        Self::AfterAbort,
+        Self::AfterLeak,
+        Self::Try,
+        Self::Offer,
+    ];
 }
 
 /// What a member does when it is told to, with a point armed.
@@ -90,12 +110,16 @@ pub(crate) enum Task {
     TakeSlot,
     /// Attaches under the name of the dead second consumer.
     TakeName,
+    /// Attaches as the first member of a group that the ring does not know.
+    NewGroup,
+    /// Attaches as one more member of the group, and leaves before it takes anything.
+    Visit,
     /// Ends well.
     Finish,
 }
 
 impl Task {
-    const PLAIN: [Self; 11] = [
+    const PLAIN: [Self; 13] = [
         Self::AppendSlowly,
         Self::Read,
         Self::Wait,
@@ -106,6 +130,8 @@ impl Task {
         Self::Open,
         Self::TakeSlot,
         Self::TakeName,
+        Self::NewGroup,
+        Self::Visit,
         Self::Finish,
     ];
 

@@ -13,6 +13,7 @@
 //! Reads no ring by itself: [`Ledger::take`] is given the records.
 
 use crate::kinds::Role;
+use crate::losses::Losses;
 use crate::oracle::{Oracle, State};
 use crate::payload::{check, fingerprint};
 use shm_ring::{Consumer, ConsumerOptions, Error, Frame, PollError, Ring};
@@ -30,6 +31,7 @@ pub(crate) struct Ledger {
     lost_seen: u64,
     /// Redelivered records came, and no new one yet.
     is_behind: bool,
+    losses: Losses,
 }
 
 /// In a state: the last record's life needs nothing to be redone.
@@ -62,7 +64,10 @@ pub(crate) fn attach(oracle: &'static Oracle, ring: &Ring, role: Role) -> Result
         oracle.reader(role).store(state);
     }
     let (lost_seen, capacity_bytes) = (consumer.lost_records(), ring.capacity_bytes());
-    Ok((consumer, Ledger { oracle, role, capacity_bytes, state, lost_seen, is_behind: true }))
+    Ok((
+        consumer,
+        Ledger { oracle, role, capacity_bytes, state, lost_seen, is_behind: true, losses: Losses::default() },
+    ))
 }
 
 fn set_next(oracle: &Oracle, role: Role, state: State) {
@@ -73,15 +78,19 @@ fn set_next(oracle: &Oracle, role: Role, state: State) {
 impl Ledger {
     /// Waits a moment for the next record and handles it.
     pub(crate) fn look(&mut self, consumer: &mut Consumer, wait: Duration) -> Look {
+        let mut is_new = false;
         let look = match if wait.is_zero() { consumer.try_poll() } else { consumer.poll_timeout(wait) } {
             Ok(Some(frame)) => {
-                self.take(&frame);
+                is_new = self.take(&frame);
                 Look::Record
             }
             Ok(None) => Look::Nothing,
             Err(PollError::Closed) => Look::Closed,
             Err(error) => panic!("{error}"),
         };
+        if is_new {
+            self.losses.see(self.oracle, self.state.life, &consumer.lost());
+        }
         let lost = consumer.lost_records();
         if !self.is_behind && lost != self.lost_seen {
             self.state.lost += lost - self.lost_seen;
@@ -91,8 +100,8 @@ impl Ledger {
         look
     }
 
-    /// Judges a record, and counts it as handled. The frame is still held.
-    fn take(&mut self, frame: &Frame<'_>) {
+    /// Judges a record, and counts it as handled; whether it is a new one. The frame is still held.
+    fn take(&mut self, frame: &Frame<'_>) -> bool {
         let position = frame.position();
         let (life, n) = check(frame).unwrap_or_else(|wrong| panic!("{wrong}, at {position}"));
         let what = || format!("record {n} of life {life} at {position}");
@@ -102,7 +111,7 @@ impl Ledger {
         if position < self.state.handled {
             assert!(self.is_behind, "{}: delivered after {}", what(), self.state.handled - 1);
             reader.redelivered.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         }
         let Some(words) = self.oracle.life(life) else { panic!("{}: a life that never was", what()) };
         let begun = words.begun.load(Ordering::SeqCst);
@@ -117,12 +126,16 @@ impl Ledger {
             n - 1,
             self.state
         );
+        if self.role == Role::C0 {
+            words.stood_at[n as usize].store((position / 16) as u32, Ordering::SeqCst);
+        }
         self.state = State { handled: position + 1, life, n, ..self.state };
         reader.store(self.state);
         set_next(self.oracle, self.role, self.state);
         self.is_behind = false;
         reader.delivered.fetch_add(1, Ordering::Relaxed);
         self.oracle.watch.see(self.role.reader(), life, n);
+        true
     }
 }
 

@@ -4,7 +4,9 @@
 //! ```text
 //!   main    arguments, the run, exit code       plan, chain  who dies where: a function of the seed
 //!   world   forks, orders, signals, watches     cast         producers and consumers, as they play
+//!   band    the members of a group, as they play
 //!   oracle  the second mapping: what is true    ledger       what a consumer must be given
+//!   hands   what members must be given          losses       what readers must be told
 //!   audit   what holds in the end               report       counts and latencies
 //! ```
 //!
@@ -13,10 +15,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 mod audit;
+mod band;
 mod cast;
 mod chain;
+mod hands;
 mod kinds;
 mod ledger;
+mod losses;
 mod oracle;
 mod payload;
 mod plan;

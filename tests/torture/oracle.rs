@@ -10,6 +10,7 @@
 //! depends on the ring.
 //! Judges nothing: `ledger.rs` does.
 
+use crate::hands::Hands;
 use crate::kinds::{Deed, Role, Task, point};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::time::{ClockId, clock_gettime};
@@ -19,15 +20,17 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Lives of one world.
-pub(crate) const LIVES_MAX: usize = 1 << 20;
+pub(crate) const LIVES_MAX: usize = 1 << 18;
 /// A lap of the largest ring, in frames' steps.
-const JOURNAL_WORDS: usize = (64 << 10) / 16;
+pub(crate) const JOURNAL_WORDS: usize = (64 << 10) / 16;
 const SAID_BYTES: usize = 4096;
 
 /// Bit of [`Oracle::gates`]: producers pause between two appends.
 pub(crate) const PRODUCERS_PAUSE: u32 = 1;
 /// Consumers read what there is, then pause; at once if producers don't.
 pub(crate) const CONSUMERS_PAUSE: u32 = 2;
+/// Members of the group pause at once, with records in front of them.
+pub(crate) const MEMBERS_PAUSE: u32 = 4;
 
 /// See the file's header.
 #[repr(C)]
@@ -41,9 +44,15 @@ pub(crate) struct Oracle {
     said_state: AtomicU32,
     said: [AtomicU8; SAID_BYTES],
     pub(crate) watch: Watch,
-    members: [Member; 4],
+    members: [Member; 6],
     readers: [Reader; 2],
     journal: [AtomicU64; JOURNAL_WORDS],
+    /// What the group's members have and had.
+    pub(crate) hands: Hands,
+    /// Records that were dropped, by the producers' slots.
+    dropped: [AtomicU64; 2],
+    /// Producers that were killed.
+    pub(crate) producer_deaths: AtomicU64,
     lives: [Life; LIVES_MAX],
 }
 
@@ -55,7 +64,7 @@ pub(crate) struct Watch {
     first_new_life: AtomicU32,
     /// Life and number from which on a record was begun after the watch.
     from: [(AtomicU32, AtomicU32); 2],
-    delivered_at_ns: [AtomicU64; 2],
+    delivered_at_ns: [AtomicU64; 3],
 }
 
 /// One member of the cast.
@@ -88,6 +97,14 @@ pub(crate) struct Life {
     pub(crate) committed: AtomicU32,
     /// For each consumer: generation of its gaps (16 bits), next number (16 bits).
     pub(crate) next: [AtomicU32; 2],
+    /// The group has had the record of that number: a bit for each.
+    pub(crate) shared: [AtomicU64; 4],
+    /// Where the durable consumer had the record of that number, in frames' steps.
+    pub(crate) stood_at: [AtomicU32; 256],
+    /// When it began: its slot, what had been dropped in that slot, and how many producers had died.
+    pub(crate) slot: AtomicU32,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) deaths: AtomicU64,
 }
 
 /// What a consumer has handled.
@@ -145,6 +162,7 @@ impl Oracle {
             life.begun.store(0, Ordering::Relaxed);
             life.committed.store(0, Ordering::Relaxed);
             life.next.iter().for_each(|next| next.store(0, Ordering::Relaxed));
+            zero(&life.shared);
         }
         for reader in &self.readers {
             zero(&reader.copies[0]);
@@ -153,6 +171,9 @@ impl Oracle {
             reader.delivered.store(0, Ordering::Relaxed);
             reader.redelivered.store(0, Ordering::Relaxed);
         }
+        zero(&self.dropped);
+        self.producer_deaths.store(0, Ordering::Relaxed);
+        self.hands.clear();
         Role::ALL.iter().for_each(|role| self.member(*role).clear());
         self.watch.end();
         self.gates.store(0, Ordering::Relaxed);
@@ -175,11 +196,20 @@ impl Oracle {
         (self.lives_used.load(Ordering::SeqCst) as usize).min(LIVES_MAX)
     }
 
-    /// A life that nobody had before.
-    pub(crate) fn new_life(&self) -> u32 {
-        let life = self.lives_used.fetch_add(1, Ordering::SeqCst);
-        assert!((life as usize) < LIVES_MAX, "a world has at most {LIVES_MAX} lives; let it end earlier");
-        life
+    /// A life that nobody had before, in that slot.
+    pub(crate) fn new_life(&self, slot: u16) -> u32 {
+        let number = self.lives_used.fetch_add(1, Ordering::SeqCst);
+        assert!((number as usize) < LIVES_MAX, "a world has at most {LIVES_MAX} lives; let it end earlier");
+        let life = &self.lives[number as usize];
+        life.slot.store(slot.into(), Ordering::SeqCst);
+        life.deaths.store(self.producer_deaths.load(Ordering::SeqCst), Ordering::SeqCst);
+        life.dropped.store(self.dropped(slot).load(Ordering::SeqCst), Ordering::SeqCst);
+        number
+    }
+
+    /// Records that were dropped in that slot, as far as those who did it could say so.
+    pub(crate) fn dropped(&self, slot: u16) -> &AtomicU64 {
+        &self.dropped[usize::from(slot)]
     }
 
     /// What was noted at `position`, or `fingerprint` when that place is from an earlier lap; both without their lap.
@@ -256,7 +286,7 @@ impl Watch {
         self.active.store(0, Ordering::SeqCst);
     }
 
-    /// A consumer has a record in its hands for the first time.
+    /// A consumer, or the group (number 2), has a record in its hands for the first time.
     pub(crate) fn see(&self, reader: usize, life: u32, n: u32) {
         if self.active.load(Ordering::SeqCst) == 0 || self.delivered_at_ns[reader].load(Ordering::SeqCst) != 0
         {
@@ -288,6 +318,11 @@ impl Member {
         self.done.store(self.ordered.load(Ordering::SeqCst), Ordering::SeqCst);
         self.pauses.store(0, Ordering::SeqCst);
         self.attached.store(0, Ordering::SeqCst);
+    }
+
+    /// It is killed at the point that it came by, or will be at once.
+    pub(crate) fn was_hit_to_die(&self) -> bool {
+        self.was_hit() && self.stops.load(Ordering::SeqCst) == 0
     }
 
     /// Tells it to do something; ring the bell afterwards.

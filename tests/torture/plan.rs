@@ -11,7 +11,7 @@
 //! makes it come by; (I3) the digest covers what was chosen: role, task, point, number, signal.
 //! Runs nothing.
 
-use crate::chain::chain;
+use crate::chain::{band, chain};
 use crate::kinds::{Deed, Kind, Role, Task};
 use crate::payload::mix;
 use shm_ring::killpoints::Point;
@@ -47,6 +47,8 @@ pub(crate) struct Shape {
     pub(crate) metadata: bool,
     pub(crate) single_producer: bool,
     pub(crate) anonymous: bool,
+    /// The seed's choice.
+    pub(crate) durable_group: bool,
 }
 
 /// What there is, to choose with `--world`.
@@ -62,13 +64,13 @@ pub(crate) const SHAPES: [Shape; 8] = [
 ];
 
 const fn shape(kib: u64, metadata: bool, single_producer: bool, anonymous: bool) -> Shape {
-    Shape { capacity_bytes: kib << 10, metadata, single_producer, anonymous }
+    Shape { capacity_bytes: kib << 10, metadata, single_producer, anonymous, durable_group: false }
 }
 
 impl Shape {
     /// The members that play on such a ring.
     pub(crate) fn cast(self) -> &'static [Role] {
-        if self.single_producer { &[Role::P0, Role::C0, Role::C1] } else { &Role::ALL }
+        if self.single_producer { &[Role::P0, Role::C0, Role::C1, Role::G0, Role::G1] } else { &Role::ALL }
     }
 
     pub(crate) fn producers(self) -> &'static [Role] {
@@ -81,8 +83,8 @@ impl Shape {
 pub(crate) enum Episode {
     /// With these gates closed. `alone`: the survivors have to go on before the dead one is replaced.
     Choice { deed: Deed, gates: u32, alone: bool },
-    /// With all gates closed.
-    Chain { deeds: Vec<Deed> },
+    /// With these gates closed.
+    Chain { deeds: Vec<Deed>, gates: u32 },
     /// With all gates closed: a producer that lost the race for a place is dead, and the one that won it is stopped before it says so. A
     /// reaper has looked; now the owner commits and dies, or is still stopped when the reaper goes on.
     Beside { deeds: [Deed; 3], owner_dies: bool },
@@ -104,7 +106,7 @@ impl Episode {
     pub(crate) fn deeds(&self) -> &[Deed] {
         match self {
             Self::Choice { deed, .. } => std::slice::from_ref(deed),
-            Self::Chain { deeds } => deeds,
+            Self::Chain { deeds, .. } => deeds,
             Self::Beside { deeds, .. } => deeds,
             Self::Random { .. } => &[],
         }
@@ -133,7 +135,10 @@ pub(crate) fn plan(seed: u64, kills: usize, min_per_point: usize, only: Option<u
     let mut worlds: Vec<World> = (0..n_worlds)
         .map(|number| World {
             number,
-            shape: SHAPES[only.unwrap_or(number % SHAPES.len())],
+            shape: Shape {
+                durable_group: (mix(seed) >> 7).wrapping_add(number as u64).is_multiple_of(2),
+                ..SHAPES[only.unwrap_or(number % SHAPES.len())]
+            },
             seed: mix(seed ^ (number as u64) << 32),
             episodes: Vec::new(),
             extinct: random.once_in(2),
@@ -201,7 +206,12 @@ pub(crate) fn digest(worlds: &[World]) -> u64 {
 }
 
 fn is_possible(point: Point, shape: Shape) -> bool {
-    !matches!(scenario(point), Scenario::None) && (point != Point::ClaimSequence || shape.metadata)
+    match point {
+        Point::ClaimSequence => shape.metadata,
+        // A durable one is never taken apart.
+        Point::GroupResume | Point::GroupDisbanded => !shape.durable_group,
+        _ => true,
+    }
 }
 
 /// An episode of any kind: half of them at a random time, some of them stops.
@@ -262,30 +272,35 @@ enum Scenario {
     ConsumerLeaves,
     /// Somebody dies; the victim reaps.
     Reap,
-    /// Nobody plays it yet.
-    None,
+    /// A member that takes records.
+    Share,
+    /// A member that attaches.
+    MemberReturns,
+    NewGroup,
+    /// Members die; the victim reaps, adopts, or goes on.
+    Band,
 }
 
 /// Every point's scenario; a new point does not compile without one.
 fn scenario(point: Point) -> Scenario {
-    use Kind::{AfterAbort, AfterLeak, Batch, InPlace, Push, Shorter, Try};
+    use Kind::{AfterAbort, AfterLeak, Batch, InPlace, Offer, Push, Shorter, Try};
     match point {
         Point::ClaimLength
         | Point::ClaimIntent
         | Point::ClaimTail
         | Point::ClaimSequence
-        | Point::CommitCounted => {
-            Scenario::Append(&[Push, InPlace, Shorter, Batch, AfterAbort, AfterLeak, Try], 8)
-        }
+        | Point::CommitCounted => Scenario::Append(&Kind::ALL, 8),
         // The limit is computed anew about once a lap.
         Point::LimitIntent | Point::LimitGranted | Point::LimitChecked => {
-            Scenario::Append(&[Push, InPlace, Batch, Try], 2)
+            Scenario::Append(&[Push, InPlace, Batch, Try, Offer], 2)
         }
         Point::MarkWord | Point::MarkSealed | Point::CommitStored => {
             Scenario::Append(&[InPlace, Shorter, Batch, AfterAbort, AfterLeak], 6)
         }
         Point::PayloadHalf => Scenario::Append(&[InPlace, Shorter], 6),
-        Point::PayloadDone | Point::PublishWord | Point::PublishSealed => Scenario::Append(&[Push, Try], 8),
+        Point::PayloadDone | Point::PublishWord | Point::PublishSealed => {
+            Scenario::Append(&[Push, Try, Offer], 8)
+        }
         Point::InsideWord | Point::InsideSealed => Scenario::Append(&[Batch, Shorter], 6),
         Point::Abort => Scenario::Append(&[AfterAbort, AfterLeak], 4),
         Point::WakeCounted | Point::WakeDone => Scenario::Wake,
@@ -311,38 +326,37 @@ fn scenario(point: Point) -> Scenario {
         | Point::ReapResume
         | Point::ReapPosition
         | Point::ReapDone => Scenario::Reap,
-        Point::GapTold
-        | Point::GroupIntent
-        | Point::GroupTaken
-        | Point::GroupReleased
-        | Point::GroupJoined
-        | Point::GroupMember
-        | Point::GroupAdopted
+        Point::GapTold => Scenario::Append(&[Offer], 3),
+        Point::GroupIntent | Point::GroupTaken | Point::GroupReleased => Scenario::Share,
+        Point::GroupMember => Scenario::MemberReturns,
+        Point::GroupJoined => Scenario::NewGroup,
+        Point::GroupAdopted
         | Point::GroupOrphan
         | Point::GroupFreed
         | Point::GroupNameless
         | Point::GroupUnmarked
         | Point::GroupResume
-        | Point::GroupDisbanded => Scenario::None,
+        | Point::GroupDisbanded => Scenario::Band,
     }
 }
 
 fn at_point(random: &mut Random, shape: Shape, point: Point, stops: bool) -> Episode {
-    use crate::oracle::{CONSUMERS_PAUSE, PRODUCERS_PAUSE};
+    use crate::oracle::{CONSUMERS_PAUSE, MEMBERS_PAUSE, PRODUCERS_PAUSE};
     let producer = random.one_of(shape.producers());
     let consumer = random.one_of(&Role::CONSUMERS);
+    let member = random.one_of(&Role::MEMBERS);
     let anybody = random.one_of(shape.cast());
     let deed = |role, task, nth| Deed { role, task, point, nth, stops };
     let (deed, gates) = match scenario(point) {
         Scenario::Append(kinds, nth_max) => {
-            let kind = if kinds.len() == 7 { None } else { Some(random.one_of(kinds)) };
+            let kind = if kinds.len() == Kind::ALL.len() { None } else { Some(random.one_of(kinds)) };
             (deed(producer, Task::Append(kind), 1 + random.below(nth_max) as u64), 0)
         }
         Scenario::Wake => (deed(producer, Task::AppendSlowly, 1 + random.below(2) as u64), PRODUCERS_PAUSE),
         Scenario::Sleep => {
             let nth = 1 + random.below(3) as u64;
             match random.once_in(2) {
-                true => (deed(consumer, Task::Wait, nth), PRODUCERS_PAUSE),
+                true => (deed(random.one_of(&Role::READERS), Task::Wait, nth), PRODUCERS_PAUSE),
                 false => (deed(producer, Task::Wait, nth), PRODUCERS_PAUSE | CONSUMERS_PAUSE),
             }
         }
@@ -357,8 +371,26 @@ fn at_point(random: &mut Random, shape: Shape, point: Point, stops: bool) -> Epi
         Scenario::NewName => (deed(anybody, Task::NewName, 1), 0),
         Scenario::ProducerLeaves => (deed(producer, Task::Leave, 1), 0),
         Scenario::ConsumerLeaves => (deed(consumer, Task::Leave, 1), 0),
-        Scenario::None => unreachable!("such a point is not possible"),
-        Scenario::Reap => return Episode::Chain { deeds: chain(random, shape, point, stops) },
+        Scenario::Share => (deed(member, Task::Read, 1 + random.below(8) as u64), 0),
+        Scenario::MemberReturns if random.once_in(2) => (deed(anybody, Task::NewGroup, 1), 0),
+        Scenario::MemberReturns => (deed(member, Task::Return, 1), 0),
+        Scenario::NewGroup if shape.durable_group || random.once_in(2) => {
+            (deed(anybody, Task::NewGroup, 1), 0)
+        }
+        Scenario::Band
+            if matches!(point, Point::GroupFreed | Point::GroupNameless | Point::GroupUnmarked)
+                && random.once_in(2) =>
+        {
+            (deed(member, Task::Leave, 1), 0)
+        }
+        Scenario::Band | Scenario::NewGroup => {
+            let gates = MEMBERS_PAUSE | PRODUCERS_PAUSE | CONSUMERS_PAUSE;
+            return Episode::Chain { deeds: band(random, shape, point, stops), gates };
+        }
+        Scenario::Reap => {
+            let gates = PRODUCERS_PAUSE | CONSUMERS_PAUSE;
+            return Episode::Chain { deeds: chain(random, shape, point, stops), gates };
+        }
     };
     // Without the only producer nothing comes, and without the durable consumer there is no room.
     let others = deed.role != Role::C0 && !(shape.single_producer && deed.role.is_producer());

@@ -70,6 +70,10 @@ pub(crate) struct Totals {
     pub(crate) redelivered: u64,
     pub(crate) gaps: u64,
     pub(crate) lost: u64,
+    pub(crate) shared: u64,
+    pub(crate) adopted: u64,
+    pub(crate) repeated: u64,
+    pub(crate) dropped: u64,
     /// From the end of a kill or a stop to the next record.
     recoveries_ns: [Vec<u64>; 3],
     /// The longest of them, and what came before it.
@@ -139,7 +143,11 @@ impl Totals {
             "delivered: {} to two consumers, and {} again after a death; {} times one was lapped while away",
             self.delivered, self.redelivered, self.gaps
         );
-        println!("lost claims: {}", self.lost);
+        println!(
+            "to the group's members: {}, and {} again from the dead, {} after everybody was gone",
+            self.shared, self.adopted, self.repeated
+        );
+        println!("lost claims: {}; dropped for want of room, and told: {}", self.lost, self.dropped);
         let titles = [
             "kill to next record, survivors alone",
             "kill or gate to next record, replaced",

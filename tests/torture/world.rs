@@ -11,7 +11,7 @@
 
 use crate::cast::{OLD_NAME, Place, Stage, play};
 use crate::kinds::{Deed, Role, Task};
-use crate::oracle::{CONSUMERS_PAUSE, Oracle, PRODUCERS_PAUSE, nap, now_ns};
+use crate::oracle::{CONSUMERS_PAUSE, MEMBERS_PAUSE, Oracle, PRODUCERS_PAUSE, nap, now_ns};
 use crate::plan::{Episode, Random, Shape, World};
 use crate::report::{Event, Recovery, Totals};
 use nix::libc;
@@ -28,7 +28,10 @@ use std::time::{Duration, Instant};
 
 /// Nobody waits longer for the next record, and nobody for a victim to come by.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
+/// Few, so that names that were lapped give theirs away.
 const CONSUMER_SLOTS: u16 = 16;
+/// With a durable group all of them could be taken, with nobody left to make room: names and groups without end need more.
+const MANY_SLOTS: u16 = 1024;
 
 /// Why a run has failed.
 pub(crate) type Violation = String;
@@ -40,7 +43,7 @@ pub(crate) struct Stand<'a> {
     pub(crate) oracle: &'static Oracle,
     pub(crate) stage: Stage,
     pub(crate) totals: &'a mut Totals,
-    cast: [Option<Pid>; 4],
+    cast: [Option<Pid>; 6],
     /// Those who were signalled, and whose end or stop is still to be seen.
     signalled: Vec<Role>,
     /// Producers that were killed: an upper bound for lost claims.
@@ -60,13 +63,14 @@ impl<'a> Stand<'a> {
         totals: &'a mut Totals,
     ) -> Result<Self, Violation> {
         oracle.clear();
-        let Shape { capacity_bytes, metadata, single_producer, anonymous } = world.shape;
+        let Shape { capacity_bytes, metadata, single_producer, anonymous, durable_group } = world.shape;
         // As many producer slots as producers: whoever comes next gets the dead one's.
         let slots = u16::try_from(world.shape.producers().len()).unwrap();
         let mut random = Random::new(world.seed);
-        let waits = [(); 4].map(|()| random.one_of(&[Wait::Block, Wait::Block, Wait::Adaptive]));
+        let waits = [(); 6].map(|()| random.one_of(&[Wait::Block, Wait::Block, Wait::Adaptive]));
+        let names = if durable_group { MANY_SLOTS } else { CONSUMER_SLOTS };
         let options = RingOptions::new().capacity(capacity_bytes).metadata(metadata);
-        let options = options.producers_max(slots).consumers_max(CONSUMER_SLOTS).wait(waits[0]);
+        let options = options.producers_max(slots).consumers_max(names).wait(waits[0]);
         let options = if single_producer { options.single_producer() } else { options };
         let place = if anonymous {
             Place::Anonymous(options.anonymous().map_err(|e| e.to_string())?)
@@ -75,8 +79,8 @@ impl<'a> Stand<'a> {
             options.create(&path).map_err(|e| e.to_string())?;
             Place::File(path)
         };
-        let stage = Stage { oracle, place, waits };
-        let cast = [None; 4];
+        let stage = Stage { oracle, place, waits, durable: durable_group };
+        let cast = [None; 6];
         let mut this = Self {
             world,
             oracle,
@@ -88,8 +92,8 @@ impl<'a> Stand<'a> {
             uncounted_max: 0,
             pauses: random,
         };
-        // The consumers first, one after the other: they begin at the beginning, in slots 0 and 1.
-        for role in [Role::C0, Role::C1] {
+        // The readers first, one after the other: they begin at the beginning, the consumers in slots 0 and 1.
+        for role in Role::READERS {
             this.enter(role)?;
             this.until("a consumer attaches", |this| {
                 this.oracle.member(role).attached.load(Ordering::SeqCst) == 1
@@ -140,6 +144,9 @@ impl<'a> Stand<'a> {
     }
 
     fn enter(&mut self, role: Role) -> Result<(), Violation> {
+        if role.is_member() {
+            self.oracle.hands.renew(role);
+        }
         self.oracle.member(role).renew();
         self.cast[role.index()] = Some(self.fork(|stage| play(stage, role))?);
         Ok(())
@@ -148,9 +155,13 @@ impl<'a> Stand<'a> {
     /// Plays an episode, and sees everybody go on.
     pub(crate) fn play(&mut self, episode: &Episode) -> Result<(), Violation> {
         nap(self.pauses.below(1000) as u64);
+        // Else names without end could take the slots that these two need.
+        self.until("the group's members are attached", |this| {
+            Role::MEMBERS.iter().all(|role| this.oracle.member(*role).attached.load(Ordering::SeqCst) == 1)
+        })?;
         match episode {
             Episode::Choice { deed, gates, alone } => self.choice(*deed, *gates, *alone),
-            Episode::Chain { deeds } => self.chain(deeds),
+            Episode::Chain { deeds, gates } => self.chain(deeds, *gates),
             Episode::Beside { deeds, owner_dies } => self.beside(*deeds, *owner_dies),
             Episode::Random { victims, after_us, stop_us } => self.random(victims, *after_us, *stop_us),
         }
@@ -169,8 +180,8 @@ impl<'a> Stand<'a> {
         self.reopen()
     }
 
-    fn chain(&mut self, deeds: &[Deed]) -> Result<(), Violation> {
-        self.close(PRODUCERS_PAUSE | CONSUMERS_PAUSE)?;
+    fn chain(&mut self, deeds: &[Deed], gates: u32) -> Result<(), Violation> {
+        self.close(gates)?;
         for deed in deeds {
             self.carry_out(*deed)?;
         }
@@ -220,6 +231,9 @@ impl<'a> Stand<'a> {
         for role in victims {
             let pid = self.pid(*role)?;
             let signal = if stop_us > 0 { Signal::SIGSTOP } else { Signal::SIGKILL };
+            if stop_us == 0 {
+                self.oracle.hands.doom(*role);
+            }
             kill(pid, signal).map_err(|e| e.to_string())?;
             self.signalled.push(*role);
             self.totals.happened(Event::at_random(self.world, *role, stop_us > 0));
@@ -279,12 +293,14 @@ impl<'a> Stand<'a> {
     fn has_died(&mut self, role: Role, point: Option<Point>) {
         self.cast[role.index()] = None;
         self.producer_kills += u64::from(role.is_producer());
+        self.oracle.producer_deaths.store(self.producer_kills, Ordering::SeqCst);
         let is_before_the_count =
             point.is_none_or(|point| matches!(point, Point::ReapLost | Point::ReapHoleSealed));
         self.uncounted_max += u64::from(is_before_the_count);
     }
 
     fn kill_now(&mut self, role: Role) -> Result<(), Violation> {
+        self.oracle.hands.doom(role);
         kill(self.pid(role)?, Signal::SIGKILL).map_err(|e| e.to_string())?;
         self.wait_for(role, false, "a kill")?;
         self.has_died(role, None);
@@ -359,19 +375,22 @@ impl<'a> Stand<'a> {
     }
 
     fn close(&mut self, gates: u32) -> Result<(), Violation> {
-        // Producers first: those who wait for room need consumers.
-        for part in [PRODUCERS_PAUSE, CONSUMERS_PAUSE] {
+        // Members who pause in front of records first; then producers: those who wait for room need consumers.
+        let mut closings = vec![];
+        for part in [MEMBERS_PAUSE, PRODUCERS_PAUSE, CONSUMERS_PAUSE] {
             if gates & part == 0 {
                 continue;
             }
-            let closed = self.oracle.gates() | part;
-            self.oracle.set_gates(closed);
-            let roles = if part == PRODUCERS_PAUSE { self.world.shape.producers() } else { &Role::CONSUMERS };
+            closings.push(self.oracle.gates() | part);
+            self.oracle.set_gates(self.oracle.gates() | part);
+            let roles = match part {
+                PRODUCERS_PAUSE => self.world.shape.producers(),
+                CONSUMERS_PAUSE => &Role::READERS[..],
+                _ => &Role::MEMBERS[..],
+            };
             self.until("everybody pauses", |this| {
                 // Whoever paused at the first gate alone pauses at both a little later.
-                let gates = [closed, closed & PRODUCERS_PAUSE];
-                let pauses =
-                    |role: &Role| gates.iter().any(|g| *g != 0 && this.oracle.member(*role).pauses_at(*g));
+                let pauses = |role: &Role| closings.iter().any(|g| this.oracle.member(*role).pauses_at(*g));
                 roles.iter().all(pauses)
             })?;
         }
@@ -384,7 +403,7 @@ impl<'a> Stand<'a> {
         self.see_all_go_on(opened_ns, false)
     }
 
-    /// A record that is begun from now on reaches both consumers that live, within the bound. `alone`: nobody came in place of the dead.
+    /// A record that is begun from now on reaches the consumers that live, and the group, within the bound. `alone`: nobody came in place of the dead.
     fn see_all_go_on(&mut self, since_ns: u64, alone: bool) -> Result<(), Violation> {
         let took_ns = self.next_delivery(since_ns)?;
         self.totals.took(if alone { Recovery::Alone } else { Recovery::Replaced }, took_ns);
@@ -398,12 +417,14 @@ impl<'a> Stand<'a> {
     }
 
     fn next_delivery(&mut self, since_ns: u64) -> Result<u64, Violation> {
+        let is_there = |role: &Role| self.cast[role.index()].is_some();
+        let consumers = Role::CONSUMERS.iter().filter(|role| is_there(role)).map(|role| role.reader());
+        let mut readers: Vec<usize> = consumers.collect();
+        if Role::MEMBERS.iter().any(is_there) {
+            // Whichever of them it is.
+            readers.push(2);
+        }
         self.oracle.watch.begin(self.oracle);
-        let readers: Vec<usize> = Role::CONSUMERS
-            .iter()
-            .filter(|role| self.cast[role.index()].is_some())
-            .map(|role| role.reader())
-            .collect();
         let seen = |this: &Self| {
             readers.iter().map(|r| this.oracle.watch.seen_at_ns(*r)).collect::<Option<Vec<_>>>()
         };
@@ -420,6 +441,7 @@ impl<'a> Stand<'a> {
         if self.world.extinct {
             self.signalled = self.world.shape.cast().to_vec();
             for role in self.world.shape.cast() {
+                self.oracle.hands.doom(*role);
                 kill(self.pid(*role)?, Signal::SIGKILL).map_err(|e| e.to_string())?;
             }
             for role in self.world.shape.cast() {

@@ -71,7 +71,6 @@ impl Consumer {
         let repair = core.repair()?;
         let table = core.table();
         let (index, lock, known) = take_slot(core, &table, &repair, name, words)?;
-        kill_point(Point::AttachLocked);
         let slot = core.region.consumer(index);
         reap::reap_consumer(&table, &slot);
         // ORDER none (Relaxed): changed under byte 0.

@@ -185,6 +185,7 @@ pub(crate) fn take_slot(
             // ORDER none (Relaxed): display only.
             pid: pid_of(slot.pid.load(Ordering::Relaxed)),
         })?;
+        kill_point(Point::AttachLocked);
         return Ok((index, lock, true));
     }
     let (index, lock) = take_free(core, table, repair, words, Kind::Consumer)?;
@@ -241,6 +242,7 @@ fn try_take_free(
     for (_, index) in candidates {
         let taken = repair.take_slot(consumer_byte(shape.producers_max, index));
         let Some(lock) = taken.map_err(io_error("lock a consumer slot of", &shown))? else { continue };
+        kill_point(Point::AttachLocked);
         let slot = &slots[usize::from(index)];
         // Whatever an earlier name, or somebody who died on the way here, has left means nothing to this one.
         share::free(slot);
@@ -283,4 +285,33 @@ fn store_name(slot: &ConsumerSlot, words: [u64; 8], kind: Kind) {
     kill_point(Point::NameHalf);
     slot.name[0].store(words[0], Ordering::Relaxed);
     kill_point(Point::NameStored);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::layout::slots::MEMBER;
+    use crate::ring::options::RingOptions;
+    use crate::sync::Ordering;
+
+    // Goal: a slot that was marked as a member's by one that died before it was more takes nobody's name away: a nameless slot would be
+    // given to others with all that it holds. Method: such a slot, for a consumer and for a member.
+    #[test]
+    fn a_slot_of_a_half_attached_member_keeps_its_next_name() {
+        for group in [false, true] {
+            let ring = RingOptions::new().anonymous().expect("a ring");
+            drop(ring.group("first").expect("a slot"));
+            ring.core.region.consumer(0).flags.store(MEMBER, Ordering::Relaxed);
+            let names = || {
+                let rows = ring.stats().expect("stats").consumers;
+                rows.into_iter().map(|row| (row.slot, row.name)).collect::<Vec<_>>()
+            };
+            if group {
+                let _member = ring.group("second").expect("a slot");
+                assert!(names().contains(&(0, "second".into())), "{:?}", names());
+            } else {
+                let _consumer = ring.consumer("second").expect("a slot");
+                assert!(names().contains(&(0, "second".into())), "{:?}", names());
+            }
+        }
+    }
 }

@@ -406,7 +406,7 @@ impl Producer {
                 result = claimer.try_claim::<MARKED>(span_bytes, records);
                 !matches!(result, Err(ClaimError::Full { .. }))
             };
-            let next = waiting.step(|| HeldUp::Claim, &mut look);
+            let next = waiting.step(|| HeldUp::Space, &mut look);
             if matches!(result, Err(ClaimError::Full { .. })) {
                 if next == Next::Probe {
                     self.core.measure();

@@ -190,6 +190,15 @@ pub(crate) fn adopt<L>(
         if !is_member(slot, group.into()) || slot.pid.load(Ordering::Relaxed) != 0 {
             continue;
         }
+        let position = slot.position.load(Ordering::Relaxed);
+        let has_it = |other: &ConsumerSlot| {
+            other.pid.load(Ordering::Relaxed) != 0 && other.position.load(Ordering::Relaxed) == position
+        };
+        if members(table, group.into()).any(has_it) {
+            // Somebody who lives won the race for it, and works on it.
+            some_left = true;
+            continue;
+        }
         let Some(lock) = lock(index) else {
             // No descriptor to be had, or its last owner is just leaving: it still waits for somebody.
             some_left = true;

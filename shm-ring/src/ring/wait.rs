@@ -73,8 +73,10 @@ pub(crate) enum Next {
 pub(crate) enum HeldUp {
     /// Nobody: there is nothing to wait for yet.
     No,
-    /// A claim that is not committed, or a position that is not released.
+    /// A claim that is not committed: its owner is at it, or dead.
     Claim,
+    /// Whoever holds the space that a producer wants.
+    Space,
     /// A record that another member of the group works on, which may take its time.
     Work,
 }
@@ -84,7 +86,7 @@ impl HeldUp {
     fn bound(self, waited: Duration) -> Duration {
         match self {
             Self::No => SLEEP_MAX,
-            Self::Claim => (waited / 64).clamp(Duration::from_micros(50), SLEEP_MAX / 20),
+            Self::Claim | Self::Space => (waited / 64).clamp(Duration::from_micros(50), SLEEP_MAX / 20),
             Self::Work => (waited / 8).clamp(Duration::from_micros(500), SLEEP_MAX / 2),
         }
     }

@@ -81,7 +81,7 @@ impl Writer {
             let mut waiting = Waiting::new(&live.waits.0, For::Space, Wait::Block, None);
             while taken.is_err() {
                 waiting.step(
-                    || HeldUp::Claim,
+                    || HeldUp::Space,
                     || {
                         taken = self.claim(entry);
                         taken.is_ok()
