@@ -86,7 +86,8 @@ impl HeldUp {
     fn bound(self, waited: Duration) -> Duration {
         match self {
             Self::No => SLEEP_MAX,
-            Self::Claim | Self::Space => (waited / 64).clamp(Duration::from_micros(50), SLEEP_MAX / 20),
+            Self::Claim => (waited / 64).clamp(Duration::from_micros(50), SLEEP_MAX / 20),
+            Self::Space => (waited / 8).clamp(Duration::from_micros(200), SLEEP_MAX / 5),
             Self::Work => (waited / 8).clamp(Duration::from_micros(500), SLEEP_MAX / 2),
         }
     }
