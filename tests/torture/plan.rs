@@ -367,7 +367,8 @@ fn at_point(random: &mut Random, shape: Shape, point: Point, stops: bool) -> Epi
         Scenario::ConsumerReturns => (deed(consumer, Task::Return, 1), 0),
         Scenario::OldName if random.once_in(2) => (deed(Role::C1, Task::Return, 1), 0),
         Scenario::EitherReturns => (deed(anybody, Task::Return, 1), 0),
-        Scenario::OldName => (deed(anybody, Task::OldName, 1), 0),
+        // Nobody is lapped while the durable consumer is away, or the only producer.
+        Scenario::OldName => (deed(random.one_of(&[Role::C1, Role::G0, Role::G1]), Task::OldName, 1), 0),
         Scenario::NewName => (deed(anybody, Task::NewName, 1), 0),
         Scenario::ProducerLeaves => (deed(producer, Task::Leave, 1), 0),
         Scenario::ConsumerLeaves => (deed(consumer, Task::Leave, 1), 0),

@@ -279,7 +279,7 @@ impl<'a> Stand<'a> {
                 }
                 return Ok(hit_at_ns);
             }
-            if attempt == 1 || self.oracle.said().is_some() || deed.stops {
+            if attempt == 1 || self.oracle.said().is_some() {
                 let why = self.oracle.said().unwrap_or_default();
                 return Err(format!("the victim did not come by: {deed:?}, {:?}; {why}", came.err()));
             }
