@@ -12,7 +12,7 @@
 use benches::clock::monotonic_ns;
 use benches::process::{Plain, allowed_cpus, pair};
 use shm_ring::{ConsumerOptions, RingOptions};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const RECORDS: u64 = 1000;
 const STREAM: u64 = 4_000_000;
@@ -33,18 +33,19 @@ fn alone(rounds: u64) -> f64 {
     let ring = RingOptions::new().capacity(1 << 20).metadata(false).anonymous().expect("an anonymous ring");
     let (mut producer, mut consumer) =
         (ring.producer().expect("a slot"), ring.consumer("c").expect("a slot"));
-    let mut best = u64::MAX;
+    let mut best = Duration::MAX;
     for _ in 0..rounds {
-        let start = monotonic_ns();
+        // Not the crate's clock, whose look for the vDSO valgrind does not survive.
+        let start = Instant::now();
         for _ in 0..RECORDS {
             producer.push(&RECORD).expect("the ring is empty");
         }
-        best = best.min(monotonic_ns() - start);
+        best = best.min(start.elapsed());
         let mut sum = 0;
         let read = consumer.drain(usize::MAX, |frame| sum += u64::from(frame[63])).expect("a healthy ring");
         assert_eq!((read as u64, sum), (RECORDS, RECORDS * 7));
     }
-    best as f64 / RECORDS as f64
+    best.as_nanos() as f64 / RECORDS as f64
 }
 
 #[derive(Clone, Copy, Default)]
