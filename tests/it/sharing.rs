@@ -2,7 +2,7 @@
 
 use crate::harness::{Actor, PATIENCE, Script, alone, directory, eventually, fork, leave, listen, say};
 use crate::records::{check_bytes, length, record};
-use shm_ring::{ConsumerOptions, Delivery, Error, Member, PollError, Ring, RingOptions, Start};
+use shm_ring::{ConsumerOptions, Delivery, Error, Member, PollError, Ring, RingOptions, Start, Wait};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -242,4 +242,51 @@ fn a_stopped_members_record_is_not_given_away() {
     assert!(member.poll_timeout(Duration::from_millis(200)).unwrap().is_none());
     actor.kill();
     assert!(soon(&mut member).is_redelivered());
+}
+
+#[test]
+fn a_member_that_comes_too_late_takes_no_payload_for_a_header() {
+    // Goal: a member that looks where another has just taken a record, and producers have written since, neither takes what stands there
+    // for a frame nor calls the ring corrupt. Method: payload full of headers of the lap before, far too long; members that race.
+    const CAPACITY: u64 = 4096;
+    let ring = RingOptions::new().capacity(CAPACITY).wait(Wait::Spin).anonymous().unwrap();
+    drop(ring.group_with("g", ConsumerOptions::new().durable()).unwrap());
+    let members: Vec<_> = (0..3)
+        .map(|_| {
+            let ring = ring.clone();
+            std::thread::spawn(move || {
+                let mut member = ring.group("g").unwrap();
+                let mut n = 0u64;
+                loop {
+                    match member.try_poll() {
+                        Ok(Some(delivery)) => {
+                            assert_eq!(delivery.len(), PAYLOAD);
+                            n += 1;
+                        }
+                        Ok(None) => std::hint::spin_loop(),
+                        Err(PollError::Closed) => return n,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    const PAYLOAD: usize = 480;
+    let mut producer = ring.producer().unwrap();
+    let start = std::time::Instant::now();
+    let (mut next, mut pushed) = (0, 0u64);
+    while start.elapsed() < Duration::from_secs(2) {
+        let mut payload = [0u8; PAYLOAD];
+        for (at, words) in (0u64..).step_by(16).zip(payload.chunks_exact_mut(16)) {
+            // Behind the frame's header and metadata; DATA of the lap before, as long as can be said.
+            let lap = ((next + 32 + at) / CAPACITY).wrapping_sub(1) & 0xffff;
+            let forged = u64::from(u32::MAX) | 2 << 32 | lap << 48;
+            words[..8].copy_from_slice(&forged.to_le_bytes());
+        }
+        next = producer.push(&payload).unwrap() + 32 + PAYLOAD as u64;
+        pushed += 1;
+    }
+    drop(producer);
+    let delivered: u64 = members.into_iter().map(|member| member.join().unwrap()).sum();
+    assert_eq!(delivered, pushed);
 }

@@ -27,7 +27,7 @@ use crate::frame::view::{Metadata, Sealed};
 use crate::layout::frame::{IDLE, POSITION_END, State, is_claimable};
 use crate::layout::slots::{ConsumerSlot, DURABLE, GROUP, MEMBER};
 use crate::map::region::View;
-use crate::sync::{Ordering, Point, add_alone, kill_point};
+use crate::sync::{Ordering, Point, add_alone, fence, kill_point};
 
 /// Members that took a record just before this one, in one call.
 const RACES_MAX: u32 = 1 << 20;
@@ -86,13 +86,15 @@ impl Share {
             }
             let sealed = match table.frames.checked(position) {
                 Ok(Some(sealed)) if sealed.head.state != State::Claimed => sealed,
-                Ok(_) => {
+                found => {
+                    // Nobody holds this place for us: it may have been taken, and be payload by now. As long as the group stands here it is not.
+                    // ORDER L2 (Acquire fence, pairs with L1): what was written over it comes with the position that allowed it.
+                    fence(Ordering::Acquire);
+                    if self.position() != position {
+                        continue;
+                    }
                     self.release();
-                    return Ok(None);
-                }
-                Err(what) => {
-                    self.release();
-                    return Err(PollError::Corrupt { position, what });
+                    return found.map(|_| None).map_err(|what| PollError::Corrupt { position, what });
                 }
             };
             // ORDER M1 (Release, carried by M2): where, before the record is anybody's.

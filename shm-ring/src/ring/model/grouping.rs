@@ -6,6 +6,8 @@
 use super::reap;
 use super::share::{self, Share};
 use super::world::{Fate, How, Plans, World, entry, read, word_of};
+#[cfg(loom)]
+use crate::layout::frame::Head;
 use crate::layout::frame::{IDLE, State};
 use crate::map::lock::Locks;
 use crate::sync::Ordering;
@@ -32,6 +34,14 @@ impl Hand {
     fn new(world: &World, slot: u16, delivered: &Delivered) -> Self {
         let (share, locks) = world.member(slot);
         Self { world: world.clone(), share, locks, slot, delivered: Arc::clone(delivered) }
+    }
+
+    /// Takes a frame, if one is there, and releases it unread.
+    #[cfg(loom)]
+    fn pass(&mut self) {
+        let table = self.world.table();
+        let _ = self.share.take(&table).expect("nothing is corrupt");
+        self.share.release();
     }
 
     /// Takes a record, if one is there.
@@ -190,6 +200,46 @@ fn run_once(steps: Option<u64>) {
     assert!(delivered.values().sum::<u32>() <= 2 + u32::from(steps.is_some()), "{delivered:?}");
 }
 
+/// A member looks where another takes a record, and a producer then writes payload that would pass for a header of that place.
+#[cfg(loom)]
+fn run_over_a_forged_header() {
+    static PLAN: Plans = &[&[
+        entry(How::Push, 0),
+        entry(How::Push, 0),
+        entry(How::Push, 0),
+        entry(How::Push, 0),
+        entry(How::Push, 2),
+    ]];
+    let world = World::new(64, PLAN, 3);
+    world.group();
+    let delivered = Delivered::default();
+    let [mut late, mut early] = [0, 1].map(|slot| Hand::new(&world, slot, &delivered));
+    let mut writer = world.writer(0);
+    for entry in 0..4 {
+        let position = writer.claim(entry).expect("the ring is empty");
+        writer.finish(entry, position);
+    }
+    early.pass();
+    let taking = spawn(move || {
+        early.pass();
+        early.pass();
+    });
+    let writing = spawn(move || {
+        for _ in 0..2 {
+            if let Ok(position) = writer.claim(4) {
+                // Its first payload word is where the header of position 16 was.
+                let forged = Head { len_bytes: u32::MAX, state: State::Data, slot: 0 }.encode(16, 6);
+                writer.payload(position, 0).store(forged, Ordering::Relaxed);
+                return;
+            }
+            yield_now();
+        }
+    });
+    late.pass();
+    taking.join().expect("it ends");
+    writing.join().expect("it ends");
+}
+
 #[cfg(loom)]
 mod orders {
     use super::*;
@@ -205,6 +255,12 @@ mod orders {
             all.add(explore(Bounds::preemptions(1, 3), move || run_once(Some(steps))));
         }
         all.tell("grouping, a member killed at each place");
+    }
+
+    // Goal: who comes too late takes no payload for a header, and does not call the ring corrupt. Method: forge one, where a member looks.
+    #[test]
+    fn payload_never_passes_for_a_header() {
+        explore(Bounds::preemptions(1, 2), run_over_a_forged_header).tell("grouping, a forged header");
     }
 
     /// Steps of a member that takes a record, and some more.
