@@ -18,7 +18,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// This process's.
+    /// This process's, for the next input: what the last one's file allowed is over, since the target makes a file of any length first.
     pub fn of_process() -> &'static Self {
         struct Shared(Scratch);
         // SAFETY: libFuzzer calls its target from one thread, and only that one gets here.
@@ -26,6 +26,7 @@ impl Scratch {
         // SAFETY: the same.
         unsafe impl Send for Shared {}
         static SCRATCH: OnceLock<Shared> = OnceLock::new();
+        crate::memory::unlimited();
         &SCRATCH.get_or_init(|| Shared(Self::new())).0
     }
 
@@ -51,7 +52,6 @@ impl Scratch {
 
     /// A sound ring of that shape, to be forged.
     pub fn sound(&self, shape: u8) -> Image {
-        crate::memory::unlimited();
         let mut sound = self.sound.borrow_mut();
         let made = sound[usize::from(shape % SHAPES)]
             .get_or_insert_with(|| Image::sound(shape % SHAPES, &self.path.with_extension("made")));
