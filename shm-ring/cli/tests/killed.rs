@@ -44,6 +44,7 @@ fn feed(mut stdin: ChildStdin, is_over: &AtomicBool) -> u64 {
 #[test]
 fn writers_that_are_killed_take_nothing_from_the_others() {
     let rig = Rig::with_ring("256KiB");
+    let _watchdog = common::watch_over(&rig, how_long());
     let out = File::create(rig.path("out")).unwrap();
     let args = ["tail", "app.ring", "-f", "--oldest", "--consumer", "all", "-o", "json", "--idle", "3s"];
     let mut tail = rig.tool(args).stdout(out).spawn().unwrap();

@@ -85,21 +85,22 @@ impl Floor {
 /// others could not join at it any more.
 pub(crate) fn start_at(table: &Table, position: u64, held: u64) -> Result<u64, PollError> {
     let tail = table.tail();
-    let refused = Err(PollError::NoSuchPosition { position, tail });
-    if position % FRAME_ALIGN != 0 || position > tail {
-        return refused;
+    if position % FRAME_ALIGN == 0 && position <= tail {
+        if can_start_at(table, position, oldest(table).min(held)) {
+            return Ok(position);
+        }
+        // It may have been overwritten while it was looked at: what did that was granted before, and is seen now.
+        let from = oldest(table).min(held);
+        if position < from {
+            return Ok(from);
+        }
     }
-    let from = oldest(table).min(held);
-    match can_start_at(table, position, from) {
-        true => Ok(position),
-        false if position >= from => refused,
-        false => Ok(from),
-    }
+    Err(PollError::NoSuchPosition { position, tail })
 }
 
 /// Whether a walk can start at `position`: a frame, the tail, or a claim that is about to get its header. `from` is a boundary that can be
 /// walked from, should it be inside a batch.
-pub(crate) fn can_start_at(table: &Table, position: u64, from: u64) -> bool {
+fn can_start_at(table: &Table, position: u64, from: u64) -> bool {
     let tail = table.tail();
     // Intents before the header: a claim that is committed between the two looks is seen by the second.
     // ORDER I2 (Acquire, pairs with I1): an intent below the tail is a boundary.

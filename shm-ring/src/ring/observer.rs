@@ -172,23 +172,20 @@ impl Observer {
         // Aligned and in bounds, whatever a forged header makes of them.
         let oldest = join::oldest(&self.table) & !(FRAME_ALIGN - 1);
         let tail = self.table.tail().min(POSITION_END) & !(FRAME_ALIGN - 1);
+        let mut lapped = None;
         let (position, since_ns) = match start {
             Start::Oldest => (oldest, 0),
             Start::Now => (tail, 0),
-            Start::At(position) => (position, 0),
+            Start::At(position) => {
+                let first = join::start_at(&self.table, position, IDLE)? & !(FRAME_ALIGN - 1);
+                // It is gone: the next call says so, and how much.
+                lapped = (first > position)
+                    .then(|| PollError::Lapped { lost_bytes: first - position, resumed_at: first });
+                (first, 0)
+            }
             Start::Since(_) if !self.has_metadata() => return Err(PollError::NoMetadata),
             Start::Since(timestamp_ns) => (oldest, timestamp_ns),
         };
-        let mut lapped = None;
-        let mut position = position;
-        if matches!(start, Start::At(_)) && !join::can_start_at(&self.table, position, oldest) {
-            if position % FRAME_ALIGN != 0 || position >= oldest {
-                return Err(PollError::NoSuchPosition { position, tail });
-            }
-            // It is gone: the next call says so, and how much.
-            lapped = Some(PollError::Lapped { lost_bytes: oldest - position, resumed_at: oldest });
-            position = oldest;
-        }
         if self.table.frames.data().is_truncated() {
             return Err(PollError::Truncated);
         }

@@ -188,6 +188,22 @@ pub(crate) fn numbers(range: std::ops::RangeInclusive<u32>) -> String {
     range.map(|n| format!("{n}\n")).collect()
 }
 
+/// Fails the test's process when it takes much longer than `expected`, and says how the ring stands: some waits have no end of their own.
+pub(crate) fn watch_over(rig: &Rig, expected: Duration) -> std::sync::mpsc::Sender<()> {
+    let (over, is_over) = std::sync::mpsc::channel();
+    let doctor = [rig.tool(["stat", "app.ring"]), rig.tool(["doctor", "app.ring"])];
+    std::thread::spawn(move || {
+        if is_over.recv_timeout(expected + PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            for mut look in doctor {
+                let _ = look.stderr(Stdio::inherit()).stdout(Stdio::inherit()).status();
+            }
+            eprintln!("still at work after {:?}", expected + PATIENCE);
+            std::process::exit(101);
+        }
+    });
+    over
+}
+
 /// Sends a signal.
 pub(crate) fn signal(child: &Child, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
