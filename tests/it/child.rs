@@ -76,6 +76,7 @@ const ROLES: &[(&str, fn())] = &[
     ("resuming::reader", resuming::reader),
     ("resuming::lossy_reader", resuming::lossy_reader),
     ("resuming::durable", resuming::durable),
+    ("resuming::by_hand", resuming::by_hand),
     ("resuming::holder", resuming::holder),
     ("resuming::pusher", resuming::pusher),
     ("sharing::member", sharing::member),

@@ -300,6 +300,8 @@ fn frames_beyond_the_tail_end_their_readers() {
                 }
             }
         });
+        // Also when this thread panics, or nobody would ever hear of it.
+        let _over = SetOnDrop(&over);
         let start = Instant::now();
         for n in 0..200 {
             let mut consumer = ring.consumer("another").unwrap();
@@ -309,8 +311,15 @@ fn frames_beyond_the_tail_end_their_readers() {
             let _ = (observer.seek(Start::Oldest), observer.try_next(&mut Vec::new()));
             assert!(start.elapsed() < SOON, "{n} rounds took {:?}", start.elapsed());
         }
-        over.store(true, Ordering::Relaxed);
     });
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -1,15 +1,12 @@
 //! Source: records out of the ring, and when they are released.
 //!
-//! ```text
-//!   watching:   observer ------------------> records
-//!   reliable:   observer ------------------> records --> written to stdout --> release
-//!               consumer, which holds the space <------ walks up to there -------'
-//! ```
-//! A consumer that reads tells producers its position by itself, for instance when it has caught up, and then what it read may be gone
-//! before it was written anywhere. So an observer reads ahead, and the consumer takes the same records when they have been written. It
-//! also does what an observer can't: sleep until it is woken, and repair what dead producers left.
+//! | source | reads with | space is given back |
+//! |--------|------------|---------------------|
+//! | watching | an observer | it holds none |
+//! | reliable | a consumer | by hand, when everything that was read has been written |
+//! | shared | a member of a group | by the next look |
 //!
-//! Members of a group get other records than an observer sees, one at a time, and the next look releases the last one: who reads from a
+//! A member gets one record at a time, and the next look releases the last one: who reads from a
 //! [shared](Source::is_shared) source writes each record before it asks for the next, or [abandons](Source::abandon) the source.
 //!
 //! (I1) nothing is released that [`release`](Source::release) was not called for, or, shared, that was not followed by another look;
@@ -19,7 +16,7 @@ use crate::failure::Failure;
 use crate::show::Seen;
 use regex::bytes::Regex;
 use shm_ring::{
-    Consumer, ConsumerOptions, ConsumerStats, Delivery, Loss, Member, Observer, PollError, Position,
+    Consumer, ConsumerOptions, ConsumerStats, Delivery, Frame, Loss, Member, Observer, PollError, Position,
     RecordInfo, Ring, RingOptions, Start, Wait,
 };
 use std::collections::VecDeque;
@@ -54,18 +51,23 @@ pub(crate) struct Found {
 /// Records, one after the other.
 #[derive(Debug)]
 pub(crate) struct Source {
-    observer: Observer,
     reader: Reader,
     /// What the name had missed when it came back.
     missed_bytes: u64,
+    /// The tail when it began.
+    end: Position,
+    capacity_bytes: u64,
 }
 
-/// Who holds the space.
+/// Who reads.
 #[derive(Debug)]
 enum Reader {
-    Nobody,
-    Alone(Consumer),
+    Watching(Observer),
+    /// Takes nothing at or above the position, if there is one.
+    Alone(Consumer, Option<Position>),
     Shared(Member),
+    /// Nobody any more.
+    Gone(Position),
 }
 
 impl Source {
@@ -76,19 +78,26 @@ impl Source {
         // A fresh one, for what was lost in front of the start is not missing.
         let mut observer = Ring::open_observer(path)?;
         seek(start, |start| observer.seek(start)).map_err(failed)?;
-        Ok(Self { observer, reader: Reader::Nobody, missed_bytes: 0 })
+        let (end, capacity_bytes) = (observer.tail(), observer.stats()?.capacity_bytes);
+        Ok(Self { reader: Reader::Watching(observer), missed_bytes: 0, end, capacity_bytes })
     }
 
-    /// A reader that producers wait for.
-    pub(crate) fn consume(path: &Path, name: &str, durable: bool, begin: Begin) -> Result<Self, Failure> {
+    /// A reader that producers wait for; without `follow` it takes what is there now.
+    pub(crate) fn consume(
+        path: &Path,
+        name: &str,
+        durable: bool,
+        begin: Begin,
+        follow: bool,
+    ) -> Result<Self, Failure> {
         let (ring, options) = prepare(path, durable, begin)?;
         let missed_before = missed(&ring, |known| known.name == name && known.member_of.is_none())?;
-        let consumer = ring.consumer_with(name, options)?;
+        let consumer = ring.consumer_with(name, options.release_by_hand())?;
         let missed_bytes = consumer.missed_bytes().saturating_sub(missed_before);
-        let at = Start::At(consumer.position());
-        let mut observer = ring.observer()?;
-        seek(at, |start| observer.seek(start)).map_err(|error| Failure::poll(path, error))?;
-        Ok(Self { observer, reader: Reader::Alone(consumer), missed_bytes })
+        let (end, capacity_bytes) =
+            (consumer.position() + consumer.lag_bytes(), ring.stats()?.capacity_bytes);
+        let reader = Reader::Alone(consumer, (!follow).then_some(end));
+        Ok(Self { reader, missed_bytes, end, capacity_bytes })
     }
 
     /// A reader that shares the records of its group with the group's other members.
@@ -98,14 +107,19 @@ impl Source {
         let missed_before = missed(&ring, is_it)?;
         let member = ring.group_with(name, options)?;
         let missed_bytes = missed(&ring, is_it)?.saturating_sub(missed_before);
-        Ok(Self { observer: ring.observer()?, reader: Reader::Shared(member), missed_bytes })
+        let (end, capacity_bytes) = (member.position() + member.lag_bytes(), ring.stats()?.capacity_bytes);
+        Ok(Self { reader: Reader::Shared(member), missed_bytes, end, capacity_bytes })
     }
 
     /// The next record, if it is there.
     pub(crate) fn try_next(&mut self, payload: &mut Vec<u8>) -> Result<Option<Found>, PollError> {
         match &mut self.reader {
+            Reader::Watching(observer) => Ok(observer.try_next(payload)?.map(seen)),
+            Reader::Alone(consumer, end) => {
+                Ok(consumer.try_poll()?.and_then(|frame| take(frame, *end, payload)))
+            }
             Reader::Shared(member) => Ok(member.try_poll()?.map(|delivery| keep(delivery, payload))),
-            _ => Ok(self.observer.try_next(payload)?.map(|info| Found { info, redelivered: None })),
+            Reader::Gone(_) => Ok(None),
         }
     }
 
@@ -116,40 +130,22 @@ impl Source {
         timeout: Duration,
     ) -> Result<Option<Found>, PollError> {
         match &mut self.reader {
+            Reader::Watching(observer) => Ok(observer.next_timeout(payload, timeout)?.map(seen)),
+            Reader::Alone(consumer, end) => {
+                Ok(consumer.poll_timeout(timeout)?.and_then(|frame| take(frame, *end, payload)))
+            }
             Reader::Shared(member) => {
-                return Ok(member.poll_timeout(timeout)?.map(|delivery| keep(delivery, payload)));
+                Ok(member.poll_timeout(timeout)?.map(|delivery| keep(delivery, payload)))
             }
-            Reader::Nobody => {
-                let next = self.observer.next_timeout(payload, timeout)?;
-                return Ok(next.map(|info| Found { info, redelivered: None }));
-            }
-            Reader::Alone(consumer) => {
-                if let Some(frame) = consumer.poll_timeout(timeout)? {
-                    // Not taken: a frame that is forgotten is not released, and the observer reads it.
-                    std::mem::forget(frame);
-                }
-            }
+            Reader::Gone(_) => Ok(None),
         }
-        self.try_next(payload)
     }
 
-    /// Gives back the space below `position`, which was this source's alone.
-    pub(crate) fn release(&mut self, position: Position) -> Result<(), PollError> {
-        let Reader::Alone(consumer) = &mut self.reader else { return Ok(()) };
-        loop {
-            match consumer.try_poll()? {
-                // Dropped, and so taken.
-                Some(frame) if frame.position() < position => {}
-                // Fillers in front of it were taken, it was not.
-                Some(frame) => {
-                    std::mem::forget(frame);
-                    break;
-                }
-                None => break,
-            }
+    /// Gives back the space of everything that was read.
+    pub(crate) fn release(&mut self) {
+        if let Reader::Alone(consumer, _) = &mut self.reader {
+            consumer.release();
         }
-        consumer.release();
-        Ok(())
     }
 
     /// Whether each look releases what the last one found.
@@ -157,42 +153,48 @@ impl Source {
         matches!(self.reader, Reader::Shared(_))
     }
 
-    /// Gives nothing back any more: what was found last goes to another member when this process is gone.
+    /// Gives nothing back any more: what was not released comes again, a group's last record to another member when this process is gone.
     pub(crate) fn abandon(&mut self) {
-        if self.is_shared() {
-            std::mem::forget(std::mem::replace(&mut self.reader, Reader::Nobody));
+        let gone = Reader::Gone(self.position());
+        let reader = std::mem::replace(&mut self.reader, gone);
+        if matches!(reader, Reader::Shared(_)) {
+            std::mem::forget(reader);
         }
     }
 
     /// The next record's position, if there is one.
     pub(crate) fn position(&self) -> Position {
         match &self.reader {
+            Reader::Watching(observer) => observer.position(),
+            Reader::Alone(consumer, _) => consumer.position(),
             Reader::Shared(member) => member.position(),
-            _ => self.observer.position(),
+            Reader::Gone(position) => *position,
         }
     }
 
-    /// The next position that a producer will claim.
-    pub(crate) fn tail(&self) -> Position {
-        self.observer.tail()
+    /// The next position to be claimed when this source began.
+    pub(crate) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Held space after which it is time to [`release`](Self::release).
+    pub(crate) fn release_every_bytes(&self) -> u64 {
+        self.capacity_bytes / 16
     }
 
     /// Whose records were not found since it began, and how many.
     pub(crate) fn lost(&self) -> Vec<Loss> {
         match &self.reader {
+            Reader::Watching(observer) => observer.lost(),
+            Reader::Alone(consumer, _) => consumer.lost(),
             Reader::Shared(member) => member.lost(),
-            _ => self.observer.lost(),
+            Reader::Gone(_) => Vec::new(),
         }
     }
 
     /// What the name missed while nobody read under it.
     pub(crate) fn missed_bytes(&self) -> u64 {
         self.missed_bytes
-    }
-
-    /// Held space after which it is time to [`release`](Self::release).
-    pub(crate) fn release_every_bytes(&self) -> Result<u64, Failure> {
-        Ok(self.observer.stats()?.capacity_bytes / 16)
     }
 }
 
@@ -208,6 +210,23 @@ fn prepare(path: &Path, durable: bool, begin: Begin) -> Result<(Ring, ConsumerOp
 fn missed(ring: &Ring, is_it: impl Fn(&ConsumerStats) -> bool) -> Result<u64, Failure> {
     let known = ring.stats()?.consumers.into_iter().find(is_it);
     Ok(known.map_or(0, |known| known.missed_bytes))
+}
+
+/// What an observer has copied.
+fn seen(info: RecordInfo) -> Found {
+    Found { info, redelivered: None }
+}
+
+/// Copies a record, unless it is for the next reader under the name.
+fn take(frame: Frame<'_>, end: Option<Position>, payload: &mut Vec<u8>) -> Option<Found> {
+    if end.is_some_and(|end| frame.position() >= end) {
+        // A frame that is forgotten was not read.
+        std::mem::forget(frame);
+        return None;
+    }
+    payload.clear();
+    payload.extend_from_slice(&frame);
+    Some(seen(frame.info()))
 }
 
 /// Copies a record and keeps it: it is released by the next look, and not before.

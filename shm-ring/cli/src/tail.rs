@@ -37,8 +37,9 @@ const LAST: usize = 10;
 /// Runs the command.
 pub(crate) fn run(args: &Tail, color: Color, messages: Messages) -> Result<(), Failure> {
     let begin = begin_of(args)?;
+    let follow = args.follow || args.idle.is_some();
     let source = match (&args.consumer, &args.group) {
-        (Some(name), _) => Source::consume(&args.ring, name, args.durable, begin)?,
+        (Some(name), _) => Source::consume(&args.ring, name, args.durable, begin, follow)?,
         (None, Some(name)) => Source::share(&args.ring, name, args.durable, begin)?,
         (None, None) => Source::watch(&args.ring, begin)?,
     };
@@ -46,15 +47,12 @@ pub(crate) fn run(args: &Tail, color: Color, messages: Messages) -> Result<(), F
     let stop = Stop::watch(|| std::process::exit(0))?;
     let losses = Losses::new(source.missed_bytes());
     let mut tailer = Tailer {
-        follow: args.follow || args.idle.is_some(),
-        end: source.tail(),
+        follow,
         show: Show::new(args.output, is_colored(color)),
         stdout: output::stdout()?,
         out: Vec::with_capacity(2 * FLUSH_BYTES),
         shown: 0,
-        taken: source.position(),
         released: source.position(),
-        release_every_bytes: source.release_every_bytes()?,
         nothing_since: None,
         args,
         source,
@@ -91,8 +89,6 @@ struct Tailer<'a> {
     args: &'a Tail,
     source: Source,
     follow: bool,
-    /// Without `follow`: where to end.
-    end: u64,
     show: Show,
     stop: Stop,
     stdout: File,
@@ -101,11 +97,8 @@ struct Tailer<'a> {
     shown: u64,
     losses: Losses,
     messages: Messages,
-    /// Everything below it was shown.
-    taken: u64,
     /// Everything below it was written.
     released: u64,
-    release_every_bytes: u64,
     /// When we first found nothing after the last record.
     nothing_since: Option<Instant>,
 }
@@ -127,7 +120,6 @@ impl Tailer<'_> {
         while !self.stop.is_asked() && self.args.count.is_none_or(|count| self.shown < count) {
             let mut found = self.source.try_next(&mut payload);
             if found == Ok(None) {
-                self.taken = self.source.position();
                 if let Some(end) = self.flush()?.or_else(|| self.end_of_waiting()) {
                     return Ok(end);
                 }
@@ -136,7 +128,7 @@ impl Tailer<'_> {
             match found {
                 Ok(None) => {}
                 Ok(Some(found)) => {
-                    let is_later = !self.follow && found.info.position >= self.end;
+                    let is_later = !self.follow && found.info.position >= self.source.end();
                     // What a group's member has taken, nobody else will show.
                     if is_later && !self.source.is_shared() {
                         break;
@@ -162,7 +154,6 @@ impl Tailer<'_> {
             self.show.show(&seen, &mut self.out);
             self.shown += 1;
         }
-        self.taken = self.source.position();
         self.nothing_since = None;
     }
 
@@ -182,11 +173,11 @@ impl Tailer<'_> {
     }
 
     fn flush_if_due(&mut self) -> Result<Option<End>, Failure> {
-        let is_due = self.source.is_shared() || self.out.len() >= FLUSH_BYTES;
-        if !is_due && self.taken - self.released < self.release_every_bytes {
-            return Ok(None);
-        }
-        self.flush()
+        let held_bytes = self.source.position() - self.released;
+        let is_due = self.source.is_shared()
+            || self.out.len() >= FLUSH_BYTES
+            || held_bytes >= self.source.release_every_bytes();
+        if is_due { self.flush() } else { Ok(None) }
     }
 
     /// Writes what was shown, then releases it; or says that nobody reads it.
@@ -209,9 +200,8 @@ impl Tailer<'_> {
                 }
             }
         }
-        let released = self.source.release(self.taken);
-        released.map_err(|error| Failure::poll(&self.args.ring, error))?;
-        self.released = self.taken;
+        self.source.release();
+        self.released = self.source.position();
         Ok(None)
     }
 
@@ -219,7 +209,7 @@ impl Tailer<'_> {
     fn end_of_waiting(&mut self) -> Option<End> {
         let nothing_for = self.nothing_since.get_or_insert_with(Instant::now).elapsed();
         if !self.follow {
-            let is_over = self.source.position() >= self.end || nothing_for >= CLAIM_PATIENCE;
+            let is_over = self.source.position() >= self.source.end() || nothing_for >= CLAIM_PATIENCE;
             return is_over.then_some(End::Done);
         }
         if output::is_closed(&self.stdout) {

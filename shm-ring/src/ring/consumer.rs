@@ -117,6 +117,9 @@ impl Consumer {
         if options.durable {
             this.cursor.slot().flags.store(DURABLE, Ordering::Relaxed);
         }
+        if options.by_hand {
+            this.cursor.hold();
+        }
         Ok(this)
     }
 
@@ -184,10 +187,13 @@ impl Consumer {
         Ok(n)
     }
 
-    /// Tells producers now how far this consumer is, rather than at the latest every sixteenth of the capacity.
+    /// Tells producers now how far this consumer is, rather than at the latest every sixteenth of the capacity; the only way to tell them
+    /// [by hand](ConsumerOptions::release_by_hand).
     pub fn release(&mut self) {
-        if self.side.is_here() {
-            self.cursor.publish_news();
+        if self.check().is_ok() {
+            // What is no record goes with the one before it. What is wrong with the next one is the next call's to say.
+            let _ = self.cursor.look();
+            self.cursor.publish_by_hand();
         }
     }
 

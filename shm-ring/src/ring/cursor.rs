@@ -5,11 +5,11 @@
 //!        v                       v                  v
 //!   -----+-----------------------+------------------+-----------
 //!        | released, not yet told | the frame in hand |  to come
-//!        +-- told at the latest every capacity / 16 --+
+//!        +-- told at the latest every capacity / 16 --+      by hand: told when the user says so
 //! ```
 //!
 //! (I1) the published position never passes a frame that is in the user's hands; (I2) it is published at the latest every sixteenth of the
-//! capacity; (I3) after a corrupt header, or a missing page, nothing more is read.
+//! capacity, or by hand alone; (I3) after a corrupt header, or a missing page, nothing more is read.
 //! Waits for nothing, and knows no clock and no lock.
 
 use super::join;
@@ -25,6 +25,9 @@ use crate::sync::{self, Ordering, Point, kill_point};
 /// So many frames are skipped in one look before the tail, which is the producers' line, is asked whether there can be more.
 pub(crate) const SKIPS_UNASKED: u64 = 64;
 
+/// An interval of bytes that never passes.
+const BY_HAND: u64 = u64::MAX;
+
 /// A place below the tail that is nobody's claim, and no frame.
 pub(crate) const DESTROYED: &str = "no frame stands there, and nobody claims the place: it was overwritten";
 
@@ -36,6 +39,7 @@ pub(crate) struct Cursor {
     /// The next frame to look at.
     position: u64,
     published: u64,
+    /// All ones: by hand alone.
     publish_every: u64,
     registered: bool,
     /// Older records are passed over until one is not; 0: none are.
@@ -73,6 +77,11 @@ impl Cursor {
             ledger: Ledger::default(),
             is_special: false,
         }
+    }
+
+    /// From now on only [`Cursor::publish_by_hand`] tells producers anything.
+    pub(crate) fn hold(&mut self) {
+        self.publish_every = BY_HAND;
     }
 
     /// What all processes share.
@@ -243,9 +252,16 @@ impl Cursor {
         }
     }
 
-    /// Tells producers what was released, if there is anything to tell.
+    /// Tells producers what was released, if there is anything to tell, and that is not the user's to do.
     #[inline(always)]
     pub(crate) fn publish_news(&mut self) {
+        if self.published != self.position && self.publish_every != BY_HAND {
+            self.publish();
+        }
+    }
+
+    /// Tells producers that everything below the position was released.
+    pub(crate) fn publish_by_hand(&mut self) {
         if self.published != self.position {
             self.publish();
         }
@@ -296,8 +312,11 @@ impl Cursor {
         self.wake();
     }
 
-    /// Stops reading: the name goes on here when it comes back.
+    /// Stops reading: the name goes on here when it comes back, or where it was last told by hand.
     pub(crate) fn leave(&mut self) {
+        if self.publish_every == BY_HAND {
+            self.position = self.published;
+        }
         let slot = &*self.slot;
         slot.resume.store(self.position, Ordering::Relaxed);
         kill_point(Point::LeaveResume);

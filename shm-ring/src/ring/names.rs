@@ -42,6 +42,7 @@ pub enum Start {
 pub struct ConsumerOptions {
     pub(crate) start: Start,
     pub(crate) durable: bool,
+    pub(crate) by_hand: bool,
 }
 
 impl ConsumerOptions {
@@ -59,6 +60,32 @@ impl ConsumerOptions {
     /// The name holds its space also while nobody has it: producers wait for its return. Nothing is missed, and the ring can fill up.
     pub fn durable(mut self) -> Self {
         self.durable = true;
+        self
+    }
+
+    /// Space is given back by [`Consumer::release`](crate::Consumer::release) alone: everything that was read since then comes again when
+    /// the name comes back, however its owner ended. For readers that put records elsewhere, many at a time, and must not lose any on
+    /// the way. Whoever never releases stops the producers, and then itself. A group's members release each record by itself: there it
+    /// changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use shm_ring::ConsumerOptions;
+    /// # let ring = shm_ring::RingOptions::new().anonymous()?;
+    /// # let mut producer = ring.producer()?;
+    /// # producer.push(b"a record")?;
+    /// let mut consumer = ring.consumer_with("writer", ConsumerOptions::new().release_by_hand())?;
+    /// let mut page = Vec::new();
+    /// while let Some(frame) = consumer.try_poll()? {
+    ///     page.extend_from_slice(&frame);
+    /// }
+    /// // ... the page is written, and then:
+    /// consumer.release();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn release_by_hand(mut self) -> Self {
+        self.by_hand = true;
         self
     }
 }
