@@ -25,27 +25,56 @@ pub enum Group {
     Minimal,
     /// The library.
     Ours,
+    /// Somebody else's.
+    Rival,
 }
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// Round trips.
-    PingPong,
-    /// Records per second.
+    /// Round trips, one after the other.
+    PingPong(Waits),
+    /// Round trips that begin when it is their time.
+    Paced(Waits),
+    /// Records per second, one to one.
     Stream,
+    /// Records per second at each of [`N_FAN`] consumers of one producer.
+    FanOut,
+    /// Records per second of [`N_FAN`] producers at one consumer.
+    FanIn,
+    /// Records per second of [`N_CROWD`] producers at one consumer, all on two processors.
+    Crowd,
     /// From the push to a blocked consumer's next instruction.
     WakeUp,
     /// CPU time of a blocked consumer.
     IdleCpu,
 }
 
+/// How a contestant waits for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Never sleeps.
+    Spin,
+    /// Looks for a while, then sleeps.
+    Adaptive,
+    /// Sleeps at once.
+    Block,
+}
+
 impl Workload {
     /// As it is written in a cell's name.
     pub fn label(self) -> &'static str {
         match self {
-            Self::PingPong => "pingpong",
+            Self::PingPong(Waits::Spin) => "pingpong",
+            Self::PingPong(Waits::Adaptive) => "pingpong_adaptive",
+            Self::PingPong(Waits::Block) => "pingpong_block",
+            Self::Paced(Waits::Spin) => "paced",
+            Self::Paced(Waits::Adaptive) => "paced_adaptive",
+            Self::Paced(Waits::Block) => "paced_block",
             Self::Stream => "stream",
+            Self::FanOut => "fanout",
+            Self::FanIn => "fanin",
+            Self::Crowd => "crowd",
             Self::WakeUp => "wakeup",
             Self::IdleCpu => "idle_cpu",
         }
@@ -54,6 +83,12 @@ impl Workload {
 
 /// Sizes of records in streams.
 pub const STREAM_SIZES: [usize; 6] = [16, 64, 256, 1024, 4096, 65536];
+/// Sizes of records where there are several producers or consumers.
+pub const FAN_SIZES: [usize; 3] = [64, 1024, 65536];
+/// Consumers of a fan-out, producers of a fan-in.
+pub const N_FAN: usize = 2;
+/// Producers of a crowd.
+pub const N_CROWD: usize = 8;
 /// Size of records everywhere else.
 pub const SMALL: usize = 64;
 /// The floor of streams of 64 KiB.
@@ -125,8 +160,13 @@ pub fn all() -> Vec<Cell> {
 
     cells.blocked("ours_block", EXCLUSIVE.waiting(Wait::Block));
     cells.blocked("ours_adaptive", EXCLUSIVE.waiting(Wait::Adaptive));
+
+    rivals(&mut cells);
     cells.0
 }
+
+/// Everybody else's.
+fn rivals(_cells: &mut Cells) {}
 
 fn batch_of(record_bytes: usize) -> usize {
     N_BATCH.min(BATCH_BYTES_MAX / record_bytes)
@@ -136,8 +176,20 @@ fn batched(setup: Setup, ring_bytes: usize, record_bytes: usize) -> Result<Batch
     Batched::new(setup, ring_bytes, record_bytes, batch_of(record_bytes))
 }
 
-struct Cells(Vec<Cell>);
+/// The cells while they are listed. `make` takes the ring's and the records' size, before the fork.
+///
+/// | method | the contestant must be able to |
+/// |--------|--------------------------------|
+/// | `both`, `streams` | one sender, one receiver |
+/// | `pingpong`, `paced` | the same, waiting as said |
+/// | `fan_out` | one sender, [`N_FAN`] receivers that each get every record; more processes than processors: don't wait without yielding |
+/// | `fan_in` | [`N_FAN`] senders, one receiver; as above |
+/// | `crowd` | [`N_CROWD`] senders, one receiver; as above |
+///
+/// A name that ends in `_batch` sends or receives several records at once.
+pub(crate) struct Cells(Vec<Cell>);
 
+#[allow(dead_code, reason = "the workloads that are missing come with the contestants that use them")]
 impl Cells {
     fn push(
         &mut self,
@@ -150,8 +202,18 @@ impl Cells {
         self.0.push(Cell { contestant, group, workload, record_bytes, repetitions: Vec::new(), run });
     }
 
-    /// Ping-pong and all streams. `make` takes the ring's and the records' size.
-    fn both<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
+    /// Ping-pong, spinning, and all streams.
+    pub(crate) fn both<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
+    where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        self.pingpong(group, contestant, Waits::Spin, make);
+        self.streams(group, contestant, make);
+    }
+
+    /// Ping-pong.
+    pub(crate) fn pingpong<C, M>(&mut self, group: Group, contestant: &'static str, waits: Waits, make: M)
     where
         C: Contestant + 'static,
         M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
@@ -160,11 +222,67 @@ impl Cells {
             let rings = [make(SMALL_RING_BYTES, SMALL)?, make(SMALL_RING_BYTES, SMALL)?];
             pingpong(&rings[0], &rings[1], SMALL, plan)
         };
-        self.push(group, contestant, Workload::PingPong, SMALL, Box::new(run));
-        self.streams(group, contestant, make);
+        self.push(group, contestant, Workload::PingPong(waits), SMALL, Box::new(run));
     }
 
-    fn streams<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
+    /// Ping-pong, a trip each 100 us.
+    pub(crate) fn paced<C, M>(&mut self, group: Group, contestant: &'static str, waits: Waits, make: M)
+    where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        self.missing(group, contestant, Workload::Paced(waits), SMALL, make);
+    }
+
+    /// One to [`N_FAN`].
+    pub(crate) fn fan_out<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
+    where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        for record_bytes in FAN_SIZES {
+            self.missing(group, contestant, Workload::FanOut, record_bytes, make);
+        }
+    }
+
+    /// [`N_FAN`] to one.
+    pub(crate) fn fan_in<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
+    where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        for record_bytes in FAN_SIZES {
+            self.missing(group, contestant, Workload::FanIn, record_bytes, make);
+        }
+    }
+
+    /// [`N_CROWD`] to one.
+    pub(crate) fn crowd<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
+    where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        self.missing(group, contestant, Workload::Crowd, SMALL, make);
+    }
+
+    fn missing<C, M>(
+        &mut self,
+        group: Group,
+        contestant: &'static str,
+        workload: Workload,
+        record_bytes: usize,
+        make: M,
+    ) where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        let run =
+            move |_: &Plan| make(STREAM_RING_BYTES, record_bytes).and(Err("no such workload yet".to_owned()));
+        self.push(group, contestant, workload, record_bytes, Box::new(run));
+    }
+
+    /// Streams of all sizes.
+    pub(crate) fn streams<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
     where
         C: Contestant + 'static,
         M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,

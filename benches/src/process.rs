@@ -44,6 +44,12 @@ pub struct Region {
     len: usize,
 }
 
+// SAFETY:
+// - no plain access through a shared reference that its caller did not argue: `word` is atomic, `write` and `bytes` are unsafe and
+//   demand that nobody interferes, be it a process or a thread;
+// - no thread is special: memory is unmapped by whichever drops the region.
+unsafe impl Sync for Region {}
+
 impl Region {
     /// Maps `len_bytes` (not 0) of zeroes, shared with every process forked later.
     pub fn new(len_bytes: usize) -> Self {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::targets::targets;
 use super::{Digits, Results, Spread, idle, is_crowded, or_dash, rate, trips, wakes};
-use crate::cells::{Cell, STREAM_SIZES, Workload};
+use crate::cells::{Cell, STREAM_SIZES, Waits, Workload};
 use crate::floor::Placement;
 use crate::workload::Repetition;
 
@@ -82,7 +82,7 @@ fn errors(text: &mut String, results: &Results<'_>) {
 
 fn ping_pong(text: &mut String, results: &Results<'_>) {
     let mut rows = vec![head(&["contestant", "p50 ns", "p99 ns", "mean ns", "p50 / L1", "mean / L1", "n"])];
-    for cell in results.of(Workload::PingPong) {
+    for cell in results.of(Workload::PingPong(Waits::Spin)) {
         let figure = |of: fn(&Repetition) -> Option<f64>| results.spread(cell, of);
         let p50 = figure(|repetition| Some(trips(repetition)?.p50_ns));
         rows.push(vec![

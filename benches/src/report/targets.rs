@@ -1,7 +1,7 @@
 //! Targets: what the library has to reach on any machine, as ratios to the floor of the same run.
 
 use super::{Digits, Results, Spread};
-use crate::cells::{Cell, SMALL, Workload};
+use crate::cells::{Cell, SMALL, Waits, Workload};
 
 /// One promise and how it turned out.
 pub(super) struct Target {
@@ -72,7 +72,7 @@ pub(super) fn targets(results: &Results<'_>) -> Vec<Target> {
     let mut targets = vec![
         target(
             "ping-pong 64 B, spinning, exclusive: p50 / L1",
-            (Workload::PingPong, SMALL, "ours_exclusive"),
+            (Workload::PingPong(Waits::Spin), SMALL, "ours_exclusive"),
             Limit::AtMost(1.25),
             &|cell| results.p50_ratio(cell),
         ),

@@ -27,16 +27,32 @@ use blocked::{Idle, Wakes};
 use stream::Rate;
 use trips::Trips;
 
-/// Something that carries records from one process to another. Made before the fork; each side then attaches.
-pub trait Contestant {
+/// Something that carries records from one process to another. Made before the fork; each side then attaches, in its own
+/// process, once.
+pub trait Contestant: Sync {
     /// Whether the receiver may miss records, as an observer may: then they are counted instead of being an error.
     const LOSSY: bool = false;
+
+    /// Whether it works within one process only: then both sides are threads of one child, pinned as processes are.
+    const IN_PROCESS: bool = false;
 
     /// Attaches the side that sends.
     fn sender(&self) -> impl Sender;
 
     /// Attaches the side that receives.
     fn receiver(&self) -> impl Receiver;
+
+    /// Attaches one of several that send; `seat` counts from 0.
+    fn sender_at(&self, seat: usize) -> impl Sender {
+        let _ = seat;
+        self.sender()
+    }
+
+    /// Attaches one of several that receive; `seat` counts from 0.
+    fn receiver_at(&self, seat: usize) -> impl Receiver {
+        let _ = seat;
+        self.receiver()
+    }
 }
 
 /// The side that sends. Failures panic: a child's panic is the cell's error.
