@@ -12,7 +12,7 @@ use shm_ring::Wait;
 
 use crate::floor::Chunks;
 use crate::minimal::{InbandRing, SlotRing, TailRing};
-use crate::ours::{Batch, Drain, InPlace, Observe, Ours, Poll, Push, Setup};
+use crate::ours::{Batch, Drain, InPlace, Observe, Ours, Poll, Push, Setup, batch_of};
 use crate::workload::blocked::{idle, wakeup};
 use crate::workload::memory::memory;
 use crate::workload::slow::{beside, read_along, read_private_memory, stops, works};
@@ -35,9 +35,6 @@ pub const SMALL: usize = 64;
 
 const STREAM_RING_BYTES: usize = 4 << 20;
 const SMALL_RING_BYTES: usize = 256 << 10;
-const N_BATCH: usize = 32;
-/// A batch is not longer than this, so that several fit into the ring.
-const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// How ours waits where processes share a processor.
 pub const WAIT_CROWDED: Wait = Wait::Adaptive;
@@ -105,14 +102,7 @@ pub fn all() -> Vec<Cell> {
 }
 
 /// Everybody else's.
-fn rivals(cells: &mut Cells) {
-    let _ = cells;
-}
-
-/// Records in a batch.
-pub(crate) fn batch_of(record_bytes: usize) -> usize {
-    N_BATCH.min(BATCH_BYTES_MAX / record_bytes)
-}
+fn rivals(_cells: &mut Cells) {}
 
 fn ours(cells: &mut Cells) {
     const EXCLUSIVE: Setup = Setup::EXCLUSIVE;

@@ -13,7 +13,6 @@ use std::marker::PhantomData;
 
 use shm_ring::{Consumer, Observer, PollError, Producer, Ring, RingOptions, Wait};
 
-use crate::cells::batch_of;
 use crate::workload::{Contestant, Receiver, Records, Sender};
 
 /// How a ring is set up.
@@ -180,6 +179,16 @@ pub struct Batch {
     producer: Producer,
     record_bytes: usize,
     n_batch: usize,
+}
+
+/// Records of a batch, if they are small.
+pub const N_BATCH: usize = 32;
+/// A batch is not longer than this, so that several fit into the ring.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// How many records of a size make a batch.
+pub fn batch_of(record_bytes: usize) -> usize {
+    N_BATCH.min(BATCH_BYTES_MAX / record_bytes)
 }
 
 impl End for Batch {

@@ -4,9 +4,8 @@ use super::spread::{Digits, Spread, or_dash};
 use super::tables::{Page, head, rate_and_bytes};
 use super::targets::size;
 use super::{View, idle, memory, rate, trips, wakes};
-use crate::cells::{
-    Cell, FAN_SIZES, N_CROWD, N_FAN, Neighbour, STREAM_SIZES, WAIT_CROWDED, Waits, Workload, batch_of,
-};
+use crate::cells::{Cell, FAN_SIZES, N_CROWD, N_FAN, Neighbour, STREAM_SIZES, WAIT_CROWDED, Waits, Workload};
+use crate::ours::batch_of;
 use crate::workload::Repetition;
 use crate::workload::slow::WORK_NS;
 
