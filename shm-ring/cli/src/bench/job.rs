@@ -89,7 +89,7 @@ pub(super) struct Report {
     pub(super) records: u64,
     /// Records of the measured time that it had no time to send.
     pub(super) unsent: u64,
-    /// From the first to the last record of the measured time.
+    /// From the first record of the measured time, or the moment at which it was due, to the last.
     pub(super) window_ns: u64,
     /// Processor time, warm-up included.
     pub(super) cpu_ns: u64,

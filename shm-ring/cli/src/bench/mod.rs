@@ -71,9 +71,9 @@ pub(crate) fn run(args: &Bench, color: Color, messages: Messages) -> Result<(), 
     let plan = Plan::new(args)?;
     let n_processes = usize::from(plan.producers) + usize::from(plan.consumers);
     let placement = Placement::new(args.cpus.as_ref(), n_processes)?;
+    let stop = Stop::watch(|| std::process::exit(1))?;
     let hgrm = args.hgrm.as_deref().map(Target::open).transpose()?;
     let html = args.html.as_deref().map(Target::open).transpose()?;
-    let stop = Stop::watch(|| std::process::exit(1))?;
     let figures = measure(plan, &placement, &stop, messages)?;
     if let Some(target) = hgrm {
         target.fill(&hgrm::show(&figures))?;
@@ -94,7 +94,7 @@ fn measure(plan: Plan, placement: &Placement, stop: &Stop, messages: Messages) -
     // Producers come first: the first of them, and the first consumer.
     let pair = [0, usize::from(plan.producers)];
     let before = reading(crew.order(&pair, Order::Floor, PATIENCE)?);
-    messages.detail("running");
+    messages.detail("measuring");
     let patience = PATIENCE + Duration::from_nanos(plan.warm_up_ns + plan.window_ns);
     let replies = crew.order(&all, Order::Run { start_ns: now_ns() + START_NS }, patience)?;
     let after = reading(crew.order(&pair, Order::Floor, PATIENCE)?);

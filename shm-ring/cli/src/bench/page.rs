@@ -100,9 +100,9 @@ fn cards(out: &mut String, figures: &Figures) {
         let name = capitalised(&headline.name);
         match headline.floor {
             Some((floor, ratio)) => {
-                card(&name, &headline.value, &format!("{ratio} × the floor of {floor}"), "ratio");
+                card(&name, &headline.value, &format!("{ratio} × the floor, {floor}"), "ratio");
             }
-            None => card(&name, &headline.value, "&nbsp;", "soft"),
+            None => card(&name, &headline.value, &headline.remark, "soft"),
         }
     }
     let max = format!("max {}", show_ns(figures.latency.max() as f64));

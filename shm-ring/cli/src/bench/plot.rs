@@ -160,7 +160,7 @@ fn merged(figures: &Figures) -> usize {
 fn columns(figures: &Figures) -> Vec<Column> {
     let (merged, interval_s) = (merged(figures), INTERVAL_NS as f64 / 1e9);
     let window_s = figures.plan.window_ns as f64 / 1e9;
-    let mut from = 0.0;
+    let (mut from, mut most) = (0.0, 0.0_f64);
     let mut columns: Vec<Column> = Vec::new();
     for some in figures.intervals.chunks(merged) {
         let full = some.len() as f64 * interval_s;
@@ -169,8 +169,10 @@ fn columns(figures: &Figures) -> Vec<Column> {
         let records: u64 = some.iter().map(|interval| interval.records).sum();
         let rate = records as f64 / (to - from) / figures.n_receivers() as f64;
         let slowest = some.iter().map(|interval| interval.latency_max_ns).max().unwrap_or(0);
-        // A sliver at the end has a few records that were on their way.
-        if to - from > interval_s / 2.0 && (from < window_s - 1e-6 || rate > 0.0) || columns.is_empty() {
+        // What comes after the end is a few records that were on their way, unless there was a backlog.
+        let is_told = from < window_s - 1e-6 || rate > most / 10.0;
+        if is_told && to - from > interval_s / 2.0 || columns.is_empty() {
+            most = most.max(rate);
             columns.push(Column { from, to, rate, slowest_ns: slowest as f64 });
         } else if let Some(last) = columns.last_mut() {
             last.slowest_ns = last.slowest_ns.max(slowest as f64);

@@ -4,7 +4,7 @@
 //! was asked for.
 
 use super::job::{Interval, Report};
-use super::plan::INTERVAL_NS;
+use super::plan::{INTERVAL_NS, Plan};
 use hdrhistogram::Histogram;
 
 /// Three digits up to an hour: more is an hour.
@@ -16,7 +16,7 @@ pub(super) struct Recorder {
     latencies: Histogram<u64>,
     intervals: Vec<Interval>,
     begin_ns: u64,
-    /// When the first and the last record came.
+    /// When the first record came, or was due.
     first_ns: u64,
     last_ns: u64,
     records: u64,
@@ -25,15 +25,18 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// From a moment on, for so long.
-    pub(super) fn new(begin_ns: u64, window_ns: u64) -> Self {
+    /// For records from this moment on.
+    ///
+    /// Paced ones are due from then on. At full speed, those of the warm-up that fill the ring come first, as the last ones of the measured
+    /// time come after its end.
+    pub(super) fn new(plan: &Plan, begin_ns: u64) -> Self {
         // And as long again for what comes late; more than that is allocated when it comes.
-        let n_intervals = usize::try_from(2 * window_ns / INTERVAL_NS + 20).unwrap_or(0);
+        let n_intervals = usize::try_from(2 * plan.window_ns / INTERVAL_NS + 20).unwrap_or(0);
         Self {
             latencies: empty(),
             intervals: Vec::with_capacity(n_intervals),
             begin_ns,
-            first_ns: 0,
+            first_ns: if plan.rate.is_some() { begin_ns } else { 0 },
             last_ns: 0,
             records: 0,
             waiting: 0,
@@ -50,7 +53,7 @@ impl Recorder {
     /// A record came, so late.
     #[inline(always)]
     pub(super) fn record(&mut self, now_ns: u64, latency_ns: u64) {
-        if self.records == 0 {
+        if self.first_ns == 0 {
             self.first_ns = now_ns;
         }
         self.records += 1;
@@ -101,11 +104,29 @@ pub(super) fn empty() -> Histogram<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Mode, Waiting, Workload};
+
+    fn plan() -> Plan {
+        Plan {
+            workload: Workload::Stream,
+            size_bytes: 64,
+            producers: 1,
+            consumers: 1,
+            mode: Mode::Exclusive,
+            wait: Waiting::Spin,
+            rate: None,
+            batch: 1,
+            capacity_bytes: 4096,
+            metadata: false,
+            window_ns: 300_000_000,
+            warm_up_ns: 0,
+        }
+    }
 
     // Goal: every record is in one interval, and its latency in one place. Method: records with and without a time, around the borders.
     #[test]
     fn every_record_is_counted_once() {
-        let mut recorder = Recorder::new(1_000, 300_000_000);
+        let mut recorder = Recorder::new(&plan(), 1_000);
         recorder.record(1_500, 10);
         recorder.count();
         recorder.record(100_000_999, 30);

@@ -134,6 +134,8 @@ pub(super) struct Headline {
     pub(super) floor: Option<(String, String)>,
     /// What the floor is.
     pub(super) of: &'static str,
+    /// What there is to say without a floor.
+    pub(super) remark: String,
 }
 
 /// Those figures.
@@ -149,6 +151,7 @@ pub(super) fn headlines(figures: &Figures) -> Vec<Headline> {
             Kind::OneWay => "a bare line, one way",
             Kind::Queue => "",
         },
+        remark: "at full speed, behind others".to_owned(),
     };
     let name = match figures.kind {
         Kind::RoundTrip => "round trips",
@@ -156,13 +159,15 @@ pub(super) fn headlines(figures: &Figures) -> Vec<Headline> {
         _ => "records",
     };
     let value = show_rate(figures.records_per_second);
-    let records = Headline { name: name.to_owned(), value, floor: None, of: "" };
+    let remark = format!("of {} each", show_size(figures.plan.size_bytes as u64));
+    let records = Headline { name: name.to_owned(), value, floor: None, of: "", remark };
     let copy = show_bytes_rate(figures.floor.copy_rate());
     let bytes = Headline {
         name: "bytes".to_owned(),
         value: show_bytes_rate(figures.bytes_per_second()),
         floor: floor(figures.throughput_to_floor(), copy),
         of: if figures.kind == Kind::Queue { "a bare copy of 64 KiB" } else { "" },
+        remark: "of payload".to_owned(),
     };
     if figures.kind == Kind::Queue { vec![records, bytes, latency] } else { vec![latency, records, bytes] }
 }

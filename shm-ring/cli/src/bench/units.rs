@@ -63,7 +63,11 @@ pub(super) fn show_percent(part: f64) -> String {
 
 /// A ratio to the floor.
 pub(super) fn show_ratio(ratio: f64) -> String {
-    if ratio < 100.0 { digits(ratio) } else { format!("{ratio:.0}") }
+    match ratio {
+        ratio if ratio < 999.5 => digits(ratio),
+        ratio if ratio < 999_500.0 => format!("{} k", digits(ratio / 1e3)),
+        ratio => format!("{} M", digits(ratio / 1e6)),
+    }
 }
 
 /// Three digits that count, no more than two behind the point.
@@ -89,6 +93,7 @@ mod tests {
         let rates = [12.0, 2048.0, 3.5 * f64::from(1 << 30)].map(show_bytes_rate);
         assert_eq!(rates, ["12 B/s", "2.00 KiB/s", "3.50 GiB/s"]);
         assert_eq!([0, 999, 1_000, 1_234_567].map(show_number), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0.36, 1.541, 12_043.0, 2e6].map(show_ratio), ["0.36", "1.54", "12.0 k", "2.00 M"]);
         let parts = [0.0, 0.5, 0.012_34, 0.000_1, 0.000_01].map(show_percent);
         assert_eq!(parts, ["0 %", "50 %", "1.23 %", "0.01 %", "< 0.01 %"]);
     }

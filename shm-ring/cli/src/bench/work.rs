@@ -62,7 +62,7 @@ pub(super) fn produce(job: &Job, producer: &mut Producer, start_ns: u64) -> Resu
 pub(super) fn consume(job: &Job, consumer: &mut Consumer, start_ns: u64) -> Result<Report, String> {
     let plan = &job.plan;
     let mut check = Check::new(plan.size_bytes, plan.producers);
-    let mut recorder = Recorder::new(start_ns + plan.warm_up_ns, plan.window_ns);
+    let mut recorder = Recorder::new(plan, start_ns + plan.warm_up_ns);
     let mut take = |record: &[u8]| -> Result<bool, String> {
         let head = check.take(record)?;
         match head.sent_ns {
@@ -106,7 +106,7 @@ pub(super) fn ask(
     let (mut pool, mut check) = (Pool::new(plan.size_bytes, 0), Check::new(plan.size_bytes, 1));
     let measured_ns = start_ns + plan.warm_up_ns;
     let end_ns = measured_ns + plan.window_ns;
-    let mut recorder = Recorder::new(measured_ns, plan.window_ns);
+    let mut recorder = Recorder::new(plan, measured_ns);
     let mut unsent = 0;
     let mut trip = |pool: &mut Pool, sent_ns| -> Result<(), String> {
         producer.push(pool.next(sent_ns)).map_err(|error| error.to_string())?;
