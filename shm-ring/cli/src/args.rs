@@ -140,8 +140,8 @@ pub(crate) enum Command {
     /// the measured time), unsent (those for which a paced run had no time), records_per_second and bytes_per_second (what the slowest
     /// consumer got), latency (kind: round_trip, one_way or queue; count, mean_ns, min_ns, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns,
     /// max_ns); latency_to_floor and throughput_to_floor, null where there is no such floor; interval_ns and intervals (records,
-    /// latency_max_ns); producer_processes and consumer_processes (pid, cpu, records, records_per_second, cpu_ns, and latency
-    /// for those who measured it); notes.
+    /// latency_max_ns); producer_processes and consumer_processes (pid, cpu, records, records_per_second, cpu_ns, queued_ns
+    /// (it could have run, and others had its CPU), and latency for those who measured it); notes.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
     /// Print a completion script for a shell.

@@ -258,7 +258,7 @@ fn files_have_the_same_figures() {
     }
     let count = result["latency"]["count"].as_u64().unwrap();
     assert!(html.contains(&format!("<td>{},{:03}</td>", count / 1_000, count % 1_000)), "{count}");
-    for expected in ["fanout: 1 producer to 2 consumers", "consumer 1", "--workload fanout", "× the floor"] {
+    for expected in ["fanout: 1 producer to 2 consumers", "consumer 1", "--workload fanout", "× floor ("] {
         assert!(html.contains(expected), "{expected}");
     }
     assert_eq!(html.matches("<svg ").count(), 3);

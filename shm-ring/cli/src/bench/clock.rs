@@ -1,4 +1,4 @@
-//! Clock: `CLOCK_MONOTONIC`, which is the same for all processes, and waiting for a moment of it.
+//! Clock: `CLOCK_MONOTONIC`, which is the same for all processes, waiting for a moment of it, and what a process got of the processor.
 
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -15,6 +15,12 @@ pub(super) fn now_ns() -> u64 {
 /// Nanoseconds of processor time that this process has used.
 pub(super) fn cpu_ns() -> u64 {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Nanoseconds for which this process could have run, and others had its CPU; 0 where the kernel doesn't count them.
+pub(super) fn queued_ns() -> u64 {
+    let counts = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    counts.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// Waits for a moment, precisely if this process has its CPU for itself; when that is over.

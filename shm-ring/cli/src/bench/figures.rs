@@ -8,7 +8,7 @@ use super::machine::{Machine, Placement};
 use super::payload::Sums;
 use super::plan::Plan;
 use super::record;
-use super::units::{short, show_rate};
+use super::units::{short, show_percent, show_rate};
 use crate::args::Workload;
 use crate::failure::{Code, Failure};
 use crate::size::show_count;
@@ -16,6 +16,8 @@ use hdrhistogram::Histogram;
 
 /// Two looks at one placement differ by less.
 const AGREE: f64 = 1.3;
+/// A process that waited longer for its CPU was disturbed.
+const QUEUED: f64 = 0.02;
 /// The percentiles that are told.
 pub(super) const PERCENTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
@@ -62,6 +64,7 @@ pub(super) struct Process {
     /// `None`: not measured on this side.
     pub(super) records_per_second: Option<f64>,
     pub(super) cpu_ns: u64,
+    pub(super) queued_ns: u64,
     /// `None`: not measured on this side.
     pub(super) latency: Option<Histogram<u64>>,
 }
@@ -187,9 +190,9 @@ impl Figures {
         if self.kind == Kind::RoundTrip { 1 } else { self.consumers.len() as u64 }
     }
 
-    /// The part of a CPU that a process used.
-    pub(super) fn cpu_part(&self, process: &Process) -> f64 {
-        process.cpu_ns as f64 / (self.plan.warm_up_ns + self.plan.window_ns) as f64
+    /// Of the time that it took, that of `ns`.
+    pub(super) fn part(&self, ns: u64) -> f64 {
+        ns as f64 / (self.plan.warm_up_ns + self.plan.window_ns) as f64
     }
 
     fn what_to_know(&self, placement: &Placement) -> Vec<String> {
@@ -199,6 +202,17 @@ impl Figures {
             notes.push(format!(
                 "{n_processes} processes shared {}: they took turns, and part of the latency is the scheduler's",
                 show_count(placement.n_cpus() as u64, "CPU", "CPUs")
+            ));
+        }
+        let queued = |process: &&Process| self.part(process.queued_ns);
+        let most =
+            self.producers.iter().chain(&self.consumers).max_by(|a, b| queued(a).total_cmp(&queued(b)));
+        if let Some(part) =
+            most.map(|process| queued(&process)).filter(|part| self.is_pinned && *part > QUEUED)
+        {
+            notes.push(format!(
+                "other programs had the CPUs meanwhile: a process waited for its own for {} of the time; run it on a quiet machine",
+                show_percent(part)
             ));
         }
         if self.floor.has_moved() {
@@ -231,8 +245,15 @@ impl Process {
             report.latencies.iter().for_each(|(value, n)| latency.saturating_record_n(*value, *n));
             latency
         });
-        let (records, cpu_ns) = (report.records, report.cpu_ns);
-        Self { pid, cpu, records, records_per_second: rate_of(report), cpu_ns, latency }
+        Self {
+            pid,
+            cpu,
+            records: report.records,
+            records_per_second: rate_of(report),
+            cpu_ns: report.cpu_ns,
+            queued_ns: report.queued_ns,
+            latency,
+        }
     }
 }
 

@@ -93,6 +93,8 @@ pub(super) struct Report {
     pub(super) window_ns: u64,
     /// Processor time, warm-up included.
     pub(super) cpu_ns: u64,
+    /// Time for which it could have run, and others had its CPU.
+    pub(super) queued_ns: u64,
     /// Latencies in ns, and how often they occurred; of who measures it.
     pub(super) latencies: Vec<(u64, u64)>,
     /// From the beginning of the measured time on; of who measures latency.

@@ -87,6 +87,7 @@ struct ProcessJson {
     records: u64,
     records_per_second: Option<f64>,
     cpu_ns: u64,
+    queued_ns: u64,
     latency: Option<LatencyJson>,
 }
 
@@ -166,6 +167,7 @@ fn process(process: &Process) -> ProcessJson {
         records: process.records,
         records_per_second: process.records_per_second,
         cpu_ns: process.cpu_ns,
+        queued_ns: process.queued_ns,
         latency: process.latency.as_ref().map(latency),
     }
 }

@@ -100,7 +100,7 @@ fn cards(out: &mut String, figures: &Figures) {
         let name = capitalised(&headline.name);
         match headline.floor {
             Some((floor, ratio)) => {
-                card(&name, &headline.value, &format!("{ratio} × the floor, {floor}"), "ratio");
+                card(&name, &headline.value, &format!("{ratio} × floor ({floor})"), "ratio");
             }
             None => card(&name, &headline.value, &headline.remark, "soft"),
         }
@@ -128,7 +128,9 @@ fn percentile_table(out: &mut String, figures: &Figures) {
 
 fn processes(out: &mut String, figures: &Figures) {
     out.push_str("<h2>Processes</h2>\n<div class=\"scroll\"><table>\n<tr>");
-    for title in ["", "pid", "CPU", "CPU time", "records", "per second", "p50", "p99", "p99.9", "max"] {
+    for title in
+        ["", "pid", "CPU", "CPU time", "CPU taken", "records", "per second", "p50", "p99", "p99.9", "max"]
+    {
         let _ = write!(out, "<th scope=\"col\">{title}</th>");
     }
     out.push_str("</tr>\n");
@@ -138,9 +140,10 @@ fn processes(out: &mut String, figures: &Figures) {
         let cpu = process.cpu.map_or("any".to_owned(), |cpu| cpu.to_string());
         let _ = write!(
             out,
-            "<tr><td>{side} {index}</td><td>{}</td><td>{cpu}</td><td>{}</td><td>{}</td>",
+            "<tr><td>{side} {index}</td><td>{}</td><td>{cpu}</td><td>{}</td><td>{}</td><td>{}</td>",
             process.pid,
-            show_percent(figures.cpu_part(process)),
+            show_percent(figures.part(process.cpu_ns)),
+            show_percent(figures.part(process.queued_ns)),
             show_number(process.records)
         );
         let mut cells = vec![process.records_per_second.map(show_rate)];
@@ -175,7 +178,8 @@ fn method(out: &mut String, figures: &Figures) {
     let _ = writeln!(
         out,
         "<div class=\"foot\"><p>Each process wrote or read every record in full and checked it: its place in its producer's sequence, and a \
-         checksum over all bytes. {latency}</p>\n<p>The floor is what the machine does between the same two CPUs without a ring: the round \
+         checksum over all bytes. {latency} CPU time is what a process used; CPU taken is how long it could have run while others had its \
+         CPU.</p>\n<p>The floor is what the machine does between the same two CPUs without a ring: the round \
          trip of a bare cache line ({} before, {} after; half of it for one way) and bytes copied through shared memory in chunks of 64 KiB \
          ({} before, {} after).</p>\n<p>The same again: <code>{}</code></p></div>",
         show_ns(floor.before.line_mean_ns),

@@ -76,7 +76,9 @@ pub(super) fn percentiles(figures: &Figures) -> String {
         let rarity = 1.0 / (1.0 - quantile);
         if rarity <= rarest {
             let ns = latency.value_at_quantile(quantile) as f64;
-            mark(&mut out, x.at(rarity), y.at(ns), &show_ns(ns), false);
+            // Its label would stand in that of the maximum.
+            let label = if x.at(rarity) < RIGHT - 130.0 { show_ns(ns) } else { String::new() };
+            mark(&mut out, x.at(rarity), y.at(ns), &label, false);
         }
     }
     let max_ns = latency.max() as f64;

@@ -5,7 +5,7 @@
 //!
 //! (I1) it has attached when it says `Ready`; (I2) whatever fails is said as `Failed`, and its code is then 1.
 
-use super::clock::cpu_ns;
+use super::clock::{cpu_ns, queued_ns};
 use super::desk::Desk;
 use super::floor;
 use super::job::{Job, Order, Reply, Report, Side};
@@ -98,14 +98,15 @@ impl Ends {
     }
 
     fn work(&mut self, job: &Job, start_ns: u64) -> Result<Report, String> {
-        let before_ns = cpu_ns();
+        let (cpu_before_ns, queued_before_ns) = (cpu_ns(), queued_ns());
         let report = match self {
             Self::Produces(producer) => work::produce(job, producer, start_ns),
             Self::Consumes(consumer) => work::consume(job, consumer, start_ns),
             Self::Asks(producer, consumer) => work::ask(job, producer, consumer, start_ns),
             Self::Answers(consumer, producer) => work::answer(job, consumer, producer),
         }?;
-        Ok(Report { cpu_ns: cpu_ns() - before_ns, ..report })
+        let (cpu_ns, queued_ns) = (cpu_ns() - cpu_before_ns, queued_ns() - queued_before_ns);
+        Ok(Report { cpu_ns, queued_ns, ..report })
     }
 }
 

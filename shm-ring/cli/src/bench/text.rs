@@ -151,7 +151,7 @@ pub(super) fn headlines(figures: &Figures) -> Vec<Headline> {
             Kind::OneWay => "a bare line, one way",
             Kind::Queue => "",
         },
-        remark: "at full speed, behind others".to_owned(),
+        remark: "at full speed".to_owned(),
     };
     let name = match figures.kind {
         Kind::RoundTrip => "round trips",
