@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What is copied at once.
 pub(super) const CHUNK_BYTES: usize = 64 << 10;
 /// As much as a ring holds by default.
-const N_CHUNKS: u64 = 64;
+pub(super) const N_CHUNKS: u64 = 64;
 const DATA_OFFSET: usize = 4096;
 const DESK_BYTES: usize = DATA_OFFSET + CHUNK_BYTES * 64;
 /// Looks before the processor is given away: more than a trip takes, unless the other side is not running.
@@ -148,7 +148,7 @@ impl Chunks<'_> {
         written.0.store(n + 1, Ordering::Release);
     }
 
-    /// Waits until all that was sent is received. The producer's.
+    /// Waits until all that was sent has been received. The producer's.
     pub(super) fn flush(&mut self) {
         let Words { written, read, .. } = self.desk.words();
         // ORDER none (Relaxed): only this side writes it, and nothing is read after it.
