@@ -128,20 +128,20 @@ pub(crate) enum Command {
     ///
     /// With --rate, each record has a time at which it is meant to be sent, and its latency counts from there, whether the producer was able
     /// to send it then or not: a stop anywhere shows, in all the records that it delayed. Without it, records are sent as fast as they go;
-    /// then the ring is full most of the time, and the latency (of every 32nd record) is the time spent in that queue.
+    /// then the ring is full most of the time, and the latency (of every 32nd record or so) is the time spent in that queue.
     ///
     /// The floor is measured before and after, between the same two CPUs: the round trip of a bare cache line, and bytes copied through
-    /// shared memory by two processes that do nothing else. Ratios are to its mean. If the two differ by more than 1.3 times, the processors
-    /// were moved or busy meanwhile, which is said.
+    /// shared memory by two processes that do nothing else. Ratios are to the mean of both. When the line took more than 1.3 times as long
+    /// on one side, the processors were moved or busy meanwhile, which is said, as is everything else that limits what the figures mean.
     ///
     /// JSON keys: version, workload, size_bytes, producers, consumers, mode, wait, rate_per_second, seconds, warm_up_seconds, batch,
-    /// capacity_bytes, metadata; machine (processor, cpus, kernel, pinned, producer_cpus, consumer_cpus); floor (line_before_ns,
-    /// line_after_ns, line_ns, copy_before_bytes_per_second, copy_after_bytes_per_second, copy_bytes_per_second, moved); records (sent in
-    /// the measured time), unsent (those for which a paced run had no time), records_per_second and bytes_per_second (what the slowest
-    /// consumer got), latency (kind: round_trip, one_way or queue; count, mean_ns, min_ns, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns,
-    /// max_ns); latency_to_floor and throughput_to_floor, null where there is no such floor; interval_ns and intervals (records,
-    /// latency_max_ns); producer_processes and consumer_processes (pid, cpu, records, records_per_second, cpu_ns, queued_ns
-    /// (it could have run, and others had its CPU), and latency for those who measured it); notes.
+    /// capacity_bytes, metadata; machine (processor, cpus, kernel, pinned); floor (line_before_ns, line_after_ns, line_ns, line_p50_ns,
+    /// copy_before_bytes_per_second, copy_after_bytes_per_second, copy_bytes_per_second, moved); records (sent in the measured time),
+    /// unsent (those for which a paced run had no time), records_per_second and bytes_per_second (what the slowest consumer got); latency
+    /// (kind: round_trip, one_way or queue; count, mean_ns, min_ns, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns); latency_to_floor
+    /// and throughput_to_floor, null where there is no such floor; interval_ns and intervals (records, latency_max_ns);
+    /// producer_processes and consumer_processes (pid, cpu, records, records_per_second, cpu_ns, queued_ns: it could have run, and others
+    /// had its CPU; and latency, for those who measured it); notes.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
     /// Print a completion script for a shell.
@@ -363,7 +363,8 @@ pub(crate) struct Bench {
     /// Bytes that a ring holds, rounded up to a power of two.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "4MiB")]
     pub(crate) capacity: u64,
-    /// CPUs for the processes, producers first, as in 0,2 or 0-3 [default: all that are allowed, one of each core first].
+    /// CPUs for the processes, producers first, as in 0,2 or 0-3 [default: all that are allowed, one of each core
+    /// first]. Where they are fewer than the processes, all may run on all of them.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(crate) cpus: Option<CpuList>,
     /// One JSON object.

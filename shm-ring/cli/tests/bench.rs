@@ -388,6 +388,24 @@ fn a_killed_process_is_said() {
     assert_eq!(run.end().code, 128 + 9);
 }
 
+// Goal: whoever reads the JSON finds each of its keys in the help. Method: all keys of a run, at any depth.
+#[test]
+fn help_names_every_key() {
+    fn collect(value: &Value, keys: &mut Vec<String>) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            keys.push(key.clone());
+            collect(value, keys);
+        }
+        value.as_array().into_iter().flatten().for_each(|value| collect(value, keys));
+    }
+    let rig = Rig::new();
+    let (help, mut keys) = (rig.ok(["help", "bench"]), Vec::new());
+    collect(&bench(&rig, &["--seconds", "0.1"]), &mut keys);
+    let words: Vec<_> = help.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let missing: Vec<_> = keys.iter().filter(|key| !words.contains(&key.as_str())).collect();
+    assert!(keys.len() > 50 && missing.is_empty(), "{missing:?}");
+}
+
 // Goal: the processes' own way into the tool is nobody's business. Method: help and completions have the command and not the role; whoever
 // tries it is told.
 #[test]

@@ -79,7 +79,8 @@ impl Plan {
             wait: args.wait,
             rate: args.rate,
             batch: args.batch,
-            capacity_bytes: args.capacity,
+            // As the ring will round it, where it can.
+            capacity_bytes: args.capacity.max(4096).checked_next_power_of_two().unwrap_or(args.capacity),
             metadata: args.metadata,
             window_ns,
             warm_up_ns,
