@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 
 /// Trips that nobody times, which wait for the other side to arrive.
 const WARM_UP_TRIPS: u64 = 1_000;
-/// Trips timed as one, between as many that are timed one by one.
-const BLOCK_TRIPS: u64 = 250;
-const ROUNDS: u64 = 8;
+/// Trips timed as one, between as many that are timed one by one: few, so that who is interrupted has most blocks without that.
+const BLOCK_TRIPS: u64 = 50;
+const ROUNDS: u64 = 64;
 /// Where the processors are shared, trips take long.
-const LINE_NS_MAX: u64 = 50_000_000;
+const LINE_NS_MAX: u64 = 100_000_000;
 const COPY_NS: u64 = 40_000_000;
 /// Marks the last trip, and the last chunk.
 const LAST: u64 = 1 << 63;
