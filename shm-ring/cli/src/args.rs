@@ -131,8 +131,8 @@ pub(crate) enum Command {
     /// then the ring is full most of the time, and the latency (of every 32nd record or so) is the time spent in that queue.
     ///
     /// The floor is measured before and after, between the same two CPUs: the round trip of a bare cache line, and bytes copied through
-    /// shared memory by two processes that do nothing else. Ratios are to the mean of both. When the line took more than 1.3 times as long
-    /// on one side, the processors were moved or busy meanwhile, which is said, as is everything else that limits what the figures mean.
+    /// shared memory by two processes that do nothing else. Ratios are to the mean of both. When they differ by more than 1.3 times, the
+    /// processors were moved or busy meanwhile, which is said, as is everything else that limits what the figures mean.
     ///
     /// JSON keys: version, workload, size_bytes, producers, consumers, mode, wait, rate_per_second, seconds, warm_up_seconds, batch,
     /// capacity_bytes, metadata; machine (processor, cpus, kernel, pinned); floor (line_before_ns, line_after_ns, line_ns, line_p50_ns,

@@ -8,7 +8,7 @@ use super::machine::{Machine, Placement};
 use super::payload::Sums;
 use super::plan::Plan;
 use super::record;
-use super::units::{short, show_percent, show_rate};
+use super::units::{short, show_bytes_rate, show_percent, show_rate};
 use crate::args::Workload;
 use crate::failure::{Code, Failure};
 use crate::size::show_count;
@@ -92,10 +92,14 @@ impl Floor {
         f64::midpoint(self.before.copy_rate, self.after.copy_rate)
     }
 
-    /// Whether the two looks disagree.
-    pub(super) fn has_moved(&self) -> bool {
-        let (a, b) = (self.before.line_mean_ns, self.after.line_mean_ns);
-        a.max(b) > AGREE * a.min(b)
+    /// Whether the two looks at the line disagree.
+    fn line_moved(&self) -> bool {
+        disagree(self.before.line_mean_ns, self.after.line_mean_ns)
+    }
+
+    /// Whether the two looks at the copy disagree.
+    fn copy_moved(&self) -> bool {
+        disagree(self.before.copy_rate, self.after.copy_rate)
     }
 }
 
@@ -190,6 +194,11 @@ impl Figures {
         if self.kind == Kind::RoundTrip { 1 } else { self.consumers.len() as u64 }
     }
 
+    /// Whether what they are held against changed while they were taken.
+    pub(super) fn has_moved(&self) -> bool {
+        self.floor.line_moved() || self.kind == Kind::Queue && self.floor.copy_moved()
+    }
+
     /// Of the time that it took, that of `ns`.
     pub(super) fn part(&self, ns: u64) -> f64 {
         ns as f64 / (self.plan.warm_up_ns + self.plan.window_ns) as f64
@@ -215,11 +224,18 @@ impl Figures {
                 show_percent(part)
             ));
         }
-        if self.floor.has_moved() {
+        if self.floor.line_moved() {
             notes.push(format!(
                 "the processors moved while this ran, or others used them: the bare line took {:.0} ns before and {:.0} ns after; \
                  run it again",
                 self.floor.before.line_mean_ns, self.floor.after.line_mean_ns
+            ));
+        }
+        if self.kind == Kind::Queue && self.floor.copy_moved() {
+            notes.push(format!(
+                "the processors moved while this ran, or others used them: the bare copy did {} before and {} after; run it again",
+                show_bytes_rate(self.floor.before.copy_rate),
+                show_bytes_rate(self.floor.after.copy_rate)
             ));
         }
         if self.kind == Kind::Queue {
@@ -255,6 +271,11 @@ impl Process {
             latency,
         }
     }
+}
+
+/// Whether two looks at the floor can't be of one placement.
+fn disagree(a: f64, b: f64) -> bool {
+    a.max(b) > AGREE * a.min(b)
 }
 
 /// What a process received in a second, if it took the time.

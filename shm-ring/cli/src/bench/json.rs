@@ -117,7 +117,7 @@ pub(super) fn show(figures: &Figures) -> String {
             copy_before_bytes_per_second: floor.before.copy_rate,
             copy_after_bytes_per_second: floor.after.copy_rate,
             copy_bytes_per_second: floor.copy_rate(),
-            moved: floor.has_moved(),
+            moved: figures.has_moved(),
         },
         records: figures.records,
         unsent: figures.unsent,

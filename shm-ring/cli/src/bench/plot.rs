@@ -9,7 +9,7 @@
 //! (I1) every plot has a title and a description for those who can't see it; (I2) axes have names and units.
 
 use super::axis::{Axis, round_down, round_up};
-use super::figures::Figures;
+use super::figures::{Figures, Kind};
 use super::plan::INTERVAL_NS;
 use super::text::name_of;
 use super::units::{short, show_ns, show_rate};
@@ -17,7 +17,7 @@ use std::fmt::Write;
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 78.0;
-const RIGHT: f64 = 884.0;
+const RIGHT: f64 = 866.0;
 const TOP: f64 = 20.0;
 /// More columns can't be told apart.
 const COLUMNS_MAX: usize = 400;
@@ -91,16 +91,17 @@ pub(super) fn percentiles(figures: &Figures) -> String {
 pub(super) fn throughput(figures: &Figures) -> String {
     let columns = columns(figures);
     let most = columns.iter().map(|column| column.rate).fold(0.0, f64::max);
+    let thing = if figures.kind == Kind::RoundTrip { "round trips per second" } else { "records per second" };
     let frame = Frame::new(220.0);
     let y = Axis::linear([0.0, nice_top(most)], frame.heights());
     let mut out = frame.begin(
         "throughput",
-        "Records per second over time",
+        "Throughput over time",
         &format!("At most {} in one interval.", show_rate(most)),
     );
     frame.rows(&mut out, &y, |rate| if rate == 0.0 { "0".to_owned() } else { show_rate(rate) });
     let x = frame.seconds(&mut out, &columns);
-    frame.names(&mut out, "seconds from the beginning of the measured time", "records per second");
+    frame.names(&mut out, "seconds from the beginning of the measured time", thing);
     let line = stairs(&columns, &x, |column| Some(y.at(column.rate)));
     let (end, bottom) = (columns.last().map_or(0.0, |column| column.to), frame.bottom);
     let _ = write!(
@@ -245,6 +246,7 @@ impl Frame {
 
     /// Lines across, and their values.
     fn rows(&self, out: &mut String, y: &Axis, label: impl Fn(f64) -> String) {
+        let _ = write!(out, "<path class=\"base\" d=\"M{LEFT} {TOP}V{}H{RIGHT}\"/>", self.bottom);
         for value in y.ticks() {
             let at = y.at(value);
             let _ = write!(
