@@ -1,5 +1,15 @@
 //! Axis: from values to places in a plot, and the values that are worth a line and a label.
 
+/// What a label needs.
+const LABEL_PLACE: f64 = 27.0;
+/// Parts of a power of ten that are round, from many to few.
+const LOG_TICKS: [&[f64]; 4] = [
+    &[1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0],
+    &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
+    &[1.0, 2.0, 5.0],
+    &[1.0],
+];
+
 /// One axis of a plot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
@@ -41,13 +51,13 @@ impl Axis {
                 .take_while(|v| *v <= self.high * 1.0001)
                 .collect();
         }
-        let decades = (self.high / self.low).log10();
-        let parts: &[f64] = match decades {
-            d if d > 5.0 => &[1.0],
-            d if d > 1.2 => &[1.0, 2.0, 5.0],
-            d if d > 0.6 => &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
-            _ => &[1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0],
-        };
+        // The densest that can be read.
+        let n_max = ((self.to - self.from).abs() / LABEL_PLACE).max(3.0);
+        let mut all = LOG_TICKS.iter().map(|parts| self.log_ticks(parts));
+        all.find(|ticks| ticks.len() as f64 <= n_max).unwrap_or_else(|| self.log_ticks(&[1.0]))
+    }
+
+    fn log_ticks(&self, parts: &[f64]) -> Vec<f64> {
         let powers = (-3..=13).map(|power| 10_f64.powi(power));
         let all = powers.flat_map(|power| parts.iter().map(move |part| part * power));
         all.filter(|value| (self.low * 0.9999..=self.high * 1.0001).contains(value)).collect()
