@@ -3,17 +3,29 @@
 //! (I1) what clap accepts is meaningful: conflicts and needs between flags are stated here, and refused with exit code 2.
 //! Describes; performs nothing.
 
-use crate::size::{parse_duration, parse_level, parse_mode, parse_size};
+use crate::size::{
+    CpuList, parse_cpus, parse_duration, parse_level, parse_mode, parse_rate, parse_seconds, parse_size,
+};
 use clap::{Parser, Subcommand, ValueEnum};
 use regex::bytes::Regex;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 no such ring, 4 not a ring, corrupt or of another version, 5 full (push \
---when-full fail), 6 records were lost (tail --fail-on-loss), 7 timeout (tail --count with --idle), 9 the dead left something to repair \
-(doctor, repair), 10 somebody is in the way from whom nothing is taken (doctor, repair). exec passes its command's code on.";
+--when-full fail), 6 records were lost (tail --fail-on-loss; bench: or damaged), 7 timeout (tail --count with --idle; bench), 9 the dead \
+left something to repair (doctor, repair), 10 somebody is in the way from whom nothing is taken (doctor, repair). exec passes its \
+command's code on.";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  shm-ring bench                                        round trips of 64 bytes, one producer
+  shm-ring bench --workload stream --batch 32           as many records as go through
+  shm-ring bench --workload stream --rate 100k --html out.html
+                                                        latency under a steady load, as a page
+  shm-ring bench --workload fanin --producers 4 --rate 50k --wait block --seconds 10";
 
 /// Create, fill, follow and inspect shared-memory rings.
 #[derive(Debug, Parser)]
@@ -104,6 +116,34 @@ pub(crate) enum Command {
     /// JSON keys: path, repaired, producers, claims, bytes, consumers, members, groups (how many were repaired), epoch (the new one, or
     /// null), then verdict, repairable, blocked and findings as doctor has them, of what is left.
     Repair(Repair),
+    /// Measure rings between processes on this machine, next to what the machine itself can do.
+    ///
+    /// Starts a process per producer and per consumer, each on a CPU of its own where there are enough, over a new ring in memory that is
+    /// gone afterwards. Each record is written and read in full, and checked: its place in its producer's sequence, and at the end a
+    /// checksum over all bytes. If anything differs, there are no figures, and the code is 6.
+    ///
+    /// pingpong: a record there through one ring and back through another; the latency is that of the round trip. stream: one producer, one
+    /// consumer. fanout: one producer, and every consumer gets everything. fanin: many producers, one consumer. There the latency is one-way,
+    /// from sending until the record has been read.
+    ///
+    /// With --rate, each record has a time at which it is meant to be sent, and its latency counts from there, whether the producer was able
+    /// to send it then or not: a stop anywhere shows, in all the records that it delayed. Without it, records are sent as fast as they go;
+    /// then the ring is full most of the time, and the latency (of every 32nd record or so) is the time spent in that queue.
+    ///
+    /// The floor is measured before and after, between the same two CPUs: the round trip of a bare cache line, and bytes copied through
+    /// shared memory by two processes that do nothing else. Ratios are to the mean of both. When they differ by more than 1.3 times, the
+    /// processors were moved or busy meanwhile, which is said, as is everything else that limits what the figures mean.
+    ///
+    /// JSON keys: version, workload, size_bytes, producers, consumers, mode, wait, rate_per_second, seconds, warm_up_seconds, batch,
+    /// capacity_bytes, metadata; machine (processor, cpus, kernel, pinned); floor (line_before_ns, line_after_ns, line_ns, line_p50_ns,
+    /// copy_before_bytes_per_second, copy_after_bytes_per_second, copy_bytes_per_second, moved); records (sent in the measured time),
+    /// unsent (those for which a paced run had no time), records_per_second and bytes_per_second (what the slowest consumer got); latency
+    /// (kind: round_trip, one_way or queue; count, mean_ns, min_ns, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns); latency_to_floor
+    /// and throughput_to_floor, null where there is no such floor; interval_ns and intervals (records, latency_max_ns);
+    /// producer_processes and consumer_processes (pid, cpu, records, records_per_second, cpu_ns, queued_ns: it could have run, and others
+    /// had its CPU; and latency, for those who measured it); notes.
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(Bench),
     /// Print a completion script for a shell.
     Completions {
         /// For which shell.
@@ -286,4 +326,92 @@ pub(crate) struct Stat {
     /// One JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// Who sends to whom.
+    #[arg(long, value_enum, default_value_t = Workload::Pingpong, value_name = "WHAT")]
+    pub(crate) workload: Workload,
+    /// Bytes of each record, 16 at least.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "64")]
+    pub(crate) size: u64,
+    /// Processes that send [default: 1; fanin: 2].
+    #[arg(long, value_name = "N")]
+    pub(crate) producers: Option<u16>,
+    /// Processes that receive [default: 1; fanout: 2].
+    #[arg(long, value_name = "N")]
+    pub(crate) consumers: Option<u16>,
+    /// How producers claim space [default: exclusive; fanin: shared].
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) mode: Option<Mode>,
+    /// How both sides wait for each other.
+    #[arg(long, value_enum, default_value_t = Waiting::Adaptive, value_name = "HOW")]
+    pub(crate) wait: Waiting,
+    /// Records per second of each producer, as in 5000, 100k or 1M [default: as many as go through].
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) rate: Option<u64>,
+    /// How long to measure; a warm-up of a quarter of that, at most half a second, comes before it.
+    #[arg(long, value_name = "S", value_parser = parse_seconds, default_value = "2")]
+    pub(crate) seconds: Duration,
+    /// Records with time, sequence, level and kind.
+    #[arg(long)]
+    pub(crate) metadata: bool,
+    /// Records to a claim, at most; with --rate, those that are due.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) batch: u16,
+    /// Bytes that a ring holds, rounded up to a power of two.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "4MiB")]
+    pub(crate) capacity: u64,
+    /// CPUs for the processes, producers first, as in 0,2 or 0-3 [default: all that are allowed, one of each core
+    /// first]. Where they are fewer than the processes, all may run on all of them.
+    #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
+    pub(crate) cpus: Option<CpuList>,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the percentiles in HdrHistogram's text format, values in microseconds.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hgrm: Option<PathBuf>,
+    /// Write everything as one page with plots.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// Who sends to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Workload {
+    /// A record there and one back, one at a time.
+    Pingpong,
+    /// One producer, one consumer.
+    Stream,
+    /// One producer, consumers that get everything.
+    Fanout,
+    /// Many producers, one consumer.
+    Fanin,
+}
+
+/// How producers claim space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// One producer, without an atomic read-modify-write.
+    Exclusive,
+    /// Any number of producers.
+    Shared,
+}
+
+/// How the sides wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Waiting {
+    /// Look without pause.
+    Spin,
+    /// Give the processor away between looks.
+    Yield,
+    /// Spin for longer than a wake-up takes, then sleep.
+    Adaptive,
+    /// Sleep at once.
+    Block,
 }

@@ -4,7 +4,7 @@
 //! |------|-------|------|-------|
 //! | 0 | ok                       | 4 | not a ring, corrupt, or another version |
 //! | 1 | it did not work          | 5 | full, and not to wait |
-//! | 2 | usage                    | 6 | records were lost (`tail --fail-on-loss`) |
+//! | 2 | usage                    | 6 | records were lost (`tail --fail-on-loss`; `bench`: or damaged) |
 //! | 3 | the ring does not exist  | 7 | timeout |
 //! | 9 | the dead left something to repair (`doctor`, `repair`) | 10 | somebody is in the way from whom nothing is taken (`doctor`, `repair`) |
 //!
@@ -39,7 +39,7 @@ pub(crate) enum Code {
     Corrupt = 4,
     /// The ring is full.
     Full = 5,
-    /// Records were lost.
+    /// Records were lost, or are not what was sent.
     Loss = 6,
     /// It took too long.
     Timeout = 7,

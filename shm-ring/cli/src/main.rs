@@ -1,7 +1,7 @@
 //! shm-ring: creates, fills, follows and inspects rings.
 //!
 //! ```text
-//!   args --> create | push | exec | tail | stat | doctor | repair | completions --> exit code
+//!   args --> create | push | exec | tail | stat | doctor | repair | bench | completions --> exit code
 //!                       \      \      \
 //!                        input --> sink --> ring --> source --> show --> stdout
 //! ```
@@ -11,6 +11,7 @@
 //! | args    | the command line, and with it the help |
 //! | create, push, exec, tail, stat, repair | a command each |
 //! | doctor  | what is wrong with a ring, who is in whose way, and what to do |
+//! | bench   | rings between processes, measured next to the machine itself |
 //! | child   | `exec`'s command: its end, and the signals that it is to get |
 //! | input   | blocks of bytes into lines or length-prefixed records |
 //! | sink    | records into the ring, many in one claim |
@@ -21,10 +22,11 @@
 //! | output, size, failure | stdout and messages; sizes, durations and levels; exit codes |
 //!
 //! (I1) stdout is data, stderr is messages; (I2) what fails says so in one line and in the exit code; (I3) a closed pipe and Ctrl-C end
-//! a command quietly, with nothing half-written.
-#![forbid(unsafe_code)]
+//! a command quietly, with nothing half-written; (I4) the only unsafe code is in `bench/desk.rs`, memory without a ring.
+#![deny(unsafe_code)]
 
 mod args;
+mod bench;
 mod child;
 mod create;
 mod doctor;
@@ -50,6 +52,10 @@ use output::Messages;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Not a command: nobody is to see it in the help or in completions.
+    if std::env::args_os().nth(1).is_some_and(|first| first == bench::ROLE) {
+        return bench::play_role();
+    }
     let args = Args::parse();
     let messages = Messages::new(args.quiet, args.verbose);
     run(&args, messages).unwrap_or_else(|failure| {
@@ -67,6 +73,7 @@ fn run(args: &Args, messages: Messages) -> Result<ExitCode, Failure> {
         Command::Stat(stat) => stat::run(stat)?,
         Command::Doctor(doctor) => return doctor::run(doctor),
         Command::Repair(repair) => return repair::run(repair),
+        Command::Bench(bench) => bench::run(bench, args.color, messages)?,
         Command::Completions { shell } => completions(*shell)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,9 @@
 //! (I1) a closed stdout is an end, not an error; (I2) a closed stderr is nothing at all; (I3) a terminal that somebody else made
 //! non-blocking is waited for.
 
+use crate::args::Color;
 use crate::failure::Failure;
+use anstream::{AutoStream, ColorChoice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -85,6 +87,15 @@ pub(crate) fn write_patiently(file: &mut File, mut bytes: &[u8]) -> io::Result<(
         }
     }
     Ok(())
+}
+
+/// Whether stdout gets colour.
+pub(crate) fn is_colored(color: Color) -> bool {
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+    }
 }
 
 /// Whether whoever read our pipe is gone.

@@ -6,6 +6,8 @@
 //! | `100ms` `2s` `5m`  | also `us`, `h`; a bare number is refused, because nobody remembers of what |
 //! | `err` `warning` `6`| syslog's levels, 0 emergency to 7 debug |
 //! | `0660` `600`       | octal permission bits |
+//! | `5000` `100k` `1M` | so many per second; `k` and `M` are multiples of 1000 |
+//! | `0,2` `0-3`        | numbers of CPUs |
 //!
 //! Parses and formats; knows no ring.
 
@@ -21,6 +23,10 @@ const LEVELS: [&[&str]; 8] = [
     &["info"],
     &["debug"],
 ];
+
+/// Numbers of CPUs, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CpuList(pub(crate) Vec<usize>);
 
 /// Bytes.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
@@ -73,6 +79,47 @@ pub(crate) fn parse_mode(text: &str) -> Result<u32, String> {
         Ok(bits) if bits <= 0o7777 => Ok(bits),
         _ => Err("expected octal permission bits like 0600".to_owned()),
     }
+}
+
+/// So many per second.
+pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text);
+    let factor = match unit {
+        "" => Some(1),
+        "k" | "K" => Some(1_000),
+        "M" => Some(1_000_000),
+        _ => None,
+    };
+    let rate = factor.zip(number.parse::<u64>().ok()).and_then(|(factor, number)| number.checked_mul(factor));
+    match rate {
+        Some(rate @ 1..=1_000_000_000) => Ok(rate),
+        Some(0) => Err("nothing would be sent: expected 1 to 1000M records per second".to_owned()),
+        _ => Err("expected 1 to 1000M records per second, as in 5000, 100k or 1M".to_owned()),
+    }
+}
+
+/// Seconds, with fractions.
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.01..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected 0.01 to 3600".to_owned()),
+    }
+}
+
+/// Numbers of CPUs.
+pub(crate) fn parse_cpus(text: &str) -> Result<CpuList, String> {
+    let expected = || "expected numbers of CPUs, each once, as in 0,2 or 0-3".to_owned();
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| text.parse::<u16>().map(usize::from).map_err(|_| expected());
+        let (first, last) = (number(first)?, number(last)?);
+        if last < first || (first..=last).any(|cpu| cpus.contains(&cpu)) {
+            return Err(expected());
+        }
+        cpus.extend(first..=last);
+    }
+    Ok(CpuList(cpus))
 }
 
 /// Bytes in the largest unit that divides them.
@@ -143,6 +190,26 @@ mod tests {
         assert!(parse_level("8").is_err() && parse_level("loud").is_err() && parse_level("").is_err());
         assert_eq!((parse_mode("0660"), parse_mode("600")), (Ok(0o660), Ok(0o600)));
         assert!(parse_mode("9").is_err() && parse_mode("10000").is_err() && parse_mode("").is_err());
+    }
+
+    // Goal: rates, seconds and lists of CPUs mean what they say. Method: good ones, and what is none.
+    #[test]
+    fn what_a_benchmark_is_told_means_what_it_says() {
+        assert_eq!(
+            [parse_rate("5000"), parse_rate("100k"), parse_rate("1M")],
+            [Ok(5_000), Ok(100_000), Ok(1_000_000)]
+        );
+        for text in ["0", "", "k", "1.5k", "2000M", "1G", "99999999999999999999"] {
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["0", "-1", "", "inf", "NaN", "1e9", "2s"] {
+            assert!(parse_seconds(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_cpus("4,0-2"), Ok(CpuList(vec![4, 0, 1, 2])));
+        for text in ["", ",", "1,1", "2-1", "0-", "a", "70000", "0-2,1"] {
+            assert!(parse_cpus(text).is_err(), "{text}");
+        }
     }
 
     // Goal: a time is shown in the unit that people would use. Method: both sides of each border.

@@ -19,7 +19,6 @@ use crate::show::{Seen, Show};
 use crate::size::parse_duration;
 use crate::source::{Begin, Found, Source};
 use crate::stop::Stop;
-use anstream::{AutoStream, ColorChoice};
 use jiff::Timestamp;
 use shm_ring::PollError;
 use std::fs::File;
@@ -48,7 +47,7 @@ pub(crate) fn run(args: &Tail, color: Color, messages: Messages) -> Result<(), F
     let losses = Losses::new(source.missed_bytes());
     let mut tailer = Tailer {
         follow,
-        show: Show::new(args.output, is_colored(color)),
+        show: Show::new(args.output, output::is_colored(color)),
         stdout: output::stdout()?,
         out: Vec::with_capacity(2 * FLUSH_BYTES),
         shown: 0,
@@ -240,12 +239,4 @@ fn begin_of(args: &Tail) -> Result<Begin, Failure> {
     // What lies before 1970 is older than any record.
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Begin::Since(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)))
-}
-
-fn is_colored(color: Color) -> bool {
-    match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
-    }
 }

@@ -175,7 +175,7 @@ fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = rig.ok(["completions", shell]);
         assert!(
-            ["push", "exec", "tail", "stat", "doctor", "repair"]
+            ["push", "exec", "tail", "stat", "doctor", "repair", "bench"]
                 .iter()
                 .all(|command| script.contains(command)),
             "{shell}"
