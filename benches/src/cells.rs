@@ -166,9 +166,15 @@ pub fn all() -> Vec<Cell> {
 }
 
 /// Everybody else's.
-fn rivals(_cells: &mut Cells) {}
+fn rivals(cells: &mut Cells) {
+    #[cfg(feature = "rivals")]
+    crate::rivals::add(cells);
+    #[cfg(not(feature = "rivals"))]
+    let _ = cells;
+}
 
-fn batch_of(record_bytes: usize) -> usize {
+/// Records in a batch.
+pub(crate) fn batch_of(record_bytes: usize) -> usize {
     N_BATCH.min(BATCH_BYTES_MAX / record_bytes)
 }
 
@@ -241,8 +247,22 @@ impl Cells {
         M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
     {
         for record_bytes in FAN_SIZES {
-            self.missing(group, contestant, Workload::FanOut, record_bytes, make);
+            self.fan_out_at(group, contestant, record_bytes, make);
         }
+    }
+
+    /// The same with records of one size.
+    pub(crate) fn fan_out_at<C, M>(
+        &mut self,
+        group: Group,
+        contestant: &'static str,
+        record_bytes: usize,
+        make: M,
+    ) where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        self.missing(group, contestant, Workload::FanOut, record_bytes, make);
     }
 
     /// [`N_FAN`] to one.
@@ -252,8 +272,22 @@ impl Cells {
         M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
     {
         for record_bytes in FAN_SIZES {
-            self.missing(group, contestant, Workload::FanIn, record_bytes, make);
+            self.fan_in_at(group, contestant, record_bytes, make);
         }
+    }
+
+    /// The same with records of one size.
+    pub(crate) fn fan_in_at<C, M>(
+        &mut self,
+        group: Group,
+        contestant: &'static str,
+        record_bytes: usize,
+        make: M,
+    ) where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        self.missing(group, contestant, Workload::FanIn, record_bytes, make);
     }
 
     /// [`N_CROWD`] to one.
@@ -292,8 +326,14 @@ impl Cells {
         }
     }
 
-    fn stream_at<C, M>(&mut self, group: Group, contestant: &'static str, record_bytes: usize, make: M)
-    where
+    /// A stream of one size.
+    pub(crate) fn stream_at<C, M>(
+        &mut self,
+        group: Group,
+        contestant: &'static str,
+        record_bytes: usize,
+        make: M,
+    ) where
         C: Contestant + 'static,
         M: Fn(usize, usize) -> Result<C, String> + 'static,
     {

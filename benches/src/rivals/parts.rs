@@ -1,0 +1,121 @@
+//! Parts: what several rivals need: a file without a name, a way to wait, a record's place.
+
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Mutex;
+
+use rustix::fs::{MemfdFlags, memfd_create};
+
+/// Sizes of batches: sent at once, read at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batch {
+    /// Records that are published together.
+    pub(super) n_send: usize,
+    /// Records, at most, that are given back together.
+    pub(super) n_receive: usize,
+}
+
+impl Batch {
+    /// The single interface: one by one.
+    pub(super) const ONE: Self = Self { n_send: 1, n_receive: 1 };
+}
+
+/// How a side waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Looks again at once: each side has a processor of its own.
+    Spin,
+    /// Looks 64 times, then gives the processor away: several sides share one.
+    Yield,
+    /// As the rival does it when it is asked to sleep.
+    Block,
+}
+
+/// Looks before a side that yields gives its processor away.
+const N_LOOKS: u32 = 64;
+
+/// A side that finds nothing, or no space.
+#[derive(Debug)]
+pub(super) struct Pause {
+    yields: bool,
+    n_looks: u32,
+}
+
+impl Pause {
+    pub(super) fn new(waiting: Waiting) -> Self {
+        Self { yields: waiting != Waiting::Spin, n_looks: 0 }
+    }
+
+    /// Nothing was there. A side that spins looks again at once, as the minimal rings do: one `pause` instruction is a
+    /// quarter of a round trip.
+    #[inline(always)]
+    pub(super) fn again(&mut self) {
+        if !self.yields {
+            return;
+        }
+        if self.n_looks < N_LOOKS {
+            self.n_looks += 1;
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Something was there.
+    #[inline(always)]
+    pub(super) fn done(&mut self) {
+        self.n_looks = 0;
+    }
+}
+
+/// Memory as in /dev/shm, of a file that has no name there, so that nothing is left behind however a process ends.
+#[derive(Debug)]
+pub(super) struct Nameless(File);
+
+impl Nameless {
+    /// An empty one.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub(super) fn new() -> Result<Self, String> {
+        let fd = memfd_create(c"bench", MemfdFlags::CLOEXEC).map_err(|error| format!("memfd: {error}"))?;
+        Ok(Self(fd.into()))
+    }
+
+    /// For rivals that take a file.
+    pub(super) fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// For rivals that take a path: this process's, which a forked one has as well.
+    pub(super) fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd())
+    }
+}
+
+/// An end that was made before the fork, for the one side that takes it.
+#[derive(Debug)]
+pub(super) struct End<T>(Mutex<Option<T>>);
+
+impl<T> End<T> {
+    pub(super) fn new(end: T) -> Self {
+        Self(Mutex::new(Some(end)))
+    }
+
+    /// Taken once in each process.
+    pub(super) fn take(&self) -> T {
+        self.0.lock().expect("nobody panics inside").take().expect("each end has one side")
+    }
+}
+
+/// Copies a record to its place, once: by value it might pass through the stack.
+#[inline(always)]
+pub(super) fn fill<const N: usize>(place: &mut MaybeUninit<[u8; N]>, record: &[u8]) {
+    assert_eq!(record.len(), N, "all records have one size");
+    // SAFETY:
+    // - in bounds: `N` bytes are read and `N` written, as just seen;
+    // - no overlap: `place` is borrowed exclusively, `record` is another borrow.
+    unsafe { place.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(record.as_ptr(), N) }
+}
