@@ -4,24 +4,20 @@
 //! publisher that finds a full subscriber retries in its own way. A receiver that blocks is told by an event service, one
 //! notification per record, and waits for the next one only after it found nothing.
 //!
-//! Its files begin with a prefix of their own, below a root of their own, and are removed when the contestant is: a side that
-//! was killed removes nothing.
+//! Its files have a prefix and a root of their own, and are removed by the parent: a side that was killed removes nothing.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use iceoryx2::port::{listener::Listener, notifier::Notifier, publisher::Publisher, subscriber::Subscriber};
 use iceoryx2::prelude::*;
 use iceoryx2::service::port_factory::{event, publish_subscribe};
 
-use super::parts::{Pause, Waiting};
+use super::parts::{Pause, Scratch, Waiting};
 use crate::workload::{Contestant, Receiver, Records, Sender};
 
 /// Samples that a subscriber may have in its queue.
 const N_QUEUED_MIN: usize = 16;
 const N_QUEUED_MAX: usize = 1024;
-/// Where POSIX shared memory has its names.
-const SHARED_MEMORY: &str = "/dev/shm";
 /// Longer than a wake-up, shorter than a time-out.
 const NAP: Duration = Duration::from_secs(1);
 
@@ -30,7 +26,7 @@ const NAP: Duration = Duration::from_secs(1);
 pub(super) struct Service {
     config: Config,
     name: ServiceName,
-    root: std::path::PathBuf,
+    _scratch: Scratch,
     record_bytes: usize,
     n_queued: usize,
     n_senders: usize,
@@ -48,18 +44,15 @@ impl Service {
         [n_senders, n_receivers]: [usize; 2],
         waiting: Waiting,
     ) -> Result<Self, String> {
-        static N_MADE: AtomicU32 = AtomicU32::new(0);
-        // ORDER none (Relaxed): only a number that nobody else has.
-        let number = N_MADE.fetch_add(1, Ordering::Relaxed);
-        let prefix = format!("bench-{}-{number}-", std::process::id());
-        let root = std::env::temp_dir().join(&prefix);
+        let scratch = Scratch::new();
+        let root = scratch.temporary();
         let shown = |error| format!("iceoryx2: {}: {error:?}", root.display());
         let mut config = Config::default();
-        config.global.prefix = FileName::new(prefix.as_bytes()).map_err(shown)?;
+        config.global.prefix = FileName::new(scratch.name().as_bytes()).map_err(shown)?;
         config.global.set_root_path(&Path::new(root.as_os_str().as_encoded_bytes()).map_err(shown)?);
         let name = ServiceName::new("records").map_err(|error| format!("iceoryx2: {error:?}"))?;
         let n_queued = (ring_bytes / record_bytes).clamp(N_QUEUED_MIN, N_QUEUED_MAX);
-        Ok(Self { config, name, root, record_bytes, n_queued, n_senders, n_receivers, waiting })
+        Ok(Self { config, name, _scratch: scratch, record_bytes, n_queued, n_senders, n_receivers, waiting })
     }
 
     fn blocks(&self) -> bool {
@@ -93,19 +86,6 @@ impl Service {
             builder.open_or_create().expect("iceoryx2: the event service")
         });
         Attached { records, events, _node: node }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let prefix = self.config.global.prefix.as_bytes();
-        for entry in std::fs::read_dir(SHARED_MEMORY).into_iter().flatten().flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(prefix) {
-                // Gone already, if both sides ended well.
-                let _ = std::fs::remove_file(entry.path());
-            }
-        }
-        let _ = std::fs::remove_dir_all(&self.root);
     }
 }
 

@@ -10,6 +10,8 @@
 //! | yielding, or blocking what the kernel carries | several senders or receivers on two processors |
 //! | as the rival does it when asked to sleep | ping-pong with that word in its name |
 
+#[cfg(feature = "aeron")]
+mod aeron;
 mod disruptor;
 mod iceoryx2;
 mod ipc_channel;
@@ -59,6 +61,8 @@ pub(crate) fn add(cells: &mut Cells) {
     kernel(cells);
     channels(cells);
     ringfire(cells);
+    #[cfg(feature = "aeron")]
+    aeron(cells);
 }
 
 fn batches(record_bytes: usize) -> Batch {
@@ -196,4 +200,12 @@ fn ringfire(cells: &mut Cells) {
         cells.fan_out_at(RIVAL, "ringfire", N, |ring, _| Ring::<N>::new(ring, N_FAN, Batch::ONE, Yield));
         cells.fan_out_at(RIVAL, "ringfire_batch", N, |ring, _| Ring::<N>::new(ring, N_FAN, batches(N), Yield));
     });
+}
+
+#[cfg(feature = "aeron")]
+fn aeron(cells: &mut Cells) {
+    use aeron::Stream;
+    cells.both(RIVAL, "aeron", |_, record| Stream::new(record, 1, Spin));
+    cells.fan_out(RIVAL, "aeron", |_, record| Stream::new(record, 1, Yield));
+    cells.fan_in(RIVAL, "aeron", |_, record| Stream::new(record, N_FAN, Yield));
 }

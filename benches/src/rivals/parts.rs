@@ -1,9 +1,11 @@
-//! Parts: what several rivals need: a file without a name, a way to wait, a record's place.
+//! Parts: what several rivals need: a way to wait, files that don't stay, an end to be taken, a record's place.
 
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -92,6 +94,68 @@ impl Nameless {
     /// For rivals that take a path: this process's, which a forked one has as well.
     pub(super) fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd())
+    }
+}
+
+/// Where POSIX shared memory has its names.
+const SHARED_MEMORY: &str = "/dev/shm";
+/// How all names of [`Scratch`] begin; the process's id follows.
+const SCRATCH: &str = "shm-ring-bench-";
+
+/// A name for rivals that insist on files with names: everything in /dev/shm and in the directory for temporary files that
+/// begins with it goes when this does. What a killed run left goes when the next one begins.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    name: String,
+}
+
+impl Scratch {
+    /// A name that nobody else has.
+    pub(super) fn new() -> Self {
+        static N_MADE: AtomicU32 = AtomicU32::new(0);
+        // ORDER none (Relaxed): only a number that nobody else has.
+        let number = N_MADE.fetch_add(1, Ordering::Relaxed);
+        remove_all(|name| pid_of(name).is_some_and(|pid| !Path::new("/proc").join(pid).exists()));
+        Self { name: format!("{SCRATCH}{}-{number}-", std::process::id()) }
+    }
+
+    /// What all names begin with.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A path in /dev/shm.
+    #[cfg(feature = "aeron")]
+    pub(super) fn shared_memory(&self) -> PathBuf {
+        Path::new(SHARED_MEMORY).join(&self.name)
+    }
+
+    /// A path in the directory for temporary files.
+    pub(super) fn temporary(&self) -> PathBuf {
+        std::env::temp_dir().join(&self.name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        remove_all(|name| name.starts_with(&self.name));
+    }
+}
+
+/// The process that a name of a [`Scratch`] belongs to.
+fn pid_of(name: &str) -> Option<&str> {
+    name.strip_prefix(SCRATCH)?.split('-').next()
+}
+
+/// Removes files and directories. What can't be removed is somebody else's, or gone.
+fn remove_all(is_meant: impl Fn(&str) -> bool) {
+    for directory in [PathBuf::from(SHARED_MEMORY), std::env::temp_dir()] {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(&is_meant) {
+                let _ = std::fs::remove_file(entry.path());
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
     }
 }
 

@@ -53,10 +53,8 @@ impl<const N: usize> Contestant for Ring<N> {
     }
 
     fn receiver(&self) -> impl Receiver {
-        let name = format!("bench-{}", std::process::id());
         let consumer = RingConsumerBuilder::new()
             .start_mode(ConsumerStartMode::Oldest)
-            .consumer_name(&name)
             .attach(self.file.path())
             .expect("ringfire: attach");
         assert!(consumer.registration().is_some(), "ringfire: a reader nobody waits for");
