@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use benches::cells::{self, Cell};
 use benches::clock::Clock;
-use benches::process::allowed_cpus;
-use benches::report::{Results, json, markdown};
+use benches::process::{allowed_cpus, pair};
+use benches::report::{QUEUED_PART_MAX, Results, json, markdown};
 use benches::workload::Plan;
 
 const USAGE: &str = "\
@@ -84,19 +84,54 @@ impl Args {
     }
 
     fn plan(&self) -> Result<Plan, String> {
-        let cpus = match (self.cpus, allowed_cpus().as_slice()) {
-            (Some(cpus), _) => cpus,
-            (None, &[producer, consumer, ..]) => [producer, consumer],
-            (None, all) => return Err(format!("two processors are needed, {} allowed", all.len())),
-        };
+        let cpus = two_cpus(self.cpus, &allowed_cpus())?;
         let ms = Duration::from_millis;
-        let (warm_up, window, n_wakes, idle) = match self.mode {
-            Mode::Full => (ms(40), ms(120), 300, ms(5_000)),
-            Mode::Quick => (ms(13), ms(40), 100, ms(1_000)),
-            Mode::Test => (ms(1), ms(3), 5, ms(20)),
+        let (warm_up, window, crowded_window, n_paced, n_wakes, idle) = match self.mode {
+            Mode::Full => (ms(40), ms(120), ms(400), 5_000, 300, ms(5_000)),
+            Mode::Quick => (ms(13), ms(40), ms(120), 1_500, 100, ms(1_000)),
+            Mode::Test => (ms(1), ms(3), ms(10), 50, 5, ms(20)),
         };
-        Ok(Plan { cpus, clock: Clock::calibrate(), warm_up, window, n_wakes, idle, timeout: ms(20_000) })
+        let (clock, timeout) = (Clock::calibrate(), ms(20_000));
+        Ok(Plan { cpus, clock, warm_up, window, crowded_window, n_paced, n_wakes, idle, timeout })
     }
+
+    /// Where figures mean nothing, a machine that has other things to do is no reason to show none.
+    fn queued_part_max(&self) -> f64 {
+        if self.mode == Mode::Test { 1.0 } else { QUEUED_PART_MAX }
+    }
+}
+
+/// The processors to measure on: those asked for, else the first two allowed.
+fn two_cpus(asked: Option<[usize; 2]>, allowed: &[usize]) -> Result<[usize; 2], String> {
+    match (asked, allowed) {
+        (Some([a, b]), _) if a == b => Err(format!("--cpus {a},{b}: two different processors are needed")),
+        (Some(cpus), _) => match cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+            Some(cpu) => {
+                Err(format!("--cpus: processor {cpu} is not one that this process may use: {allowed:?}"))
+            }
+            None => Ok(cpus),
+        },
+        (None, &[producer, consumer, ..]) => Ok([producer, consumer]),
+        (None, _) => Err(format!(
+            "two processors are needed, for two processes that never sleep; this process may use {allowed:?}. Allow it more \
+             (taskset, cpuset, the container's limit)"
+        )),
+    }
+}
+
+/// Fails before the first cell does if no process can be forked, pinned and waited for here.
+fn try_to_fork(cpus: [usize; 2]) -> Result<(), String> {
+    #[derive(Clone, Copy, Default)]
+    struct Nothing;
+    // SAFETY: nothing in it.
+    unsafe impl benches::process::Plain for Nothing {}
+    let tried = pair(cpus, Duration::from_secs(10), || Nothing, || Nothing);
+    tried.map(|_| ()).map_err(|error| {
+        format!(
+            "no two processes could be started and waited for: {error}. Needed are fork, pidfd_open and sched_setaffinity; a \
+             container's seccomp profile or a limit of processes (ulimit -u) may forbid them"
+        )
+    })
 }
 
 fn number(text: &str) -> Result<usize, String> {
@@ -131,6 +166,7 @@ fn main() -> ExitCode {
 
 fn measure(args: &Args, cells: &mut [Cell]) -> Result<ExitCode, String> {
     let plan = args.plan()?;
+    try_to_fork(plan.cpus)?;
     let (n_repetitions, n_cells, began) = (args.n_repetitions(), cells.len(), Instant::now());
     let load_before = load();
     let mut n_begun = 0;
@@ -139,7 +175,7 @@ fn measure(args: &Args, cells: &mut [Cell]) -> Result<ExitCode, String> {
         n_begun += 1;
         eprintln!("repetition {} of {n_repetitions}, {number} of {n_cells}: {}", repetition + 1, cell.name());
     });
-    let results = Results::new(cells);
+    let results = Results::new(cells, args.queued_part_max());
     let about = [
         ("processor", processor()),
         ("kernel", first_line("/proc/sys/kernel/osrelease")),

@@ -3,17 +3,19 @@
 //! ```text
 //!   for each repetition:          so that a bad moment of the machine meets everybody,
 //!       for each cell:            and every cell sees every moment
-//!           a fresh ring, two fresh processes, L1 before and after
+//!           a fresh ring, fresh processes, L1 before and after
 //! ```
 
 use shm_ring::Wait;
 
 use crate::floor::Chunks;
 use crate::minimal::{InbandRing, SlotRing, TailRing};
-use crate::ours::{Batched, Observed, Setup, Single};
+use crate::ours::{Batch, Drain, InPlace, Observe, Ours, Poll, Push, Setup, batch_of};
 use crate::workload::blocked::{idle, wakeup};
-use crate::workload::stream::stream;
-use crate::workload::trips::pingpong;
+use crate::workload::memory::memory;
+use crate::workload::slow::{beside, read_along, read_private_memory, stops, works};
+use crate::workload::stream::{crowd, fan_in, fan_out, stream};
+use crate::workload::trips::{Sleep, paced, pingpong};
 use crate::workload::{Contestant, Plan, Repetition};
 
 /// What a contestant is to be compared with.
@@ -44,10 +46,18 @@ pub enum Workload {
     FanIn,
     /// Records per second of [`N_CROWD`] producers at one consumer, all on two processors.
     Crowd,
+    /// Records per second at a consumer that works on each.
+    Works,
+    /// Records per second at a consumer that stops for a while.
+    Stops,
+    /// Records per second at a consumer that shares its processor.
+    Beside(Neighbour),
     /// From the push to a blocked consumer's next instruction.
     WakeUp,
     /// CPU time of a blocked consumer.
     IdleCpu,
+    /// Memory of a process that uses all of a ring.
+    Memory,
 }
 
 /// How a contestant waits for a record.
@@ -59,6 +69,15 @@ pub enum Waits {
     Adaptive,
     /// Sleeps at once.
     Block,
+}
+
+/// Who is on the consumer's processor as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neighbour {
+    /// An observer of the same ring.
+    Observer,
+    /// Somebody who reads private memory.
+    Stranger,
 }
 
 impl Workload {
@@ -75,9 +94,24 @@ impl Workload {
             Self::FanOut => "fanout",
             Self::FanIn => "fanin",
             Self::Crowd => "crowd",
+            Self::Works => "consumer_works",
+            Self::Stops => "consumer_stops",
+            Self::Beside(Neighbour::Observer) => "beside_observer",
+            Self::Beside(Neighbour::Stranger) => "beside_stranger",
             Self::WakeUp => "wakeup",
             Self::IdleCpu => "idle_cpu",
+            Self::Memory => "memory",
         }
+    }
+
+    /// Two processes that never sleep, a processor for each: whoever stands in a queue there was disturbed by others.
+    pub fn spins_undisturbed(self) -> bool {
+        matches!(self, Self::PingPong(Waits::Spin) | Self::Paced(Waits::Spin) | Self::Stream | Self::Works)
+    }
+
+    /// Whether L1 says little about it: it sleeps, or counts bytes.
+    pub fn is_anywhere_the_same(self) -> bool {
+        matches!(self, Self::WakeUp | Self::IdleCpu | Self::Memory)
     }
 }
 
@@ -91,14 +125,12 @@ pub const N_FAN: usize = 2;
 pub const N_CROWD: usize = 8;
 /// Size of records everywhere else.
 pub const SMALL: usize = 64;
-/// The floor of streams of 64 KiB.
-pub const STREAM_LIMIT: &str = "L2";
 
 const STREAM_RING_BYTES: usize = 4 << 20;
 const SMALL_RING_BYTES: usize = 256 << 10;
-const N_BATCH: usize = 32;
-/// A batch is not longer than this, so that several fit into the ring.
-const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// How ours waits where processes share a processor.
+pub const WAIT_CROWDED: Wait = Wait::Adaptive;
 
 type Run = Box<dyn Fn(&Plan) -> Result<Repetition, String>>;
 
@@ -112,6 +144,8 @@ pub struct Cell {
     pub workload: Workload,
     /// With records of which size.
     pub record_bytes: usize,
+    /// Whether both sides are threads of one process.
+    pub in_process: bool,
     /// One entry per repetition.
     pub repetitions: Vec<Result<Repetition, String>>,
     run: Run,
@@ -124,6 +158,18 @@ impl std::fmt::Debug for Cell {
 }
 
 impl Cell {
+    /// Not measured yet.
+    pub fn new(
+        group: Group,
+        contestant: &'static str,
+        workload: Workload,
+        record_bytes: usize,
+        run: impl Fn(&Plan) -> Result<Repetition, String> + 'static,
+    ) -> Self {
+        let (in_process, repetitions) = (false, Vec::new());
+        Self { contestant, group, workload, record_bytes, in_process, repetitions, run: Box::new(run) }
+    }
+
     /// `workload/size/contestant`.
     pub fn name(&self) -> String {
         format!("{}/{}/{}", self.workload.label(), self.record_bytes, self.contestant)
@@ -133,7 +179,7 @@ impl Cell {
 /// Every cell, in the order of the tables.
 pub fn all() -> Vec<Cell> {
     let mut cells = Cells(Vec::new());
-    cells.stream_at(Group::Floor, STREAM_LIMIT, 65536, |ring, record| Ok(Chunks::new(ring, record)));
+    cells.stream_at(Group::Floor, "L2", 65536, |ring, record| Ok(Chunks::new(ring, record)));
 
     let minimal = Group::Minimal;
     cells.both(minimal, "raw_slot", |ring, record| Ok(SlotRing::new(ring, record)));
@@ -143,24 +189,7 @@ pub fn all() -> Vec<Cell> {
     cells.both(minimal, "raw_tail_lag40", |ring, _| Ok(TailRing::lag(ring, 40)));
     cells.both(minimal, "raw_inband", |ring, _| Ok(InbandRing::new(ring)));
 
-    const EXCLUSIVE: Setup = Setup::EXCLUSIVE;
-    const SHARED: Setup = Setup::SHARED;
-    let ours = Group::Ours;
-    cells.both(ours, "ours_exclusive", |ring, _| Single::new(EXCLUSIVE, ring));
-    cells.both(ours, "ours_exclusive_nobackoff", |ring, _| Single::new(EXCLUSIVE.without_backoff(), ring));
-    cells.both(ours, "ours_exclusive_meta", |ring, _| Single::new(EXCLUSIVE.with_metadata(), ring));
-    cells.streams(ours, "ours_exclusive_batch", |ring, record| batched(EXCLUSIVE, ring, record));
-    cells.streams(ours, "ours_exclusive_batch_meta", |ring, record| {
-        batched(EXCLUSIVE.with_metadata(), ring, record)
-    });
-    cells.both(ours, "ours_shared", |ring, _| Single::new(SHARED, ring));
-    cells.both(ours, "ours_shared_nobackoff", |ring, _| Single::new(SHARED.without_backoff(), ring));
-    cells.streams(ours, "ours_shared_batch", |ring, record| batched(SHARED, ring, record));
-    cells.both(ours, "ours_observer", |ring, _| Observed::new(EXCLUSIVE, ring));
-
-    cells.blocked("ours_block", EXCLUSIVE.waiting(Wait::Block));
-    cells.blocked("ours_adaptive", EXCLUSIVE.waiting(Wait::Adaptive));
-
+    ours(&mut cells);
     rivals(&mut cells);
     cells.0
 }
@@ -173,41 +202,73 @@ fn rivals(cells: &mut Cells) {
     let _ = cells;
 }
 
-/// Records in a batch.
-pub(crate) fn batch_of(record_bytes: usize) -> usize {
-    N_BATCH.min(BATCH_BYTES_MAX / record_bytes)
+fn ours(cells: &mut Cells) {
+    const EXCLUSIVE: Setup = Setup::EXCLUSIVE;
+    const SHARED: Setup = Setup::SHARED;
+    let group = Group::Ours;
+    cells.both(group, "ours_exclusive", one_by_one(EXCLUSIVE));
+    cells.both(group, "ours_exclusive_nobackoff", one_by_one(EXCLUSIVE.without_backoff()));
+    cells.both(group, "ours_exclusive_meta", one_by_one(EXCLUSIVE.with_metadata()));
+    cells.both(group, "ours_exclusive_claim", of::<InPlace, Poll>(EXCLUSIVE));
+    cells.streams(group, "ours_exclusive_drain", of::<Push, Drain>(EXCLUSIVE));
+    cells.streams(group, "ours_exclusive_batch", of::<Batch, Drain>(EXCLUSIVE));
+    cells.streams(group, "ours_exclusive_batch_meta", of::<Batch, Drain>(EXCLUSIVE.with_metadata()));
+    cells.both(group, "ours_shared", one_by_one(SHARED));
+    cells.both(group, "ours_shared_nobackoff", one_by_one(SHARED.without_backoff()));
+    cells.streams(group, "ours_shared_claim", of::<InPlace, Poll>(SHARED));
+    cells.streams(group, "ours_shared_batch", of::<Batch, Drain>(SHARED));
+    cells.both(group, "ours_observer", of::<Push, Observe>(EXCLUSIVE));
+
+    let crowded = |setup: Setup| setup.waiting(WAIT_CROWDED);
+    cells.fan_out(group, "ours_exclusive", one_by_one(crowded(EXCLUSIVE)));
+    cells.fan_out(group, "ours_exclusive_batch", of::<Batch, Drain>(crowded(EXCLUSIVE)));
+    cells.fan_in(group, "ours_shared", one_by_one(crowded(SHARED)));
+    cells.fan_in(group, "ours_shared_batch", of::<Batch, Drain>(crowded(SHARED)));
+    cells.crowd(group, "ours_shared", one_by_one(crowded(SHARED)));
+    cells.crowd(group, "ours_shared_batch", of::<Batch, Drain>(crowded(SHARED)));
+
+    for (name, setup) in [("ours_exclusive", EXCLUSIVE), ("ours_shared", SHARED)] {
+        let waits =
+            [(Waits::Spin, Wait::Spin), (Waits::Adaptive, Wait::Adaptive), (Waits::Block, Wait::Block)];
+        for (waits, wait) in waits {
+            if waits != Waits::Spin {
+                cells.pingpong(group, name, waits, one_by_one(setup.waiting(wait)));
+            }
+            cells.paced(group, name, waits, one_by_one(setup.waiting(wait)));
+        }
+        cells.slow(group, name, one_by_one(setup));
+        cells.beside(name, crowded(setup));
+        cells.memory(group, name, one_by_one(setup));
+    }
+    cells.blocked("ours_block", EXCLUSIVE.waiting(Wait::Block));
+    cells.blocked("ours_adaptive", EXCLUSIVE.waiting(Wait::Adaptive));
 }
 
-fn batched(setup: Setup, ring_bytes: usize, record_bytes: usize) -> Result<Batched, String> {
-    Batched::new(setup, ring_bytes, record_bytes, batch_of(record_bytes))
+/// Makes rings with these ends.
+fn of<S, R>(setup: Setup) -> impl Fn(usize, usize) -> Result<Ours<S, R>, String> + Copy {
+    move |ring_bytes, record_bytes| Ours::new(setup, ring_bytes, record_bytes)
+}
+
+/// `push` and `poll`.
+fn one_by_one(setup: Setup) -> impl Fn(usize, usize) -> Result<Ours<Push, Poll>, String> + Copy {
+    of(setup)
 }
 
 /// The cells while they are listed. `make` takes the ring's and the records' size, before the fork.
 ///
 /// | method | the contestant must be able to |
 /// |--------|--------------------------------|
-/// | `both`, `streams` | one sender, one receiver |
+/// | `both`, `streams`, `slow` | one sender, one receiver |
 /// | `pingpong`, `paced` | the same, waiting as said |
 /// | `fan_out` | one sender, [`N_FAN`] receivers that each get every record; more processes than processors: don't wait without yielding |
 /// | `fan_in` | [`N_FAN`] senders, one receiver; as above |
 /// | `crowd` | [`N_CROWD`] senders, one receiver; as above |
+/// | `memory` | one sender, one receiver in the same process |
 ///
 /// A name that ends in `_batch` sends or receives several records at once.
 pub(crate) struct Cells(Vec<Cell>);
 
-#[allow(dead_code, reason = "the workloads that are missing come with the contestants that use them")]
 impl Cells {
-    fn push(
-        &mut self,
-        group: Group,
-        contestant: &'static str,
-        workload: Workload,
-        record_bytes: usize,
-        run: Run,
-    ) {
-        self.0.push(Cell { contestant, group, workload, record_bytes, repetitions: Vec::new(), run });
-    }
-
     /// Ping-pong, spinning, and all streams.
     pub(crate) fn both<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
     where
@@ -224,11 +285,11 @@ impl Cells {
         C: Contestant + 'static,
         M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
     {
-        let run = move |plan: &Plan| {
+        let sleep = if waits == Waits::Block { Sleep::Allowed } else { Sleep::Never };
+        self.push::<C>(group, contestant, Workload::PingPong(waits), SMALL, move |plan| {
             let rings = [make(SMALL_RING_BYTES, SMALL)?, make(SMALL_RING_BYTES, SMALL)?];
-            pingpong(&rings[0], &rings[1], SMALL, plan)
-        };
-        self.push(group, contestant, Workload::PingPong(waits), SMALL, Box::new(run));
+            pingpong(&rings[0], &rings[1], SMALL, sleep, plan)
+        });
     }
 
     /// Ping-pong, a trip each 100 us.
@@ -237,7 +298,37 @@ impl Cells {
         C: Contestant + 'static,
         M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
     {
-        self.missing(group, contestant, Workload::Paced(waits), SMALL, make);
+        self.push::<C>(group, contestant, Workload::Paced(waits), SMALL, move |plan| {
+            let rings = [make(SMALL_RING_BYTES, SMALL)?, make(SMALL_RING_BYTES, SMALL)?];
+            paced(&rings[0], &rings[1], SMALL, plan)
+        });
+    }
+
+    /// Streams of all sizes.
+    pub(crate) fn streams<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
+    where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        for record_bytes in STREAM_SIZES {
+            self.stream_at(group, contestant, record_bytes, make);
+        }
+    }
+
+    /// A stream of one size.
+    pub(crate) fn stream_at<C, M>(
+        &mut self,
+        group: Group,
+        contestant: &'static str,
+        record_bytes: usize,
+        make: M,
+    ) where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        self.push::<C>(group, contestant, Workload::Stream, record_bytes, move |plan| {
+            stream(&make(STREAM_RING_BYTES, record_bytes)?, record_bytes, plan)
+        });
     }
 
     /// One to [`N_FAN`].
@@ -262,7 +353,9 @@ impl Cells {
         C: Contestant + 'static,
         M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
     {
-        self.missing(group, contestant, Workload::FanOut, record_bytes, make);
+        self.push::<C>(group, contestant, Workload::FanOut, record_bytes, move |plan| {
+            fan_out(&make(STREAM_RING_BYTES, record_bytes)?, N_FAN, record_bytes, plan)
+        });
     }
 
     /// [`N_FAN`] to one.
@@ -287,7 +380,9 @@ impl Cells {
         C: Contestant + 'static,
         M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
     {
-        self.missing(group, contestant, Workload::FanIn, record_bytes, make);
+        self.push::<C>(group, contestant, Workload::FanIn, record_bytes, move |plan| {
+            fan_in(&make(STREAM_RING_BYTES, record_bytes)?, N_FAN, record_bytes, plan)
+        });
     }
 
     /// [`N_CROWD`] to one.
@@ -296,56 +391,80 @@ impl Cells {
         C: Contestant + 'static,
         M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
     {
-        self.missing(group, contestant, Workload::Crowd, SMALL, make);
+        self.push::<C>(group, contestant, Workload::Crowd, SMALL, move |plan| {
+            crowd(&make(STREAM_RING_BYTES, SMALL)?, N_CROWD, SMALL, plan)
+        });
     }
 
-    fn missing<C, M>(
+    /// A consumer that works, and one that stops.
+    pub(crate) fn slow<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
+    where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
+    {
+        self.push::<C>(group, contestant, Workload::Works, SMALL, move |plan| {
+            works(&make(STREAM_RING_BYTES, SMALL)?, SMALL, plan)
+        });
+        self.push::<C>(group, contestant, Workload::Stops, SMALL, move |plan| {
+            stops(&make(STREAM_RING_BYTES, SMALL)?, SMALL, plan)
+        });
+    }
+
+    /// What a full ring costs.
+    pub(crate) fn memory<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
+    where
+        C: Contestant + 'static,
+        M: Fn(usize, usize) -> Result<C, String> + Copy + Sync + 'static,
+    {
+        self.push::<C>(group, contestant, Workload::Memory, SMALL, move |plan| {
+            memory(|| make(STREAM_RING_BYTES, SMALL), STREAM_RING_BYTES, SMALL, plan)
+        });
+    }
+
+    /// A consumer with an observer beside it, and with a stranger.
+    fn beside(&mut self, contestant: &'static str, setup: Setup) {
+        self.push::<Ours<Push, Poll>>(
+            Group::Ours,
+            contestant,
+            Workload::Beside(Neighbour::Observer),
+            SMALL,
+            move |plan| {
+                let ring = Ours::<Push, Poll>::new(setup, STREAM_RING_BYTES, SMALL)?;
+                beside(&ring, SMALL, &|go_on| read_along(ring.observe(), SMALL, go_on), plan)
+            },
+        );
+        self.push::<Ours<Push, Poll>>(
+            Group::Ours,
+            contestant,
+            Workload::Beside(Neighbour::Stranger),
+            SMALL,
+            move |plan| {
+                let ring = Ours::<Push, Poll>::new(setup, STREAM_RING_BYTES, SMALL)?;
+                beside(&ring, SMALL, &read_private_memory, plan)
+            },
+        );
+    }
+
+    fn blocked(&mut self, contestant: &'static str, setup: Setup) {
+        let ring = move || Ours::<Push, Poll>::new(setup, SMALL_RING_BYTES, SMALL);
+        self.push::<Ours<Push, Poll>>(Group::Ours, contestant, Workload::WakeUp, SMALL, move |plan| {
+            wakeup(&ring()?, plan)
+        });
+        self.push::<Ours<Push, Poll>>(Group::Ours, contestant, Workload::IdleCpu, SMALL, move |plan| {
+            idle(&ring()?, plan)
+        });
+    }
+
+    fn push<C: Contestant>(
         &mut self,
         group: Group,
         contestant: &'static str,
         workload: Workload,
         record_bytes: usize,
-        make: M,
-    ) where
-        C: Contestant + 'static,
-        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
-    {
-        let run =
-            move |_: &Plan| make(STREAM_RING_BYTES, record_bytes).and(Err("no such workload yet".to_owned()));
-        self.push(group, contestant, workload, record_bytes, Box::new(run));
-    }
-
-    /// Streams of all sizes.
-    pub(crate) fn streams<C, M>(&mut self, group: Group, contestant: &'static str, make: M)
-    where
-        C: Contestant + 'static,
-        M: Fn(usize, usize) -> Result<C, String> + Copy + 'static,
-    {
-        for record_bytes in STREAM_SIZES {
-            self.stream_at(group, contestant, record_bytes, make);
-        }
-    }
-
-    /// A stream of one size.
-    pub(crate) fn stream_at<C, M>(
-        &mut self,
-        group: Group,
-        contestant: &'static str,
-        record_bytes: usize,
-        make: M,
-    ) where
-        C: Contestant + 'static,
-        M: Fn(usize, usize) -> Result<C, String> + 'static,
-    {
-        let run = move |plan: &Plan| stream(&make(STREAM_RING_BYTES, record_bytes)?, record_bytes, plan);
-        self.push(group, contestant, Workload::Stream, record_bytes, Box::new(run));
-    }
-
-    fn blocked(&mut self, contestant: &'static str, setup: Setup) {
-        let run = move |plan: &Plan| wakeup(&Single::new(setup, SMALL_RING_BYTES)?, plan);
-        self.push(Group::Ours, contestant, Workload::WakeUp, SMALL, Box::new(run));
-        let run = move |plan: &Plan| idle(&Single::new(setup, SMALL_RING_BYTES)?, plan);
-        self.push(Group::Ours, contestant, Workload::IdleCpu, SMALL, Box::new(run));
+        run: impl Fn(&Plan) -> Result<Repetition, String> + 'static,
+    ) {
+        let cell = Cell::new(group, contestant, workload, record_bytes, run);
+        self.0.push(Cell { in_process: C::IN_PROCESS, ..cell });
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`monotonic_ns`] is `CLOCK_MONOTONIC`, the same for all processes. Nothing is ever subtracted for the cost of reading:
 //! the floor is measured with the same reads.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -31,6 +31,16 @@ pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).expect("the clock starts at 0");
     seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).expect("a part of a second")
+}
+
+/// What a read of `CLOCK_REALTIME` takes, in ns: the mean of a thousand.
+pub fn clock_read_ns() -> f64 {
+    const N_READS: u32 = 1_000;
+    let began_ns = monotonic_ns();
+    for _ in 0..N_READS {
+        std::hint::black_box(SystemTime::now());
+    }
+    (monotonic_ns() - began_ns) as f64 / f64::from(N_READS)
 }
 
 /// How long a tick is.

@@ -110,9 +110,9 @@ pub fn agree(a_ns: f64, b_ns: f64) -> bool {
 pub enum Placement {
     /// L1 below 100 ns: two hardware threads of one core.
     Smt,
-    /// 100 to 300 ns: two cores that share a cache.
+    /// 100 to 400 ns: two cores that share a cache.
     Near,
-    /// More than 300 ns: no cache in common.
+    /// More than 400 ns: no cache in common.
     Far,
     /// The brackets disagree: not comparable with anything, dropped.
     Mixed,
@@ -123,7 +123,7 @@ impl Placement {
     pub fn of(l1_ns: f64) -> Self {
         match l1_ns {
             ns if ns < 100.0 => Self::Smt,
-            ns if ns <= 300.0 => Self::Near,
+            ns if ns <= 400.0 => Self::Near,
             _ => Self::Far,
         }
     }

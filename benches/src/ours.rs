@@ -1,13 +1,15 @@
 //! Ours: the library as a contestant, through its public API only.
 //!
-//! | contestant | sends with | receives with |
-//! |------------|------------|---------------|
-//! | [`Single`] | `push` | `poll` |
-//! | [`Batched`] | `batch`, 32 records | `drain` |
-//! | [`Observed`] | `push`, nobody waits for the reader | `Observer::try_next`, which may miss records |
+//! | sends by | | receives by | |
+//! |----------|-|-------------|-|
+//! | [`Push`] | `push`: a copy | [`Poll`] | `poll`: one record, waits for it |
+//! | [`InPlace`] | `claim`, written in place, `commit` | [`Drain`] | `drain`: what is there |
+//! | [`Batch`] | `batch` of up to 32 records | [`Observe`] | `Observer::try_next`: a copy; nobody waits for it, so it may miss records |
 //!
-//! Anonymous rings, inherited across the fork; each side attaches in its own process. The minimal rings have no metadata,
-//! so the headline figures are without as well.
+//! Anonymous rings, inherited across the fork; each side attaches in its own process. The minimal rings have no metadata, so the
+//! headline figures are without as well.
+
+use std::marker::PhantomData;
 
 use shm_ring::{Consumer, Observer, PollError, Producer, Ring, RingOptions, Wait};
 
@@ -61,106 +63,81 @@ impl Setup {
     }
 }
 
-/// `push` and `poll`.
+/// A ring and the ends that are attached to it: `Ours<Push, Poll>`.
 #[derive(Debug)]
-pub struct Single {
-    ring: Ring,
-    setup: Setup,
-}
-
-impl Single {
-    /// # Errors
-    ///
-    /// What the library says.
-    pub fn new(setup: Setup, capacity_bytes: usize) -> Result<Self, String> {
-        Ok(Self { ring: setup.ring(capacity_bytes)?, setup })
-    }
-}
-
-impl Contestant for Single {
-    fn sender(&self) -> impl Sender {
-        Push { producer: producer(&self.ring) }
-    }
-
-    fn receiver(&self) -> impl Receiver {
-        Poll { consumer: consumer(&self.ring, self.setup) }
-    }
-}
-
-/// `batch` and `drain`.
-#[derive(Debug)]
-pub struct Batched {
+pub struct Ours<S, R> {
     ring: Ring,
     setup: Setup,
     record_bytes: usize,
-    n_batch: usize,
+    ends: PhantomData<fn() -> (S, R)>,
 }
 
-impl Batched {
-    /// Batches of `n_batch` records of `record_bytes`.
+impl<S, R> Ours<S, R> {
+    /// A ring for records of `record_bytes`.
     ///
     /// # Errors
     ///
     /// What the library says.
-    pub fn new(
-        setup: Setup,
-        capacity_bytes: usize,
-        record_bytes: usize,
-        n_batch: usize,
-    ) -> Result<Self, String> {
-        Ok(Self { ring: setup.ring(capacity_bytes)?, setup, record_bytes, n_batch })
+    pub fn new(setup: Setup, capacity_bytes: usize, record_bytes: usize) -> Result<Self, String> {
+        Ok(Self { ring: setup.ring(capacity_bytes)?, setup, record_bytes, ends: PhantomData })
+    }
+
+    /// Attaches an observer beside whoever else is there.
+    pub fn observe(&self) -> Observe {
+        Observe::attach(&self.ring, self.setup, 0, self.record_bytes)
     }
 }
 
-impl Contestant for Batched {
+/// One end of a ring, attached in the process that uses it.
+pub trait End {
+    /// Whether it may miss records.
+    const LOSSY: bool = false;
+
+    /// Attaches; `seat` counts those of a kind.
+    fn attach(ring: &Ring, setup: Setup, seat: usize, record_bytes: usize) -> Self;
+}
+
+impl<S: End + Sender, R: End + Receiver> Contestant for Ours<S, R> {
+    const LOSSY: bool = R::LOSSY;
+
     fn sender(&self) -> impl Sender {
-        Batch { producer: producer(&self.ring), record_bytes: self.record_bytes, n_batch: self.n_batch }
+        self.sender_at(0)
     }
 
     fn receiver(&self) -> impl Receiver {
-        Drain { consumer: consumer(&self.ring, self.setup) }
-    }
-}
-
-/// `push` and a reader that holds nothing.
-#[derive(Debug)]
-pub struct Observed {
-    ring: Ring,
-}
-
-impl Observed {
-    /// # Errors
-    ///
-    /// What the library says.
-    pub fn new(setup: Setup, capacity_bytes: usize) -> Result<Self, String> {
-        Ok(Self { ring: setup.ring(capacity_bytes)? })
-    }
-}
-
-impl Contestant for Observed {
-    const LOSSY: bool = true;
-
-    fn sender(&self) -> impl Sender {
-        Push { producer: producer(&self.ring) }
+        self.receiver_at(0)
     }
 
-    fn receiver(&self) -> impl Receiver {
-        Next { observer: self.ring.observer().expect("an observer"), record: Vec::new() }
+    fn sender_at(&self, seat: usize) -> impl Sender {
+        S::attach(&self.ring, self.setup, seat, self.record_bytes)
+    }
+
+    fn receiver_at(&self, seat: usize) -> impl Receiver {
+        R::attach(&self.ring, self.setup, seat, self.record_bytes)
     }
 }
 
 fn producer(ring: &Ring) -> Producer {
-    ring.producer().expect("a producer")
+    ring.producer().unwrap_or_else(|error| panic!("a producer: {error}"))
 }
 
-fn consumer(ring: &Ring, setup: Setup) -> Consumer {
-    let mut consumer = ring.consumer("bench").expect("a consumer");
+fn consumer(ring: &Ring, setup: Setup, seat: usize) -> Consumer {
+    let consumer = ring.consumer(&format!("bench-{seat}"));
+    let mut consumer = consumer.unwrap_or_else(|error| panic!("a consumer: {error}"));
     consumer.set_edge_backoff(setup.edge_backoff);
     consumer
 }
 
-struct Push {
+/// Sends by `push`.
+#[derive(Debug)]
+pub struct Push {
     producer: Producer,
+}
+
+impl End for Push {
+    fn attach(ring: &Ring, _: Setup, _: usize, _: usize) -> Self {
+        Self { producer: producer(ring) }
+    }
 }
 
 impl Sender for Push {
@@ -172,10 +149,52 @@ impl Sender for Push {
     }
 }
 
-struct Batch {
+/// Sends by `claim` and `commit`.
+#[derive(Debug)]
+pub struct InPlace {
+    producer: Producer,
+}
+
+impl End for InPlace {
+    fn attach(ring: &Ring, _: Setup, _: usize, _: usize) -> Self {
+        Self { producer: producer(ring) }
+    }
+}
+
+impl Sender for InPlace {
+    #[inline(always)]
+    fn send(&mut self, records: &mut impl Records, n_records: usize) {
+        for _ in 0..n_records {
+            let record = records.next_record();
+            let mut claim = self.producer.claim(record.len()).expect("claim");
+            claim.copy_from_slice(record);
+            claim.commit();
+        }
+    }
+}
+
+/// Sends by `batch`.
+#[derive(Debug)]
+pub struct Batch {
     producer: Producer,
     record_bytes: usize,
     n_batch: usize,
+}
+
+/// Records of a batch, if they are small.
+pub const N_BATCH: usize = 32;
+/// A batch is not longer than this, so that several fit into the ring.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// How many records of a size make a batch.
+pub fn batch_of(record_bytes: usize) -> usize {
+    N_BATCH.min(BATCH_BYTES_MAX / record_bytes)
+}
+
+impl End for Batch {
+    fn attach(ring: &Ring, _: Setup, _: usize, record_bytes: usize) -> Self {
+        Self { producer: producer(ring), record_bytes, n_batch: batch_of(record_bytes) }
+    }
 }
 
 impl Sender for Batch {
@@ -194,8 +213,16 @@ impl Sender for Batch {
     }
 }
 
-struct Poll {
+/// Receives by `poll`.
+#[derive(Debug)]
+pub struct Poll {
     consumer: Consumer,
+}
+
+impl End for Poll {
+    fn attach(ring: &Ring, setup: Setup, seat: usize, _: usize) -> Self {
+        Self { consumer: consumer(ring, setup, seat) }
+    }
 }
 
 impl Receiver for Poll {
@@ -205,12 +232,20 @@ impl Receiver for Poll {
     }
 }
 
-struct Drain {
+/// Receives by `drain`.
+#[derive(Debug)]
+pub struct Drain {
     consumer: Consumer,
 }
 
 /// More than a batch, less than an eighth of a ring of small records.
 const DRAIN_MAX: usize = 256;
+
+impl End for Drain {
+    fn attach(ring: &Ring, setup: Setup, seat: usize, _: usize) -> Self {
+        Self { consumer: consumer(ring, setup, seat) }
+    }
+}
 
 impl Receiver for Drain {
     #[inline(always)]
@@ -219,12 +254,23 @@ impl Receiver for Drain {
     }
 }
 
-struct Next {
+/// Receives by `Observer::try_next`.
+#[derive(Debug)]
+pub struct Observe {
     observer: Observer,
     record: Vec<u8>,
 }
 
-impl Receiver for Next {
+impl End for Observe {
+    const LOSSY: bool = true;
+
+    fn attach(ring: &Ring, _: Setup, _: usize, _: usize) -> Self {
+        let observer = ring.observer().unwrap_or_else(|error| panic!("an observer: {error}"));
+        Self { observer, record: Vec::new() }
+    }
+}
+
+impl Receiver for Observe {
     #[inline(always)]
     fn receive(&mut self, mut each: impl FnMut(&[u8])) {
         match self.observer.try_next(&mut self.record) {

@@ -1,25 +1,30 @@
-//! Processes: shared anonymous memory, and a pair of forked, pinned processes with a time-out.
+//! Processes: shared anonymous memory, and a crew of forked, pinned processes with a time-out.
 //!
 //! ```text
-//!   parent ── fork ──> producer, pinned to cpus[0] ──┐
-//!     │                                              ├── shared memory, mapped before the forks
-//!     ├────── fork ──> consumer, pinned to cpus[1] ──┘
+//!   parent ── fork ──> producer, pinned to its processor ──┐
+//!     │                                                    ├── shared memory, mapped before the forks
+//!     ├────── fork ──> consumer, pinned to its processor ──┘        (and as many more as there are roles)
 //!     │
-//!     └ sleeps in poll(2) on the two pidfds until both are gone, one failed, or the time is up;
+//!     └ sleeps in poll(2) on their pidfds until all are gone, one failed, or the time is up;
 //!       whatever is still alive then is killed
 //! ```
+//!
+//! What works within one process only gets one child, with a pinned thread for each of two roles ([`threads`]).
 //!
 //! A child leaves what it measured in a mailbox and ends with `_exit`, so nothing of the parent (buffers, destructors)
 //! runs twice. A panic in a child is its error message. `fork` refuses
 //! if there is more than one thread, since locks that another thread holds would stay locked in the child.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -174,7 +179,10 @@ impl<T: Zeroed> Deref for Shared<T> {
 /// # Safety
 ///
 /// Holds numbers only: no pointer, reference, descriptor or destructor, which would mean nothing in another process.
-pub unsafe trait Plain: Copy + 'static {}
+pub unsafe trait Plain: Copy + Send + Sync + 'static {}
+
+// SAFETY: numbers, twice.
+unsafe impl<T: Plain> Plain for [T; 2] {}
 
 const MESSAGE_BYTES: usize = 512;
 
@@ -228,7 +236,7 @@ struct Child<T> {
 }
 
 impl<T: Plain + Default> Child<T> {
-    fn start(role: &'static str, cpu: usize, body: impl FnOnce() -> T) -> Result<Self, String> {
+    fn start(role: &'static str, body: impl FnOnce(&Mailbox<T>) -> T) -> Result<Self, String> {
         let mailbox = Mailbox::new();
         let n_threads = std::fs::read_dir("/proc/self/task")
             .map_err(|error| format!("/proc/self/task: {error}"))?
@@ -236,7 +244,7 @@ impl<T: Plain + Default> Child<T> {
         assert_eq!(n_threads, 1, "only a process of one thread may fork and go on as usual");
         // SAFETY: this process has one thread, as just seen, so the child may do whatever the parent could.
         match unsafe { fork() }.map_err(|error| format!("fork: {error}"))? {
-            ForkResult::Child => live(cpu, &mailbox, body),
+            ForkResult::Child => live(&mailbox, body),
             ForkResult::Parent { child } => {
                 let known = rustix::process::Pid::from_raw(child.as_raw()).expect("a child has a process id");
                 let pidfd =
@@ -277,13 +285,21 @@ impl<T> Drop for Child<T> {
 }
 
 /// The life of a child.
-fn live<T: Plain + Default>(cpu: usize, mailbox: &Mailbox<T>, body: impl FnOnce() -> T) -> ! {
+fn live<T: Plain + Default>(mailbox: &Mailbox<T>, body: impl FnOnce(&Mailbox<T>) -> T) -> ! {
     panic::set_hook(Box::new(|_| {}));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         prctl::set_pdeathsig(Signal::SIGKILL).expect("SIGKILL is a signal");
-        pin(cpu).expect("the processor was in the parent's set");
-        body()
+        body(mailbox)
     }));
+    leave(mailbox, outcome)
+}
+
+/// One of a process's threads has something to say at most.
+static LAST_WORDS: Mutex<()> = Mutex::new(());
+
+/// The end of a child, from any of its threads.
+fn leave<T: Plain + Default>(mailbox: &Mailbox<T>, outcome: Result<T, Box<dyn Any + Send>>) -> ! {
+    let _only_me = LAST_WORDS.lock();
     let code = match outcome {
         Ok(value) => {
             mailbox.put(value, "");
@@ -312,21 +328,90 @@ pub fn allowed_cpus() -> Vec<usize> {
     (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect()
 }
 
-/// Runs `producer` on `cpus[0]` and `consumer` on `cpus[1]`, in processes of their own, and returns what they measured.
+/// What somebody has to do, and where.
+pub struct Role<'a, T> {
+    name: &'static str,
+    cpu: usize,
+    body: Box<dyn FnOnce() -> T + Send + 'a>,
+}
+
+impl<'a, T> Role<'a, T> {
+    /// `name` stands in front of its errors.
+    pub fn new(name: &'static str, cpu: usize, body: impl FnOnce() -> T + Send + 'a) -> Self {
+        Self { name, cpu, body: Box::new(body) }
+    }
+
+    fn play(self) -> T {
+        pin(self.cpu).unwrap_or_else(|error| panic!("processor {}: {error}", self.cpu));
+        (self.body)()
+    }
+}
+
+impl<T> std::fmt::Debug for Role<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Role").field("name", &self.name).field("cpu", &self.cpu).finish_non_exhaustive()
+    }
+}
+
+/// Runs every role in a process of its own, and returns what they measured, in the order of the roles.
 ///
 /// # Errors
 ///
-/// What a child panicked with, a child that was killed, and a pair that was not done after `timeout`.
+/// What a child panicked with, a child that was killed, and a crew that was not done after `timeout`.
+pub fn crew<T: Plain + Default>(roles: Vec<Role<'_, T>>, timeout: Duration) -> Result<Vec<T>, String> {
+    let deadline = Instant::now() + timeout;
+    let mut children = Vec::with_capacity(roles.len());
+    for role in roles {
+        children.push(Child::start(role.name, |_| role.play())?);
+    }
+    gather(children, deadline, timeout)
+}
+
+/// Runs both roles in one process, in threads of their own.
+///
+/// # Errors
+///
+/// As [`crew`].
+pub fn threads<T: Plain + Default>(roles: [Role<'_, T>; 2], timeout: Duration) -> Result<Vec<T>, String> {
+    let deadline = Instant::now() + timeout;
+    let child = Child::start("threads", |mailbox| {
+        thread::scope(|scope| {
+            let threads = roles.map(|role| {
+                scope.spawn(|| {
+                    let outcome = panic::catch_unwind(AssertUnwindSafe(|| role.play()));
+                    // The other one may spin until it hears something: this one ends for both.
+                    outcome.unwrap_or_else(|panic| leave(mailbox, Err(panic)))
+                })
+            });
+            threads.map(|thread| thread.join().expect("panics were caught"))
+        })
+    })?;
+    let [both] = gather(vec![child], deadline, timeout)?[..] else { unreachable!("one child") };
+    Ok(both.to_vec())
+}
+
+/// Runs `producer` on `cpus[0]` and `consumer` on `cpus[1]`, in processes of their own.
+///
+/// # Errors
+///
+/// As [`crew`].
 pub fn pair<T: Plain + Default>(
     cpus: [usize; 2],
     timeout: Duration,
-    producer: impl FnOnce() -> T,
-    consumer: impl FnOnce() -> T,
+    producer: impl FnOnce() -> T + Send,
+    consumer: impl FnOnce() -> T + Send,
 ) -> Result<[T; 2], String> {
-    let deadline = Instant::now() + timeout;
-    let mut children =
-        [Child::start("producer", cpus[0], producer)?, Child::start("consumer", cpus[1], consumer)?];
-    let mut results = [None, None];
+    let roles = vec![Role::new("producer", cpus[0], producer), Role::new("consumer", cpus[1], consumer)];
+    crew(roles, timeout).map(|results| results.try_into().ok().expect("one of each"))
+}
+
+/// Waits for all, or for the first that fails.
+fn gather<T: Plain + Default>(
+    mut children: Vec<Child<T>>,
+    deadline: Instant,
+    timeout: Duration,
+) -> Result<Vec<T>, String> {
+    let mut results = vec![None; children.len()];
     while results.iter().any(Option::is_none) {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -336,7 +421,7 @@ pub fn pair<T: Plain + Default>(
             results[index] = Some(children[index].finish()?);
         }
     }
-    Ok(results.map(|result| result.expect("the loop ends when both are there")))
+    Ok(results.into_iter().map(|result| result.expect("the loop ends when all are there")).collect())
 }
 
 /// Sleeps until a child ends or the time is up, and says which have ended.

@@ -1,11 +1,10 @@
-//! JSON: every repetition with both of its brackets, those that the tables drop included.
+//! JSON: every repetition with records, checksum and both of its brackets, those that the tables drop included.
 
 use serde_json::{Value, json as object};
 
-use super::Results;
-use super::targets::targets;
+use super::targets::{Target, targets};
+use super::{Belongs, Results, View};
 use crate::cells::Cell;
-use crate::floor::Placement;
 use crate::workload::trips::Trips;
 use crate::workload::{Figures, Repetition};
 
@@ -13,27 +12,46 @@ use crate::workload::{Figures, Repetition};
 pub fn json(results: &Results<'_>, about: &[(&'static str, String)]) -> String {
     let about: serde_json::Map<_, _> =
         about.iter().map(|(key, value)| ((*key).to_owned(), object!(value))).collect();
-    let targets = targets(results).into_iter().map(|target| {
-        object!({
-            "what": target.what,
-            "cell": target.cell,
-            "target": target.limit.text(),
-            "measured": target.measured.map(|spread| spread.median),
-            "verdict": target.verdict().label(),
-        })
-    });
     let all = object!({
         "about": about,
-        "placement": results.placement().map(Placement::label),
-        "targets": targets.collect::<Vec<_>>(),
+        "placements": results.views().map(|view| placement(&view)).collect::<Vec<_>>(),
+        "dropped": {
+            "mixed": results.n_that(Belongs::Mixed),
+            "crowded": results.n_that(Belongs::Crowded),
+        },
         "cells": results.cells.iter().map(|each| cell(results, each)).collect::<Vec<_>>(),
     });
     format!("{all:#}\n")
 }
 
+fn placement(view: &View<'_>) -> Value {
+    object!({
+        "placement": view.label(),
+        "l1_ns": view.place().l1_ns,
+        "repetitions": view.results.n_that(Belongs::To(view.place)),
+        "targets": targets(view).iter().map(target).collect::<Vec<_>>(),
+    })
+}
+
+fn target(target: &Target) -> Value {
+    let measured = target.measured.as_ref();
+    object!({
+        "what": target.what,
+        "cell": target.cell,
+        "to": target.against,
+        "target": target.limit.text(),
+        "verdict": target.verdict().label(),
+        "measured": measured.ok().map(|spread| spread.median),
+        "min": measured.ok().map(|spread| spread.min),
+        "max": measured.ok().map(|spread| spread.max),
+        "n": measured.ok().map(|spread| spread.n),
+        "why_not": measured.err(),
+    })
+}
+
 fn cell(results: &Results<'_>, cell: &Cell) -> Value {
     let repetitions = cell.repetitions.iter().map(|result| match result {
-        Ok(done) => repetition(done, results.counts(done)),
+        Ok(done) => repetition(done, results, results.belongs(cell, done)),
         Err(error) => object!({ "error": error }),
     });
     object!({
@@ -41,18 +59,27 @@ fn cell(results: &Results<'_>, cell: &Cell) -> Value {
         "workload": cell.workload.label(),
         "record_bytes": cell.record_bytes,
         "contestant": cell.contestant,
+        "in_process": cell.in_process,
         "repetitions": repetitions.collect::<Vec<_>>(),
     })
 }
 
-fn repetition(repetition: &Repetition, counts: bool) -> Value {
+fn repetition(repetition: &Repetition, results: &Results<'_>, belongs: Belongs) -> Value {
     let brackets = &repetition.brackets;
+    let counts_in = match belongs {
+        Belongs::To(place) => results.places[place].placement.label(),
+        Belongs::Mixed => "none: mixed",
+        Belongs::Crowded => "none: crowded",
+    };
     object!({
+        "records": repetition.sums.n_records,
+        "checksum": format!("{:016x}", repetition.sums.xor),
         "l1_before": trips(&brackets.before),
         "l1_after": trips(&brackets.after),
         "placement": brackets.placement().label(),
+        "counts_in": counts_in,
         "queued_part": repetition.queued_part,
-        "counts": counts,
+        "clock_read_ns": repetition.clock_read_ns,
         "figures": figures(&repetition.figures),
     })
 }
@@ -65,6 +92,9 @@ fn figures(figures: &Figures) -> Value {
             "n_records": rate.n_records,
             "n_lost": rate.n_lost,
             "seconds": rate.seconds,
+            "stopped_s": rate.stopped_s,
+            "longest_stall_s": rate.stall_s,
+            "n_beside": rate.n_beside,
         }),
         Figures::Wakes(wakes) => object!({
             "p50_ns": wakes.p50_ns,
@@ -74,9 +104,22 @@ fn figures(figures: &Figures) -> Value {
             "slept_part": wakes.slept_part,
         }),
         Figures::Idle(idle) => object!({ "cpu_s": idle.cpu_s, "wall_s": idle.wall_s }),
+        Figures::Memory(memory) => object!({
+            "ring_bytes": memory.ring_bytes,
+            "pss_bytes": memory.pss_bytes,
+            "pss_without_bytes": memory.pss_without_bytes,
+            "rss_bytes": memory.rss_bytes,
+        }),
     }
 }
 
 fn trips(trips: &Trips) -> Value {
-    object!({ "p50_ns": trips.p50_ns, "p99_ns": trips.p99_ns, "mean_ns": trips.mean_ns, "n_trips": trips.n_trips })
+    object!({
+        "p50_ns": trips.p50_ns,
+        "p99_ns": trips.p99_ns,
+        "p999_ns": trips.p999_ns,
+        "max_ns": trips.max_ns,
+        "mean_ns": trips.mean_ns,
+        "n_trips": trips.n_trips,
+    })
 }

@@ -1,39 +1,47 @@
-//! Targets: what the library has to reach on any machine, as ratios to the floor of the same run.
+//! Targets: what the library has to reach, as ratios to the floor or to others of the same run and placement.
+//!
+//! A target that names a rival is not measured where the rival is not in the run.
 
-use super::{Digits, Results, Spread};
-use crate::cells::{Cell, SMALL, Waits, Workload};
+use super::spread::{Digits, Spread};
+use super::{View, rate};
+use crate::cells::{Cell, Group, Neighbour, SMALL, Waits, Workload};
 
 /// One promise and how it turned out.
+#[derive(Debug)]
 pub(super) struct Target {
-    pub(super) what: &'static str,
+    pub(super) what: String,
     pub(super) cell: String,
+    /// What it is held against.
+    pub(super) against: String,
     pub(super) limit: Limit,
-    pub(super) measured: Option<Spread>,
+    /// Else why not.
+    pub(super) measured: Result<Spread, &'static str>,
 }
 
 /// What is to be reached.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Limit {
     AtMost(f64),
-    AtLeast(f64),
+    /// And what would be better still.
+    AtLeast(f64, Option<f64>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     Missed,
+    Met,
     NotMeasured,
-    Hit,
 }
 
 impl Target {
-    /// The median decides.
+    /// The ratio of the medians decides.
     pub(super) fn verdict(&self) -> Verdict {
-        match (self.measured, self.limit) {
-            (None, _) => Verdict::NotMeasured,
-            (Some(spread), Limit::AtMost(limit)) if spread.median <= limit => Verdict::Hit,
-            (Some(spread), Limit::AtLeast(limit)) if spread.median >= limit => Verdict::Hit,
-            _ => Verdict::Missed,
-        }
+        let Ok(Spread { median, .. }) = self.measured else { return Verdict::NotMeasured };
+        let met = match self.limit {
+            Limit::AtMost(limit) => median <= limit,
+            Limit::AtLeast(limit, _) => median >= limit,
+        };
+        if met { Verdict::Met } else { Verdict::Missed }
     }
 }
 
@@ -41,7 +49,8 @@ impl Limit {
     pub(super) fn text(self) -> String {
         match self {
             Self::AtMost(limit) => format!("<= {}", Digits(limit)),
-            Self::AtLeast(limit) => format!(">= {}", Digits(limit)),
+            Self::AtLeast(limit, None) => format!(">= {}", Digits(limit)),
+            Self::AtLeast(limit, Some(better)) => format!(">= {}, better {}", Digits(limit), Digits(better)),
         }
     }
 }
@@ -50,69 +59,283 @@ impl Verdict {
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Missed => "MISSED",
+            Self::Met => "met",
             Self::NotMeasured => "not measured",
-            Self::Hit => "hit",
         }
     }
 }
 
-/// All of them, misses first.
-pub(super) fn targets(results: &Results<'_>) -> Vec<Target> {
-    let target =
-        |what, (workload, record_bytes, contestant), limit, measure: &dyn Fn(&Cell) -> Option<Spread>| {
-            let cell = results.find(workload, record_bytes, contestant);
-            Target {
-                what,
-                cell: format!("{}/{record_bytes}/{contestant}", workload.label()),
-                limit,
-                measured: cell.and_then(measure),
+const NOT_IN_THIS_RUN: &str = "not in this run";
+const NOTHING_COUNTS: &str = "no repetition counts";
+const NEEDS_RIVALS: &str = "needs --features rivals";
+
+/// What a target would be held against, and why it is not.
+#[derive(Clone, Copy, Debug)]
+struct Absent {
+    who: &'static str,
+    why: &'static str,
+}
+
+const AERON: Absent = Absent { who: "Aeron", why: "needs --features aeron" };
+const BATCHES: Absent = Absent { who: "the best rival's batch interface", why: NEEDS_RIVALS };
+const SHAQ: Absent = Absent { who: "shaq's batch interface", why: NEEDS_RIVALS };
+
+/// Bytes, as people say them.
+pub(super) fn size(bytes: usize) -> String {
+    if bytes < 1024 { format!("{bytes} B") } else { format!("{} KiB", bytes >> 10) }
+}
+
+/// All of them: missed, met, not measured.
+pub(super) fn targets(view: &View<'_>) -> Vec<Target> {
+    let mut list = List { view, targets: Vec::new() };
+    list.trips();
+    list.one_to_one();
+    list.many();
+    list.rest();
+    list.targets.sort_by_key(Target::verdict);
+    list.targets
+}
+
+struct List<'a> {
+    view: &'a View<'a>,
+    targets: Vec<Target>,
+}
+
+type Place<'a> = (Workload, usize, &'a str);
+
+impl<'a> List<'a> {
+    /// One that is held against its own floor, or against nothing.
+    fn own(
+        &mut self,
+        what: &str,
+        against: &str,
+        (workload, record_bytes, contestant): Place<'_>,
+        limit: Limit,
+        measure: impl Fn(&View<'_>, &Cell) -> Option<Spread>,
+    ) {
+        let cell = self.view.results.find(workload, record_bytes, contestant).ok_or(NOT_IN_THIS_RUN);
+        self.targets.push(Target {
+            what: what.to_owned(),
+            cell: format!("{}/{record_bytes}/{contestant}", workload.label()),
+            against: against.to_owned(),
+            limit,
+            measured: cell.and_then(|cell| measure(self.view, cell).ok_or(NOTHING_COUNTS)),
+        });
+    }
+
+    /// One that is held against another cell.
+    fn against(
+        &mut self,
+        what: String,
+        place: Place<'_>,
+        limit: Limit,
+        reference: Result<&'a Cell, Absent>,
+        measure: impl Fn(&View<'_>, &Cell, &Cell) -> Option<Spread>,
+    ) {
+        match reference {
+            Ok(reference) => {
+                let measure = |view: &View<'_>, cell: &Cell| measure(view, cell, reference);
+                self.own(&what, &reference.name(), place, limit, measure);
             }
-        };
-    let rate = |cell: &Cell| results.rate_ratio(cell);
-    let mut targets = vec![
-        target(
-            "ping-pong 64 B, spinning, exclusive: p50 / L1",
-            (Workload::PingPong(Waits::Spin), SMALL, "ours_exclusive"),
-            Limit::AtMost(1.25),
-            &|cell| results.p50_ratio(cell),
-        ),
-        target(
-            "one to one, exclusive, 64 B: rate / best minimal ring",
-            (Workload::Stream, 64, "ours_exclusive"),
-            Limit::AtLeast(0.6),
-            &rate,
-        ),
-        target(
-            "one to one, exclusive, 1 KiB: rate / best minimal ring",
-            (Workload::Stream, 1024, "ours_exclusive"),
-            Limit::AtLeast(0.6),
-            &rate,
-        ),
-        target(
-            "shared claim, one producer, 64 B: rate / best minimal ring",
-            (Workload::Stream, 64, "ours_shared"),
-            Limit::AtLeast(0.1),
-            &rate,
-        ),
-        target(
-            "one to one, exclusive, 64 KiB: rate / L2",
-            (Workload::Stream, 65536, "ours_exclusive"),
-            Limit::AtLeast(0.7),
-            &rate,
-        ),
-        target(
-            "wake-up of a blocked consumer: p50 / L4",
+            Err(absent) => {
+                self.own(&what, absent.who, place, limit, |_, _| None);
+                self.targets.last_mut().expect("it was just pushed").measured = Err(absent.why);
+            }
+        }
+    }
+
+    fn reference(&self, (workload, record_bytes, contestant): Place<'_>) -> Result<&'a Cell, Absent> {
+        let absent = Absent { who: "ours", why: NOT_IN_THIS_RUN };
+        self.view.results.find(workload, record_bytes, contestant).ok_or(absent)
+    }
+
+    /// The fastest rival that is meant.
+    fn rival(
+        &self,
+        workload: Workload,
+        record_bytes: usize,
+        is_meant: impl Fn(&str) -> bool,
+        absent: Absent,
+    ) -> Result<&'a Cell, Absent> {
+        let rivals = self.view.of(workload).filter(|cell| cell.group == Group::Rival);
+        let rivals = rivals.filter(|cell| cell.record_bytes == record_bytes && is_meant(cell.contestant));
+        // Threads of one process are no alternative to processes.
+        let rivals = rivals.filter(|cell| !cell.in_process);
+        let any = self.view.results.cells.iter().any(|cell| is_meant(cell.contestant));
+        let why = if any { NOTHING_COUNTS } else { absent.why };
+        self.view.fastest(rivals).ok_or(Absent { why, ..absent })
+    }
+
+    fn trips(&mut self) {
+        let pingpong = |waits| Workload::PingPong(waits);
+        for (contestant, limit) in [("ours_exclusive", 1.1), ("ours_shared", 1.2)] {
+            self.own(
+                &format!("ping-pong 64 B, spinning, {}: mean", mode(contestant)),
+                "L1 mean",
+                (pingpong(Waits::Spin), SMALL, contestant),
+                Limit::AtMost(limit),
+                |view, cell| view.mean_ratio(cell),
+            );
+        }
+        self.own(
+            "ping-pong 64 B, spinning, exclusive: p99.9",
+            "its p50",
+            (pingpong(Waits::Spin), SMALL, "ours_exclusive"),
+            Limit::AtMost(3.0),
+            |view, cell| view.tail_ratio(cell),
+        );
+        let spinning = self.reference((pingpong(Waits::Spin), SMALL, "ours_exclusive"));
+        self.against(
+            "ping-pong 64 B, adaptive wait, exclusive: p50".to_owned(),
+            (pingpong(Waits::Adaptive), SMALL, "ours_exclusive"),
+            Limit::AtMost(1.2),
+            spinning,
+            |view, cell, reference| {
+                let p50 = |cell| view.series(cell, |repetition| Some(super::trips(repetition)?.p50_ns));
+                Spread::of_ratio(&p50(cell), &p50(reference))
+            },
+        );
+        for contestant in ["ours_adaptive", "ours_block"] {
+            self.own(
+                &format!("CPU time of a consumer that waits for 5 s, {}: s", mode(contestant)),
+                "-",
+                (Workload::IdleCpu, SMALL, contestant),
+                Limit::AtMost(0.01),
+                |view, cell| view.cpu_in_5_s(cell),
+            );
+        }
+        self.own(
+            "wake-up of a blocked consumer: p50",
+            "L4 p50",
             (Workload::WakeUp, SMALL, "ours_block"),
             Limit::AtMost(1.25),
-            &|cell| results.wake_ratio(cell),
-        ),
-        target(
-            "CPU time of a consumer blocked for 5 s, in s",
-            (Workload::IdleCpu, SMALL, "ours_block"),
-            Limit::AtMost(0.01),
-            &|cell| results.cpu_in_5_s(cell),
-        ),
-    ];
-    targets.sort_by_key(Target::verdict);
-    targets
+            |view, cell| view.wake_ratio(cell),
+        );
+    }
+
+    fn one_to_one(&mut self) {
+        let single = [(16, 0.6), (64, 0.6), (256, 0.8), (1024, 0.85), (4096, 0.85), (65536, 0.95)];
+        for (record_bytes, limit) in single {
+            let limit = Limit::AtLeast(limit, (record_bytes == 64).then_some(0.8));
+            let absent = Absent { who: "the best hand-written ring", why: NOT_IN_THIS_RUN };
+            let best = self.view.best_minimal(record_bytes).ok_or(absent);
+            self.rates(
+                format!("one to one, exclusive, push and poll, {}", size(record_bytes)),
+                (Workload::Stream, record_bytes, "ours_exclusive"),
+                limit,
+                best,
+            );
+        }
+        let batch = [(64, 0.8), (256, 0.85), (1024, 0.95), (4096, 1.0), (65536, 1.0)];
+        for (record_bytes, limit) in batch {
+            let is_batch = |name: &str| name.ends_with("_batch") && !is_own(name);
+            let best = self.rival(Workload::Stream, record_bytes, is_batch, BATCHES);
+            self.rates(
+                format!("one to one, exclusive, batch and drain, {}", size(record_bytes)),
+                (Workload::Stream, record_bytes, "ours_exclusive_batch"),
+                Limit::AtLeast(limit, (limit < 1.0).then_some(1.0)),
+                best,
+            );
+        }
+        for record_bytes in crate::cells::STREAM_SIZES {
+            let aeron = self.rival(Workload::Stream, record_bytes, is_aeron, AERON);
+            self.rates(
+                format!("one to one, shared claim, push and poll, {}", size(record_bytes)),
+                (Workload::Stream, record_bytes, "ours_shared"),
+                Limit::AtLeast(2.5, None),
+                aeron,
+            );
+        }
+    }
+
+    fn many(&mut self) {
+        for (record_bytes, limit) in [(64, 0.7), (1024, 1.0), (65536, 1.0)] {
+            let shaq = self.rival(Workload::FanOut, record_bytes, is_shaq_batch, SHAQ);
+            self.rates(
+                format!("one to two, exclusive, batch and drain, {}", size(record_bytes)),
+                (Workload::FanOut, record_bytes, "ours_exclusive_batch"),
+                Limit::AtLeast(limit, None),
+                shaq,
+            );
+        }
+        let aeron = self.rival(Workload::FanIn, SMALL, is_aeron, AERON);
+        self.rates(
+            "two to one, shared, push and poll, 64 B".to_owned(),
+            (Workload::FanIn, SMALL, "ours_shared"),
+            Limit::AtLeast(4.0, None),
+            aeron,
+        );
+        let shaq = self.rival(Workload::FanIn, SMALL, is_shaq_batch, SHAQ);
+        self.rates(
+            "two to one, shared, batch and drain, 64 B".to_owned(),
+            (Workload::FanIn, SMALL, "ours_shared_batch"),
+            Limit::AtLeast(1.5, None),
+            shaq,
+        );
+        let two = self.reference((Workload::FanIn, SMALL, "ours_shared"));
+        self.rates(
+            "eight to one on two processors, shared, adaptive, 64 B".to_owned(),
+            (Workload::Crowd, SMALL, "ours_shared"),
+            Limit::AtLeast(0.5, None),
+            two,
+        );
+        self.own(
+            "eight to one, shared, adaptive, 64 B: longest time without a record, ms",
+            "-",
+            (Workload::Crowd, SMALL, "ours_shared"),
+            Limit::AtMost(50.0),
+            |view, cell| {
+                let stalls = view.spread(cell, |repetition| rate(repetition)?.stall_s);
+                stalls.map(|stalls| stalls.worst().scaled(1e3))
+            },
+        );
+    }
+
+    fn rest(&mut self) {
+        let without = self.reference((Workload::Stream, SMALL, "ours_exclusive"));
+        self.against(
+            "metadata on, less one clock read: ns per record, 64 B".to_owned(),
+            (Workload::Stream, SMALL, "ours_exclusive_meta"),
+            Limit::AtMost(1.1),
+            without,
+            |view, with, without| view.metadata_ratio(with, without, 1.0),
+        );
+        for contestant in ["ours_exclusive", "ours_shared"] {
+            let stranger = self.reference((Workload::Beside(Neighbour::Stranger), SMALL, contestant));
+            self.rates(
+                format!("a consumer beside an observer, {}, 64 B", mode(contestant)),
+                (Workload::Beside(Neighbour::Observer), SMALL, contestant),
+                Limit::AtLeast(0.9, None),
+                stranger,
+            );
+        }
+        self.own(
+            "memory of a process that uses all of a ring: Pss that the ring adds",
+            "ring + 1 MiB",
+            (Workload::Memory, SMALL, "ours_exclusive"),
+            Limit::AtMost(1.0),
+            |view, cell| view.memory_ratio(cell),
+        );
+    }
+
+    fn rates(&mut self, what: String, place: Place<'_>, limit: Limit, reference: Result<&'a Cell, Absent>) {
+        self.against(what, place, limit, reference, |view, cell, reference| view.rate_ratio(cell, reference));
+    }
+}
+
+/// Which of ours it is.
+fn mode(contestant: &str) -> &str {
+    contestant.trim_start_matches("ours_")
+}
+
+fn is_own(contestant: &str) -> bool {
+    contestant.starts_with("ours_") || contestant.starts_with("raw_")
+}
+
+fn is_aeron(contestant: &str) -> bool {
+    contestant.starts_with("aeron")
+}
+
+fn is_shaq_batch(contestant: &str) -> bool {
+    contestant.starts_with("shaq") && contestant.ends_with("_batch")
 }

@@ -191,7 +191,7 @@ impl Contestant for Stream {
         let is_whole = self.record_bytes <= CLAIM_BYTES_MAX;
         let assembler =
             (!is_whole).then(|| AeronFragmentClosureAssembler::new().expect("aeron: an assembler"));
-        Subscribes { subscription, assembler, pause: Pause::new(self.waiting), _client: client }
+        Subscribes { subscription, assembler, _client: client }
     }
 }
 
@@ -221,7 +221,7 @@ impl Sender for Publishes {
             let record = records.next_record();
             loop {
                 match self.publish(record) {
-                    Ok(()) => break self.pause.done(),
+                    Ok(()) => break,
                     Err(error) if error.is_retryable() => self.pause.again(),
                     Err(error) => panic!("aeron: {error}"),
                 }
@@ -233,7 +233,6 @@ impl Sender for Publishes {
 struct Subscribes {
     subscription: AeronSubscription,
     assembler: Option<AeronFragmentClosureAssembler>,
-    pause: Pause,
     _client: Aeron,
 }
 
@@ -246,7 +245,7 @@ impl Receiver for Subscribes {
                 assembler.poll(&self.subscription, &mut each, hand_over, POLL_LIMIT)
             }
         };
-        if n_read.expect("aeron: poll") == 0 { self.pause.again() } else { self.pause.done() }
+        n_read.expect("aeron: poll");
     }
 }
 

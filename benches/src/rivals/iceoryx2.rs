@@ -12,7 +12,7 @@ use iceoryx2::port::{listener::Listener, notifier::Notifier, publisher::Publishe
 use iceoryx2::prelude::*;
 use iceoryx2::service::port_factory::{event, publish_subscribe};
 
-use super::parts::{Pause, Scratch, Waiting};
+use super::parts::{Scratch, Waiting};
 use crate::workload::{Contestant, Receiver, Records, Sender};
 
 /// Samples that a subscriber may have in its queue.
@@ -125,7 +125,7 @@ impl Contestant for Service {
             .events
             .as_ref()
             .map(|events| events.listener_builder().create().expect("iceoryx2: a listener"));
-        Subscribes { subscriber, listener, pause: Pause::new(self.waiting), _attached: attached }
+        Subscribes { subscriber, listener, _attached: attached }
     }
 }
 
@@ -151,21 +151,17 @@ impl Sender for Publishes {
 struct Subscribes {
     subscriber: Subscriber<ipc::Service, [u8], ()>,
     listener: Option<Listener<ipc::Service>>,
-    pause: Pause,
     _attached: Attached,
 }
 
 impl Receiver for Subscribes {
     fn receive(&mut self, mut each: impl FnMut(&[u8])) {
         match (self.subscriber.receive().expect("iceoryx2: receive"), &self.listener) {
-            (Some(sample), _) => {
-                each(sample.payload());
-                self.pause.done();
-            }
+            (Some(sample), _) => each(sample.payload()),
             (None, Some(listener)) => {
                 listener.timed_wait(|_| {}, NAP).expect("iceoryx2: timed_wait");
             }
-            (None, None) => self.pause.again(),
+            (None, None) => {}
         }
     }
 }

@@ -6,7 +6,7 @@
 use ipc_channel::TryRecvError;
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 
-use super::parts::{End, Pause, Waiting};
+use super::parts::{End, Waiting};
 use crate::workload::{Contestant, Receiver, Records, Sender};
 
 /// Several to one.
@@ -34,7 +34,7 @@ impl Contestant for Channel {
 
     fn receiver(&self) -> impl Receiver {
         let receiver = self.receiver.take();
-        ChannelReceiver { receiver, blocks: self.waiting == Waiting::Block, pause: Pause::new(self.waiting) }
+        ChannelReceiver { receiver, blocks: self.waiting == Waiting::Block }
     }
 }
 
@@ -51,7 +51,6 @@ impl Sender for ChannelSender {
 struct ChannelReceiver {
     receiver: IpcBytesReceiver,
     blocks: bool,
-    pause: Pause,
 }
 
 impl Receiver for ChannelReceiver {
@@ -62,11 +61,8 @@ impl Receiver for ChannelReceiver {
             self.receiver.try_recv()
         };
         match record {
-            Ok(record) => {
-                each(&record);
-                self.pause.done();
-            }
-            Err(TryRecvError::Empty) => self.pause.again(),
+            Ok(record) => each(&record),
+            Err(TryRecvError::Empty) => {}
             Err(error) => panic!("ipc-channel: {error}"),
         }
     }

@@ -6,7 +6,7 @@
 use ipmpsc::SharedRingBuffer;
 use serde_bytes::Bytes;
 
-use super::parts::{Nameless, Pause, Waiting};
+use super::parts::{Nameless, Waiting};
 use crate::workload::{Contestant, Receiver, Records, Sender};
 
 /// Several to one.
@@ -35,7 +35,7 @@ impl Contestant for Ring {
 
     fn receiver(&self) -> impl Receiver {
         let receiver = ipmpsc::Receiver::new(self.buffer.clone());
-        RingReceiver { receiver, blocks: self.waiting == Waiting::Block, pause: Pause::new(self.waiting) }
+        RingReceiver { receiver, blocks: self.waiting == Waiting::Block }
     }
 }
 
@@ -52,7 +52,6 @@ impl Sender for RingSender {
 struct RingReceiver {
     receiver: ipmpsc::Receiver,
     blocks: bool,
-    pause: Pause,
 }
 
 impl Receiver for RingReceiver {
@@ -63,12 +62,8 @@ impl Receiver for RingReceiver {
         } else {
             context.try_recv().expect("ipmpsc: try_recv")
         };
-        match record {
-            Some(record) => {
-                each(record);
-                self.pause.done();
-            }
-            None => self.pause.again(),
+        if let Some(record) = record {
+            each(record);
         }
     }
 }

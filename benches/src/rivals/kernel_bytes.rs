@@ -99,7 +99,6 @@ impl Contestant for Stream {
             buffer: vec![0; READ_BYTES],
             n_held: 0,
             record_bytes: self.record_bytes,
-            pause: Pause::new(self.waiting),
         }
     }
 }
@@ -115,10 +114,7 @@ impl Sender for ByteSender<'_> {
             let mut left = records.next_record();
             while !left.is_empty() {
                 match self.writer.write(left) {
-                    Ok(n_written) => {
-                        left = &left[n_written..];
-                        self.pause.done();
-                    }
+                    Ok(n_written) => left = &left[n_written..],
                     Err(error) if error.kind() == ErrorKind::WouldBlock => self.pause.again(),
                     Err(error) => panic!("write: {error}"),
                 }
@@ -133,7 +129,6 @@ struct ByteReceiver {
     /// The begin of a record whose end has not come yet.
     n_held: usize,
     record_bytes: usize,
-    pause: Pause,
 }
 
 impl Receiver for ByteReceiver {
@@ -146,9 +141,8 @@ impl Receiver for ByteReceiver {
                 self.n_held = records.remainder().len();
                 records.for_each(&mut each);
                 self.buffer.copy_within(n_there - self.n_held..n_there, 0);
-                self.pause.done();
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => self.pause.again(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => panic!("read: {error}"),
         }
     }

@@ -71,7 +71,7 @@ impl Contestant for Queue {
 
     fn receiver(&self) -> impl Receiver {
         let buffer = vec![0; self.record_bytes];
-        QueueReceiver { queue: &self.queue, buffer, pause: Pause::new(self.waiting) }
+        QueueReceiver { queue: &self.queue, buffer }
     }
 }
 
@@ -86,7 +86,7 @@ impl Sender for QueueSender<'_> {
             let record = records.next_record();
             loop {
                 match mq_send(self.queue, record, 0) {
-                    Ok(()) => break self.pause.done(),
+                    Ok(()) => break,
                     Err(Errno::EAGAIN) => self.pause.again(),
                     Err(error) => panic!("mq_send: {error}"),
                 }
@@ -98,17 +98,13 @@ impl Sender for QueueSender<'_> {
 struct QueueReceiver<'a> {
     queue: &'a MqdT,
     buffer: Vec<u8>,
-    pause: Pause,
 }
 
 impl Receiver for QueueReceiver<'_> {
     fn receive(&mut self, mut each: impl FnMut(&[u8])) {
         match mq_receive(self.queue, &mut self.buffer, &mut 0) {
-            Ok(n_read) => {
-                each(&self.buffer[..n_read]);
-                self.pause.done();
-            }
-            Err(Errno::EAGAIN) => self.pause.again(),
+            Ok(n_read) => each(&self.buffer[..n_read]),
+            Err(Errno::EAGAIN) => {}
             Err(error) => panic!("mq_receive: {error}"),
         }
     }
@@ -148,7 +144,7 @@ impl Contestant for Seqpacket {
 
     fn receiver(&self) -> impl Receiver {
         let (buffer, blocks) = (vec![0; self.record_bytes], self.waiting == Waiting::Block);
-        PacketReceiver { socket: &self.reader, buffer, blocks, pause: Pause::new(self.waiting) }
+        PacketReceiver { socket: &self.reader, buffer, blocks }
     }
 }
 
@@ -170,7 +166,6 @@ impl Sender for PacketSender<'_> {
                     Err(error) => panic!("send: {error}"),
                 }
             }
-            self.pause.done();
         }
     }
 }
@@ -179,18 +174,14 @@ struct PacketReceiver<'a> {
     socket: &'a OwnedFd,
     buffer: Vec<u8>,
     blocks: bool,
-    pause: Pause,
 }
 
 impl Receiver for PacketReceiver<'_> {
     fn receive(&mut self, mut each: impl FnMut(&[u8])) {
         let flags = if self.blocks { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
         match recv(self.socket, &mut self.buffer[..], flags) {
-            Ok((n_read, _)) => {
-                each(&self.buffer[..n_read]);
-                self.pause.done();
-            }
-            Err(rustix::io::Errno::AGAIN) => self.pause.again(),
+            Ok((n_read, _)) => each(&self.buffer[..n_read]),
+            Err(rustix::io::Errno::AGAIN) => {}
             Err(error) => panic!("recv: {error}"),
         }
     }

@@ -7,7 +7,7 @@
 //! | waits | where |
 //! |-------|-------|
 //! | spinning | ping-pong and streams: a processor for each side |
-//! | yielding, or blocking what the kernel carries | several senders or receivers on two processors |
+//! | yielding, or blocking what the kernel carries | several senders or receivers on two processors (receivers: the harness) |
 //! | as the rival does it when asked to sleep | ping-pong with that word in its name |
 
 #[cfg(feature = "aeron")]
@@ -24,7 +24,8 @@ mod rtrb;
 mod shaq;
 mod shmem_ipc;
 
-use crate::cells::{Cells, FAN_SIZES, Group, N_CROWD, N_FAN, STREAM_SIZES, Waits, batch_of};
+use crate::cells::{Cells, FAN_SIZES, Group, N_CROWD, N_FAN, STREAM_SIZES, Waits};
+use crate::ours::batch_of;
 use parts::{Batch, Waiting};
 
 use Waiting::{Block, Spin, Yield};

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use crate::workload::stream::Looks;
+
 /// Sizes of batches: sent at once, read at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Batch {
@@ -23,7 +25,7 @@ impl Batch {
     pub(super) const ONE: Self = Self { n_send: 1, n_receive: 1 };
 }
 
-/// How a side waits.
+/// How a rival waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
     /// Looks again at once: each side has a processor of its own.
@@ -34,40 +36,21 @@ pub(super) enum Waiting {
     Block,
 }
 
-/// Looks before a side that yields gives its processor away.
-const N_LOOKS: u32 = 64;
-
-/// A side that finds nothing, or no space.
+/// A sender that finds no space. (A receiver that finds nothing returns, and the harness waits.)
 #[derive(Debug)]
-pub(super) struct Pause {
-    yields: bool,
-    n_looks: u32,
-}
+pub(super) struct Pause(Option<Looks>);
 
 impl Pause {
     pub(super) fn new(waiting: Waiting) -> Self {
-        Self { yields: waiting != Waiting::Spin, n_looks: 0 }
+        Self((waiting != Waiting::Spin).then(Looks::default))
     }
 
-    /// Nothing was there. A side that spins looks again at once, as the minimal rings do: one `pause` instruction is a
-    /// quarter of a round trip.
+    /// No space yet. A side that spins looks again at once, as the minimal rings do.
     #[inline(always)]
     pub(super) fn again(&mut self) {
-        if !self.yields {
-            return;
+        if let Some(looks) = &mut self.0 {
+            looks.fruitless();
         }
-        if self.n_looks < N_LOOKS {
-            self.n_looks += 1;
-            std::hint::spin_loop();
-        } else {
-            std::thread::yield_now();
-        }
-    }
-
-    /// Something was there.
-    #[inline(always)]
-    pub(super) fn done(&mut self) {
-        self.n_looks = 0;
     }
 }
 

@@ -9,7 +9,7 @@ use ringfire::{
     RingProducerBuilder,
 };
 
-use super::parts::{Batch, End, Nameless, Pause, Waiting};
+use super::parts::{Batch, End, Nameless, Waiting};
 use crate::workload::{Contestant, Receiver, Records, Sender};
 
 /// One to one, or one to several.
@@ -62,7 +62,6 @@ impl<const N: usize> Contestant for Ring<N> {
             consumer,
             taken: vec![[0; N]; self.batch.n_receive],
             futex: (self.waiting == Waiting::Block).then(FutexWait::default),
-            pause: Pause::new(self.waiting),
         }
     }
 }
@@ -98,21 +97,17 @@ struct RingReceiver<const N: usize> {
     consumer: RingConsumer<[u8; N]>,
     taken: Vec<[u8; N]>,
     futex: Option<FutexWait>,
-    pause: Pause,
 }
 
 impl<const N: usize> Receiver for RingReceiver<N> {
     fn receive(&mut self, mut each: impl FnMut(&[u8])) {
         if let Some(futex) = &mut self.futex {
-            return each(&self.consumer.recv_blocking(futex));
-        }
-        let n_taken = if self.taken.len() == 1 {
-            self.consumer.try_recv().inspect(|record| each(record)).is_some().into()
-        } else {
+            each(&self.consumer.recv_blocking(futex));
+        } else if self.taken.len() > 1 {
             let n_taken = self.consumer.recv_batch(&mut self.taken);
             self.taken[..n_taken].iter().for_each(|record| each(record));
-            n_taken
-        };
-        if n_taken == 0 { self.pause.again() } else { self.pause.done() }
+        } else if let Some(record) = self.consumer.try_recv() {
+            each(&record);
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! | [`Mpmc`] | several to one, one ring, published in the order of reservation | `try_reserve_write_batch` | as above |
 //! | [`Broadcast`] | a lane per producer, each record to every consumer | as above | as above |
 //!
-//! Singly is a batch of one. Readers that block spin 64 times inside shaq, then sleep; writers can't sleep.
+//! Singly is a batch of one. A reader that blocks looks 2,048 times inside shaq, then sleeps; writers never do.
 
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
@@ -97,7 +97,9 @@ impl<const N: usize> Sender for SpscSender<N> {
             }
             drop(batch);
             left -= n_written;
-            if n_written == 0 { self.pause.again() } else { self.pause.done() }
+            if n_written == 0 {
+                self.pause.again();
+            }
         }
     }
 }
@@ -150,8 +152,7 @@ impl<const N: usize> Contestant for Mpmc<N> {
     fn receiver(&self) -> impl Receiver {
         // SAFETY: all sides use this type; bytes are valid anywhere.
         let consumer = unsafe { mpmc::Consumer::<[u8; N]>::join(self.0.file.file()) }.expect("shaq: join");
-        let Queue { waiting, .. } = self.0;
-        MpmcReceiver { consumer, n_read: self.0.n_read(), waiting, pause: Pause::new(waiting) }
+        MpmcReceiver { consumer, n_read: self.0.n_read() }
     }
 }
 
@@ -179,7 +180,6 @@ impl<const N: usize> Sender for MpmcSender<N> {
             }
             drop(batch);
             left -= n.get();
-            self.pause.done();
         }
     }
 }
@@ -187,23 +187,13 @@ impl<const N: usize> Sender for MpmcSender<N> {
 struct MpmcReceiver<const N: usize> {
     consumer: mpmc::Consumer<[u8; N]>,
     n_read: NonZeroUsize,
-    waiting: Waiting,
-    pause: Pause,
 }
 
 impl<const N: usize> Receiver for MpmcReceiver<N> {
     #[inline(always)]
     fn receive(&mut self, mut each: impl FnMut(&[u8])) {
-        let batch = match self.waiting {
-            Waiting::Block => self.consumer.reserve_read_batch_timeout(self.n_read, FOR_EVER).ok(),
-            Waiting::Spin | Waiting::Yield => self.consumer.try_reserve_read_batch(self.n_read),
-        };
-        match batch {
-            Some(batch) => {
-                batch.iter().for_each(|record| each(record));
-                self.pause.done();
-            }
-            None => self.pause.again(),
+        if let Some(batch) = self.consumer.try_reserve_read_batch(self.n_read) {
+            batch.iter().for_each(|record| each(record));
         }
     }
 }
@@ -251,8 +241,7 @@ impl<const N: usize> Contestant for Broadcast<N> {
 
     fn receiver(&self) -> impl Receiver {
         let consumer = self.join().consumer().expect("shaq: a consumer's slot");
-        let Queue { waiting, .. } = self.0;
-        BroadcastReceiver { consumer, n_read: self.0.n_read(), waiting, pause: Pause::new(waiting) }
+        BroadcastReceiver { consumer, n_read: self.0.n_read() }
     }
 }
 
@@ -280,7 +269,6 @@ impl<const N: usize> Sender for BroadcastSender<N> {
             }
             drop(batch);
             left -= n.get();
-            self.pause.done();
         }
     }
 }
@@ -288,24 +276,14 @@ impl<const N: usize> Sender for BroadcastSender<N> {
 struct BroadcastReceiver<const N: usize> {
     consumer: broadcast::Consumer<[u8; N]>,
     n_read: NonZeroUsize,
-    waiting: Waiting,
-    pause: Pause,
 }
 
 impl<const N: usize> Receiver for BroadcastReceiver<N> {
     #[inline(always)]
     fn receive(&mut self, mut each: impl FnMut(&[u8])) {
-        let batch = match self.waiting {
-            Waiting::Block => self.consumer.reserve_read_batch_timeout(self.n_read, FOR_EVER).ok(),
-            Waiting::Spin | Waiting::Yield => self.consumer.try_reserve_read_batch(self.n_read),
-        };
-        match batch {
-            Some(batch) => {
-                let (first, second) = batch.as_slices();
-                first.iter().chain(second).for_each(|record| each(record));
-                self.pause.done();
-            }
-            None => self.pause.again(),
+        if let Some(batch) = self.consumer.try_reserve_read_batch(self.n_read) {
+            let (first, second) = batch.as_slices();
+            first.iter().chain(second).for_each(|record| each(record));
         }
     }
 }

@@ -10,7 +10,8 @@ use hdrhistogram::Histogram;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-use super::{Contestant, Desk, Figures, Plan, Receiver, Records, Repetition, Sender, Side, word_of};
+use super::records::{Sums, word_of, xor_of};
+use super::{Contestant, Desk, Figures, Plan, Receiver, Records, Repetition, Sender, Side};
 use crate::clock::monotonic_ns;
 
 /// Latencies of wake-ups.
@@ -44,22 +45,22 @@ pub struct Idle {
 /// ```
 struct Stamps {
     record: [u8; RECORD_BYTES],
-    sequence: u64,
+    sums: Sums,
 }
 
 const RECORD_BYTES: usize = 64;
 
 impl Stamps {
     fn new() -> Self {
-        Self { record: [0; RECORD_BYTES], sequence: 0 }
+        Self { record: [0; RECORD_BYTES], sums: Sums::default() }
     }
 }
 
 impl Records for Stamps {
     fn next_record(&mut self) -> &[u8] {
-        self.record[..8].copy_from_slice(&self.sequence.to_ne_bytes());
+        self.record[..8].copy_from_slice(&self.sums.n_records.to_ne_bytes());
         self.record[8..16].copy_from_slice(&monotonic_ns().to_ne_bytes());
-        self.sequence += 1;
+        self.sums.add(xor_of(&self.record));
         &self.record
     }
 }
@@ -88,32 +89,35 @@ pub fn wakeup<C: Contestant>(ring: &C, plan: &Plan) -> Result<Repetition, String
             pause(n);
             sender.send(&mut stamps, 1);
         }
+        desk.leave(0, stamps.sums);
         let after = desk.line.ping(&plan.clock);
         Side::with_brackets(before, after)
     };
     let consumer = || {
         let mut receiver = ring.receiver();
-        let (mut bare, mut woken) = (histogram(), histogram());
+        let (mut bare, mut woken, mut seen) = (histogram(), histogram(), Sums::default());
         desk.line.echo();
         let usage = usage();
         for n in 0..plan.n_wakes {
             bare.record(desk.alarm.sleep(n + 1)).expect("an automatic histogram grows");
-            woken.record(take_one(&mut receiver, n.into())).expect("an automatic histogram grows");
+            woken.record(take_one(&mut receiver, &mut seen)).expect("an automatic histogram grows");
         }
         let wakes = wakes(&woken, &bare, sleeps_since(&usage));
         desk.line.echo();
-        Side::default().with_figures(Figures::Wakes(wakes))
+        assert_eq!(desk.left(0), seen, "count or XOR of what was sent and of what arrived");
+        Side::default().with_figures(Figures::Wakes(wakes), seen)
     };
-    plan.run(producer, consumer)
+    plan.run(vec![plan.producer(producer), plan.consumer(consumer)], C::IN_PROCESS)
 }
 
 /// Waits for one record and returns its age.
-fn take_one(receiver: &mut impl Receiver, sequence: u64) -> u64 {
+fn take_one(receiver: &mut impl Receiver, seen: &mut Sums) -> u64 {
     let mut age_ns = None;
     while age_ns.is_none() {
         receiver.receive(|record| {
             let now_ns = monotonic_ns();
-            assert_eq!((record.len(), word_of(record)), (RECORD_BYTES, sequence), "another record");
+            assert_eq!((record.len(), word_of(record)), (RECORD_BYTES, seen.n_records), "another record");
+            seen.add(xor_of(record));
             age_ns = Some(now_ns - word_of(&record[8..]));
         });
     }
@@ -143,6 +147,7 @@ pub fn idle<C: Contestant>(ring: &C, plan: &Plan) -> Result<Repetition, String> 
         let before = desk.line.ping(&plan.clock);
         std::thread::sleep(plan.idle);
         sender.send(&mut stamps, 1);
+        desk.leave(0, stamps.sums);
         let after = desk.line.ping(&plan.clock);
         Side::with_brackets(before, after)
     };
@@ -150,13 +155,15 @@ pub fn idle<C: Contestant>(ring: &C, plan: &Plan) -> Result<Repetition, String> 
         let mut receiver = ring.receiver();
         desk.line.echo();
         let (began, cpu) = (monotonic_ns(), cpu(&usage()));
-        take_one(&mut receiver, 0);
+        let mut seen = Sums::default();
+        take_one(&mut receiver, &mut seen);
         let cpu_s = (self::cpu(&usage()) - cpu).as_secs_f64();
         let wall_s = Duration::from_nanos(monotonic_ns() - began).as_secs_f64();
         desk.line.echo();
-        Side::default().with_figures(Figures::Idle(Idle { cpu_s, wall_s }))
+        assert_eq!(desk.left(0), seen, "count or XOR of what was sent and of what arrived");
+        Side::default().with_figures(Figures::Idle(Idle { cpu_s, wall_s }), seen)
     };
-    plan.run(producer, consumer)
+    plan.run(vec![plan.producer(producer), plan.consumer(consumer)], C::IN_PROCESS)
 }
 
 fn histogram() -> Histogram<u64> {

@@ -1,29 +1,47 @@
-//! Workload: what is sent, how it is checked, and the two sides of every measurement.
+//! Workload: who takes part in a measurement, what everybody brings home, and what makes a repetition valid.
 //!
 //! ```text
-//!             producer                                consumer
+//!             producers                               consumers
 //!   attach    sender                                  receiver
-//!   L1        Line::ping   <───── a raw line ─────>   Line::echo
+//!   L1        Line::ping   <───── a raw line ─────>   Line::echo            (the first of each side; all others sleep)
 //!   work      pool ──copy──> ring under test ──────>  check: sequence of each record, XOR of every word
 //!   L1        Line::ping   <──────────────────────>   Line::echo
 //!   compare   count and XOR of what was sent   ==     count and XOR of what was seen, else the cell is an ERROR
 //! ```
 //!
-//! (I1) both sides are attached before the first bracket ends, so nothing is sent before somebody listens;
-//! (I2) a record is written in full, from private memory, and read in full; (I3) the window is told in band: every record
-//! carries its phase, and the side that receives takes the time.
+//! | file | workload |
+//! |------|----------|
+//! | `trips` | ping-pong: one trip after the other, and a trip each 100 us |
+//! | `stream` | producers that send as fast as they can: one to one, one to two, two to one, eight to one |
+//! | `slow` | the same with a consumer that works or stops, and with an observer beside the consumer |
+//! | `blocked` | a consumer that sleeps: when it runs again, what sleeping costs |
+//! | `memory` | what a ring that is fully used costs the process that maps it |
+//! | `records` | what is sent, and how it is checked |
+//!
+//! (I1) all are attached before the first record is sent; (I2) a record is written in full, from private memory, and read in
+//! full; (I3) the window is told in band: every record carries its phase, and the side that receives takes the time; (I4) there
+//! is no [`Repetition`] without records, checksum and both brackets.
 
 pub mod blocked;
+pub mod memory;
+pub mod records;
+pub mod slow;
 pub mod stream;
 pub mod trips;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock::{Clock, monotonic_ns};
+use rustix::io::Errno;
+use rustix::thread::futex;
+
+use crate::cells::N_CROWD;
+use crate::clock::{Clock, clock_read_ns, monotonic_ns};
 use crate::floor::{Alarm, Brackets, Line};
-use crate::process::{Padded, Plain, Shared, Zeroed, pair};
+use crate::process::{Padded, Plain, Role, Shared, Zeroed, crew, threads};
 use blocked::{Idle, Wakes};
+use memory::Memory;
+use records::Sums;
 use stream::Rate;
 use trips::Trips;
 
@@ -79,7 +97,7 @@ pub trait Records {
 /// How long everything takes, and where.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// The producer's and the consumer's processor.
+    /// The producers' and the consumers' processor.
     pub cpus: [usize; 2],
     /// For [`crate::clock::ticks`].
     pub clock: Clock,
@@ -87,6 +105,10 @@ pub struct Plan {
     pub warm_up: Duration,
     /// Measured.
     pub window: Duration,
+    /// Measured, where processes share a processor: many of the scheduler's slices.
+    pub crowded_window: Duration,
+    /// Trips that begin when it is their time.
+    pub n_paced: u32,
     /// Bare wake-ups, and as many of the contestant, alternating.
     pub n_wakes: u32,
     /// How long a consumer is left blocked for its CPU time.
@@ -96,19 +118,26 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Runs both sides in processes of their own and joins what they bring home.
-    fn run(
-        &self,
-        producer: impl FnOnce() -> Side,
-        consumer: impl FnOnce() -> Side,
-    ) -> Result<Repetition, String> {
+    /// Runs all roles, in processes of their own or as threads of one, and joins what they bring home.
+    fn run(&self, roles: Vec<Role<'_, Side>>, in_process: bool) -> Result<Repetition, String> {
         let timeout = self.timeout + self.idle;
-        let [producer, consumer] = pair(self.cpus, timeout, || watched(producer), || watched(consumer))?;
-        Ok(Repetition {
-            brackets: producer.brackets.ok_or("the producer took no brackets")?,
-            figures: producer.figures.or(consumer.figures).ok_or("nobody measured anything")?,
-            queued_part: producer.queued_part.max(consumer.queued_part),
-        })
+        let sides = if in_process {
+            let roles = roles.try_into().map_err(|_| "threads come in pairs".to_owned())?;
+            threads(roles, timeout)?
+        } else {
+            crew(roles, timeout)?
+        };
+        Repetition::joined(&sides)
+    }
+
+    /// The first producer's role.
+    fn producer<'a>(&self, body: impl FnOnce() -> Side + Send + 'a) -> Role<'a, Side> {
+        Role::new("producer", self.cpus[0], || watched(body))
+    }
+
+    /// The first consumer's role.
+    fn consumer<'a>(&self, body: impl FnOnce() -> Side + Send + 'a) -> Role<'a, Side> {
+        Role::new("consumer", self.cpus[1], || watched(body))
     }
 }
 
@@ -122,25 +151,28 @@ fn watched(side: impl FnOnce() -> Side) -> Side {
 
 /// The second number of `schedstat`; 0 where the kernel doesn't keep it.
 fn queued_ns() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// What one side brings home.
 #[derive(Clone, Copy, Debug, Default)]
-struct Side {
+pub(crate) struct Side {
     brackets: Option<Brackets>,
+    sums: Option<Sums>,
     figures: Option<Figures>,
     queued_part: f64,
+    clock_read_ns: f64,
 }
 
 impl Side {
     fn with_brackets(before: Trips, after: Trips) -> Self {
-        Self { brackets: Some(Brackets { before, after }), ..Self::default() }
+        Self { brackets: Some(Brackets { before, after }), clock_read_ns: clock_read_ns(), ..Self::default() }
     }
 
-    fn with_figures(self, figures: Figures) -> Self {
-        Self { figures: Some(figures), ..self }
+    /// `sums` are of what was seen, after it was compared with what was sent.
+    fn with_figures(self, figures: Figures, sums: Sums) -> Self {
+        Self { figures: Some(figures), sums: Some(sums), ..self }
     }
 }
 
@@ -152,10 +184,38 @@ unsafe impl Plain for Side {}
 pub struct Repetition {
     /// The floor right before and after.
     pub brackets: Brackets,
+    /// Of the records that were checked: how many, and XOR of every word.
+    pub sums: Sums,
     /// What was measured.
     pub figures: Figures,
     /// Of its time, the part that a side waited for its processor because somebody else had it.
     pub queued_part: f64,
+    /// What one read of the wall clock took, right after.
+    pub clock_read_ns: f64,
+}
+
+impl Repetition {
+    /// One repetition of what all sides measured. Where several consumers took a rate, it is the slowest one's.
+    pub(crate) fn joined(sides: &[Side]) -> Result<Self, String> {
+        let bracketed = sides.iter().find(|side| side.brackets.is_some());
+        let bracketed = bracketed.ok_or("no floor was taken before and after")?;
+        let measured = sides.iter().filter(|side| side.figures.is_some()).min_by(|a, b| {
+            let rate = |side: &Side| match side.figures {
+                Some(Figures::Rate(rate)) => rate.per_second(),
+                _ => 0.0,
+            };
+            rate(a).total_cmp(&rate(b))
+        });
+        let measured = measured.ok_or("nobody measured anything")?;
+        let sums = measured.sums.filter(|sums| sums.n_records > 0).ok_or("no records were checked")?;
+        Ok(Self {
+            brackets: bracketed.brackets.expect("it was looked for"),
+            sums,
+            figures: measured.figures.expect("it was looked for"),
+            queued_part: sides.iter().map(|side| side.queued_part).fold(0.0, f64::max),
+            clock_read_ns: bracketed.clock_read_ns,
+        })
+    }
 }
 
 /// What a workload measures.
@@ -169,15 +229,25 @@ pub enum Figures {
     Wakes(Wakes),
     /// CPU time while blocked.
     Idle(Idle),
+    /// Memory of a process.
+    Memory(Memory),
 }
 
-/// What both sides share besides the ring under test.
+/// What all sides share besides the ring under test.
 #[derive(Debug)]
 #[repr(C)]
 struct Desk {
     line: Line,
     alarm: Alarm,
-    sent: Padded<[AtomicU64; 2]>,
+    gate: Gate,
+    /// When the producers began, by the monotonic clock; 0: not yet.
+    began_ns: Padded<AtomicU64>,
+    /// By producer: count and XOR of what was sent.
+    sent: [Padded<[AtomicU64; 2]>; N_CROWD],
+    /// The consumer is done: whoever is beside it may go.
+    done: Padded<AtomicBool>,
+    /// Records that were seen beside the consumer.
+    n_beside: Padded<AtomicU64>,
 }
 
 // SAFETY: atomics; zero is valid.
@@ -188,280 +258,96 @@ impl Desk {
         Shared::new()
     }
 
-    /// The producer's sums, for the consumer to compare; a bracket follows, which orders the two.
-    fn leave(&self, sums: Sums) {
-        // ORDER none (Relaxed): L1a and L1b of the second bracket carry them.
-        self.sent.0[0].store(sums.n_records, Ordering::Relaxed);
-        self.sent.0[1].store(sums.xor, Ordering::Relaxed);
+    /// When the first producer asked this: the same moment for all.
+    fn began_ns(&self) -> u64 {
+        let now_ns = monotonic_ns();
+        // ORDER none (Relaxed): the stamp is all there is to it.
+        let first = self.began_ns.0.compare_exchange(0, now_ns, Ordering::Relaxed, Ordering::Relaxed);
+        first.map_or_else(|began_ns| began_ns, |_| now_ns)
     }
 
-    /// What the producer left, after the second bracket.
-    fn left(&self) -> Sums {
+    /// A producer's sums, for the consumers to compare; a bracket or the gate follows, which orders the two.
+    fn leave(&self, producer: usize, sums: Sums) {
+        // ORDER none (Relaxed): L1a and L1b of the second bracket, or G of the gate, carry them.
+        self.sent[producer].0[0].store(sums.n_records, Ordering::Relaxed);
+        self.sent[producer].0[1].store(sums.xor, Ordering::Relaxed);
+    }
+
+    /// What a producer left, after the second bracket or behind the gate.
+    fn left(&self, producer: usize) -> Sums {
         // ORDER none (Relaxed): as above.
         Sums {
-            n_records: self.sent.0[0].load(Ordering::Relaxed),
-            xor: self.sent.0[1].load(Ordering::Relaxed),
+            n_records: self.sent[producer].0[0].load(Ordering::Relaxed),
+            xor: self.sent[producer].0[1].load(Ordering::Relaxed),
         }
     }
 }
 
-/// Count of the records and XOR of all their words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// How many records.
-    pub n_records: u64,
-    /// XOR of every word of every record.
-    pub xor: u64,
+/// Where all wait for the last one; asleep, so that nobody is in the way of those who measure the floor.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+struct Gate {
+    n_arrived: AtomicU32,
 }
 
-/// What a record says about the time it was sent in: the two highest bits of its first word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Not measured.
-    WarmUp = 0,
-    /// Measured.
-    Window = 1,
-    /// The last record.
-    End = 2,
-}
-
-const PHASE_SHIFT: u32 = 62;
-const SEQUENCE_MASK: u64 = (1 << PHASE_SHIFT) - 1;
-
-/// Private memory that records are sent from, in turn: 256 KiB of noise, with the first word of each record set ahead of
-/// its time. (Set right before, a copy in wider words than ours would have to wait until that store has left the store
-/// buffer, behind all stores to the ring: a stall that no ring is to blame for.)
-///
-/// ```text
-///   word 0: phase (2 bits) | sequence (62 bits)      words 1..: noise, never zero
-/// ```
-#[derive(Debug)]
-pub struct Pool {
-    bytes: Vec<u8>,
-    /// Where the first record starts: at a page, so that all contestants copy from equally aligned memory.
-    base: usize,
-    record_bytes: usize,
-    n_records: usize,
-    /// Number of the next record within the pool, and of the one to prepare, `n_ahead` records later.
-    at: usize,
-    ahead: usize,
-    n_ahead: usize,
-    next_word: u64,
-    /// XOR of the first words sent.
-    words_xor: u64,
-}
-
-const POOL_BYTES: usize = 256 << 10;
-const PAGE_BYTES: usize = 4096;
-/// So many records are prepared, or half of the pool.
-const N_AHEAD: usize = 128;
-
-impl Pool {
-    /// A pool of records of `record_bytes`: a power of two from 16 B to 64 KiB. Equal for everybody.
-    pub fn new(record_bytes: usize) -> Self {
-        assert!(
-            record_bytes.is_power_of_two() && (16..=POOL_BYTES / 4).contains(&record_bytes),
-            "{record_bytes} B"
-        );
-        let mut bytes = vec![0; POOL_BYTES + PAGE_BYTES];
-        let base = bytes.as_ptr().align_offset(PAGE_BYTES);
-        // xorshift64: never zero, period 2^64 - 1.
-        let mut noise = 0x9E37_79B9_7F4A_7C15_u64;
-        for word in bytes[base..base + POOL_BYTES].chunks_exact_mut(8) {
-            noise ^= noise << 13;
-            noise ^= noise >> 7;
-            noise ^= noise << 17;
-            word.copy_from_slice(&noise.to_ne_bytes());
+impl Gate {
+    /// Waits until all `n_parties` are here, each time anew.
+    fn pass(&self, n_parties: u32) {
+        // ORDER G (AcqRel, pairs with itself and the load below): what each did before the gate is visible to all behind it.
+        let n_arrived = self.n_arrived.fetch_add(1, Ordering::AcqRel) + 1;
+        let all = n_arrived.next_multiple_of(n_parties);
+        if n_arrived == all {
+            futex::wake(&self.n_arrived, futex::Flags::empty(), n_parties)
+                .expect("the word is mapped and aligned");
         }
-        let n_records = POOL_BYTES / record_bytes;
-        let n_ahead = N_AHEAD.min(n_records / 2);
-        let mut pool = Self {
-            bytes,
-            base,
-            record_bytes,
-            n_records,
-            at: 0,
-            ahead: n_ahead,
-            n_ahead,
-            next_word: 0,
-            words_xor: 0,
-        };
-        pool.enter(Phase::WarmUp);
-        pool
-    }
-
-    /// Gives this phase to the records from here on, those already prepared included.
-    fn enter(&mut self, phase: Phase) {
-        self.next_word = (self.next_word & SEQUENCE_MASK) | ((phase as u64) << PHASE_SHIFT);
-        for n in 0..self.n_ahead {
-            self.prepare((self.at + n) % self.n_records, self.next_word + n as u64);
-        }
-    }
-
-    #[inline(always)]
-    fn prepare(&mut self, number: usize, word: u64) {
-        let from = self.base + number * self.record_bytes;
-        self.bytes[from..from + 8].copy_from_slice(&word.to_ne_bytes());
-    }
-
-    #[inline(always)]
-    fn after(&self, number: usize) -> usize {
-        if number + 1 == self.n_records { 0 } else { number + 1 }
-    }
-
-    /// What was sent so far.
-    fn sums(&self) -> Sums {
-        let n_records = self.next_word & SEQUENCE_MASK;
-        // Whole turns of the pool cancel out in pairs; the last turn is as far as `at`.
-        let whole_turns = n_records / self.n_records as u64;
-        let mut xor = self.words_xor;
-        for (number, noise) in self.noise_xors().enumerate() {
-            if (whole_turns % 2 == 1) != (number < self.at) {
-                xor ^= noise;
+        loop {
+            // ORDER G (Acquire).
+            let seen = self.n_arrived.load(Ordering::Acquire);
+            if seen >= all {
+                break;
+            }
+            match futex::wait(&self.n_arrived, futex::Flags::empty(), seen, None) {
+                Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => panic!("futex wait: {error}"),
             }
         }
-        Sums { n_records, xor }
     }
-
-    /// The XOR of words 1.. of each record of the pool.
-    fn noise_xors(&self) -> impl Iterator<Item = u64> {
-        let records = self.bytes[self.base..self.base + POOL_BYTES].chunks_exact(self.record_bytes);
-        records.map(|record| xor_of(&record[8..]))
-    }
-}
-
-impl Records for Pool {
-    #[inline(always)]
-    fn next_record(&mut self) -> &[u8] {
-        self.prepare(self.ahead, self.next_word + self.n_ahead as u64);
-        self.words_xor ^= self.next_word;
-        self.next_word += 1;
-        let from = self.base + self.at * self.record_bytes;
-        (self.at, self.ahead) = (self.after(self.at), self.after(self.ahead));
-        &self.bytes[from..from + self.record_bytes]
-    }
-}
-
-/// XOR of the words of `bytes`.
-#[inline(always)]
-fn xor_of(bytes: &[u8]) -> u64 {
-    bytes.chunks_exact(8).fold(0, |xor, word| xor ^ word_of(word))
-}
-
-/// The first word of `bytes`.
-#[inline(always)]
-fn word_of(bytes: &[u8]) -> u64 {
-    u64::from_ne_bytes(bytes[..8].try_into().expect("eight bytes"))
-}
-
-/// Reads every record in full and holds it against what must have been sent.
-#[derive(Debug)]
-pub struct Check {
-    record_bytes: usize,
-    /// The first word of the next record, if the phase does not change.
-    next_word: u64,
-    sums: Sums,
-    n_lost: u64,
-    /// For lossy readers, whose total can't be compared: the XOR of words 1.. of each record of the pool.
-    noise: Option<Vec<u64>>,
-}
-
-impl Check {
-    /// For records of a [`Pool`] of the same size.
-    fn new(record_bytes: usize, lossy: bool) -> Self {
-        let noise = lossy.then(|| Pool::new(record_bytes).noise_xors().collect());
-        Self { record_bytes, next_word: 0, sums: Sums::default(), n_lost: 0, noise }
-    }
-
-    /// Takes one record; returns its phase when a phase begins.
-    #[inline(always)]
-    fn take(&mut self, record: &[u8]) -> Option<Phase> {
-        assert_eq!(record.len(), self.record_bytes, "a record of another length");
-        let word = word_of(record);
-        let begins = if word == self.next_word { None } else { self.unexpected(word) };
-        let xor = xor_of(record);
-        if let Some(noise) = &self.noise {
-            assert_eq!(
-                xor ^ word,
-                noise[number_in(noise.len(), word)],
-                "a torn record at {}",
-                word & SEQUENCE_MASK
-            );
-        }
-        self.sums.xor ^= xor;
-        self.sums.n_records += 1;
-        self.next_word = word + 1;
-        begins
-    }
-
-    /// A first word that differs: a new phase, a gap, or a mistake.
-    #[cold]
-    fn unexpected(&mut self, word: u64) -> Option<Phase> {
-        let (found, expected) = (word & SEQUENCE_MASK, self.next_word & SEQUENCE_MASK);
-        let lossless = self.noise.is_none();
-        assert!(
-            found == expected || !(lossless || found < expected),
-            "record {found} where {expected} was expected"
-        );
-        self.n_lost += found - expected;
-        let phase = match word >> PHASE_SHIFT {
-            0 => Phase::WarmUp,
-            1 => Phase::Window,
-            2 => Phase::End,
-            other => panic!("record {found} is of phase {other}"),
-        };
-        (phase as u64 != self.next_word >> PHASE_SHIFT).then_some(phase)
-    }
-}
-
-/// Which record of a pool of `n_records` a first word belongs to.
-#[inline(always)]
-fn number_in(n_records: usize, word: u64) -> usize {
-    usize::try_from((word & SEQUENCE_MASK) % n_records as u64).expect("below n_records")
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    /// What a pool says it sent is what a check sees, whole turns and parts of a turn alike.
-    #[test]
-    fn a_check_sees_what_a_pool_sent() {
-        for (record_bytes, n_records) in
-            [(65536, 3), (65536, 4), (65536, 9), (4096, 64 * 3 + 5), (16, 16384 + 1)]
-        {
-            let (mut pool, mut check) = (Pool::new(record_bytes), Check::new(record_bytes, false));
-            for _ in 0..n_records {
-                assert_eq!(check.take(pool.next_record()), None);
-            }
-            assert_eq!(check.sums, pool.sums(), "{n_records} records of {record_bytes} B");
-            pool.enter(Phase::End);
-            assert_eq!(check.take(pool.next_record()), Some(Phase::End));
-            assert_eq!(check.sums, pool.sums());
-        }
+    /// What a side brings home that measured a rate, with its floor and without anything else.
+    pub(crate) fn bracketed_rate(l1_ns: f64, rate: Rate) -> Side {
+        let trips = Trips { mean_ns: l1_ns, p50_ns: l1_ns, ..Trips::default() };
+        Side { figures: Some(Figures::Rate(rate)), ..Side::with_brackets(trips, trips) }
     }
 
-    /// A gap is an error, unless the reader may lose records: then it is counted.
+    /// Records, checksum, floor: what lacks one of them is an error and never a figure.
     #[test]
-    fn a_gap_is_an_error_or_counted() {
-        let (mut pool, mut lossy) = (Pool::new(64), Check::new(64, true));
-        lossy.take(pool.next_record());
-        pool.next_record();
-        lossy.take(pool.next_record());
-        assert_eq!((lossy.sums.n_records, lossy.n_lost), (2, 1));
-        let strict = std::panic::catch_unwind(move || Check::new(64, false).take(pool.next_record()));
-        assert!(strict.is_err());
+    fn there_is_no_repetition_without_records_checksum_and_floor() {
+        let rate = Rate { n_records: 10, seconds: 1.0, ..Rate::default() };
+        let sums = Sums { n_records: 10, xor: 1 };
+        let whole = Side { sums: Some(sums), ..bracketed_rate(130.0, rate) };
+        assert_eq!(Repetition::joined(&[whole]).map(|repetition| repetition.sums), Ok(sums));
+        let error = |side| {
+            Repetition::joined(&[side]).map(|repetition| repetition.sums).expect_err("something is missing")
+        };
+        assert_eq!(error(Side { sums: None, ..whole }), "no records were checked");
+        assert_eq!(error(Side { sums: Some(Sums::default()), ..whole }), "no records were checked");
+        assert_eq!(error(Side { brackets: None, ..whole }), "no floor was taken before and after");
+        assert_eq!(error(Side { figures: None, ..whole }), "nobody measured anything");
     }
 
-    /// One wrong bit of a record shows in the sums, and at once where records are compared one by one.
+    /// Of several consumers the slowest one counts.
     #[test]
-    fn a_torn_record_shows() {
-        let (mut pool, mut strict, mut lossy) = (Pool::new(64), Check::new(64, false), Check::new(64, true));
-        let mut record = pool.next_record().to_vec();
-        record[63] ^= 1;
-        strict.take(&record);
-        assert_ne!(strict.sums, pool.sums());
-        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lossy.take(&record)));
-        assert!(seen.is_err());
+    fn the_slowest_consumer_counts() {
+        let side = |n_records| {
+            let rate = Rate { n_records, seconds: 1.0, ..Rate::default() };
+            Side { sums: Some(Sums { n_records, xor: 0 }), ..bracketed_rate(130.0, rate) }
+        };
+        let joined = Repetition::joined(&[side(30), side(10), side(20)]).expect("nothing is missing");
+        assert_eq!(joined.sums.n_records, 10);
     }
 }
