@@ -3,7 +3,7 @@
 //! | file | what it is |
 //! |------|------------|
 //! | `clock` | time stamps |
-//! | `process` | shared memory, two forked and pinned processes, a time-out |
+//! | `process` | shared memory, forked and pinned processes, a time-out |
 //! | `floor` | what hardware and kernel allow: L1, L2, L4 |
 //! | `minimal` | hand-written minimal rings |
 //! | `ours` | the library, as a contestant |

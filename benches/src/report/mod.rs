@@ -10,7 +10,7 @@
 //! - Repetitions whose two brackets disagree are "mixed" and dropped.
 //! - Repetitions of two processes that spin in which one stood in its processor's queue for more than 2 % of its time are
 //!   "crowded" and dropped: that is the scheduler's own account, not a look at the result.
-//! - Placements are not comparable with each other: every figure and every ratio is of one placement ([`View`]). The tables are
+//! - Placements are not comparable with each other: every figure and every ratio is of one placement (a `View`). The tables are
 //!   about the one that occurred most; the others come below.
 //! - A repetition belongs to the placement with whose median L1 it agrees, the most frequent one first. (By limits alone, an L1
 //!   that hovers about one would split a placement in two.) What agrees with none is dropped like the mixed ones.

@@ -1,6 +1,6 @@
 //! Records: what is sent, and how it is checked.
 //!
-//! A producer sends from a [`Pool`]; whoever receives holds every record against what must have been sent ([`Take`]): its length, its
+//! A producer sends from a [`Pool`]; whoever receives holds every record against what must have been sent (`Take`): its length, its
 //! place in its producer's order, and the XOR of all its words, of which both sides keep the sum.
 
 use super::Records;
