@@ -127,6 +127,12 @@ impl<'a> Results<'a> {
         errors.collect()
     }
 
+    /// Whether one of these is not a rival's: some of those can't run everywhere.
+    pub fn failed(&self) -> bool {
+        let failed = |cell: &Cell| cell.group != Group::Rival && cell.repetitions.iter().any(Result::is_err);
+        self.cells.iter().any(failed)
+    }
+
     fn done(&self) -> impl Iterator<Item = (&'a Cell, &'a Repetition)> {
         self.cells.iter().flat_map(|cell| cell.repetitions.iter().flatten().map(move |done| (cell, done)))
     }

@@ -269,7 +269,7 @@ fn beside(page: &mut Page, view: &View<'_>) {
     page.section(
         "A consumer with somebody beside it, 64 B",
         &format!(
-            "Both on the consumer's processor, which they share evenly: an observer that reads along in the same ring, or a stranger that \
+            "Both on one processor: the consumer, and an observer that reads along in the same ring, or a stranger that \
              reads private memory. The ratio is what the observer does to the ring. Ours waits {WAIT_CROWDED:?}."
         ),
         &rows,

@@ -157,6 +157,7 @@ fn a_repetition_that_failed_is_an_error_and_not_a_figure() {
         cell(Group::Minimal, "raw_tail", Workload::Stream, vec![steady(130.0, 123_000_000)]),
     ];
     let results = Results::new(&cells, QUEUED_PART_MAX);
+    assert!(results.failed());
     let text = markdown(&results, &[]);
     assert!(text.contains("- ERROR stream/64/ours_exclusive: no records were checked\n"), "{text}");
     let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| ours_exclusive ")).collect();
@@ -164,4 +165,16 @@ fn a_repetition_that_failed_is_an_error_and_not_a_figure() {
     let evidence = text.split("## Evidence").nth(1).expect("a section");
     assert!(evidence.contains("stream/64/raw_tail") && !evidence.contains("ours_exclusive"), "{evidence}");
     assert!(evidence.contains("0000000000000abc"), "{evidence}");
+}
+
+/// A rival that can't run here is an ERROR line; the run as a whole did not fail.
+#[test]
+fn a_rival_that_cannot_run_fails_nobody_else() {
+    let rival = cell(Group::Rival, "posix_mq", Workload::Stream, vec![Err("mq_open: EINVAL".to_owned())]);
+    let cells = [rival, cell(Group::Minimal, "raw_tail", Workload::Stream, vec![steady(130.0, 10)])];
+    let results = Results::new(&cells, QUEUED_PART_MAX);
+    assert!(
+        !results.failed()
+            && markdown(&results, &[]).contains("- ERROR stream/64/posix_mq: mq_open: EINVAL\n")
+    );
 }
