@@ -102,7 +102,12 @@ pub fn all() -> Vec<Cell> {
 }
 
 /// Everybody else's.
-fn rivals(_cells: &mut Cells) {}
+fn rivals(cells: &mut Cells) {
+    #[cfg(feature = "rivals")]
+    crate::rivals::add(cells);
+    #[cfg(not(feature = "rivals"))]
+    let _ = cells;
+}
 
 fn ours(cells: &mut Cells) {
     const EXCLUSIVE: Setup = Setup::EXCLUSIVE;

@@ -7,6 +7,7 @@
 //! | `floor` | what hardware and kernel allow: L1, L2, L4 |
 //! | `minimal` | hand-written minimal rings |
 //! | `ours` | the library, as a contestant |
+//! | `rivals` | what a user could take instead, with the features `rivals` and `aeron`: `benches/README.md` |
 //! | `workload` | ping-pong, stream, wake-up, CPU time while blocked; what is sent and how it is checked |
 //! | `cells` | which contestant runs which workload at which size |
 //! | `report` | medians, ratios, tables, targets, JSON |
@@ -20,4 +21,6 @@ pub mod minimal;
 pub mod ours;
 pub mod process;
 pub mod report;
+#[cfg(feature = "rivals")]
+mod rivals;
 pub mod workload;

@@ -198,4 +198,5 @@ fn another_bincode_is_seen() {
     let lock = "[[package]]\nname = \"bincode\"\nversion = \"3.0.0\"\n[[package]]\nname = \"serde\"\nversion = \"1.0.0\"";
     complains(&bincode_not_two("Cargo.lock", lock), &[3]);
     complains(&bincode_not_two("Cargo.lock", &lock.replace("3.0.0", "2.0.1")), &[]);
+    complains(&bincode_not_two("Cargo.lock", &lock.replace("3.0.0", "1.3.3")), &[]);
 }
