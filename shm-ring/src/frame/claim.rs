@@ -31,6 +31,12 @@ use crate::sync::{Ordering, Point, add_alone, fence, kill_point};
 const RACES_MAX: u32 = 1 << 20;
 /// From here on a copy may go around the caches; glibc's own threshold is larger.
 const LARGE_BYTES: u64 = 256 << 10;
+/// A cache line of the processors that matter.
+const LINE_BYTES: u64 = 64;
+/// So far ahead of a claim its producer asks for lines: about ten small records.
+const FETCH_AHEAD_BYTES: u64 = 768;
+/// Longer frames are written by `memcpy`, which asks for its own.
+const FETCHED_SPAN_MAX: u64 = 512;
 
 /// One producer's side of the protocol.
 #[derive(Debug)]
@@ -44,6 +50,8 @@ pub(crate) struct Claimer {
     tail: u64,
     /// Nothing at or above it may be written.
     limit: u64,
+    /// Lines below it were asked for.
+    fetched: u64,
     /// The next record's.
     sequence: u64,
     /// What `intent_len` holds: stored again only when it changes.
@@ -72,6 +80,7 @@ impl Claimer {
             generation,
             tail,
             limit: 0,
+            fetched: 0,
             sequence,
             announced_bytes,
             counts,
@@ -122,6 +131,7 @@ impl Claimer {
             return Err(ClaimError::Truncated);
         }
         let position = taken?;
+        self.fetch_ahead(position, span_bytes);
         if self.counts {
             // Before the header: a death leaves a gap in the sequence, never a repeat.
             // ORDER none (Relaxed): carried by S1.
@@ -139,6 +149,23 @@ impl Claimer {
             self.table.frames.open(position, self.index, span_bytes);
         }
         Ok(position)
+    }
+
+    /// Asks for lines that this producer will write soon, if the frame at `position` is a small one. Readers of the last lap still have them,
+    /// and stores leave the processor in order: without this each line costs a transfer while all stores behind it wait, and a shared
+    /// claim's locked instruction with them. Nothing above the limit is asked for: readers are at it.
+    #[inline(always)]
+    pub(crate) fn fetch_ahead(&mut self, position: u64, span_bytes: u64) {
+        if span_bytes > FETCHED_SPAN_MAX {
+            return;
+        }
+        let end = (position + FETCH_AHEAD_BYTES + span_bytes).min(self.limit);
+        let mut line = self.fetched.max(position + FETCH_AHEAD_BYTES);
+        while line < end {
+            self.table.frames.data().prefetch_for_write(line);
+            line += LINE_BYTES;
+        }
+        self.fetched = line;
     }
 
     /// Whether the slot was given to another.

@@ -36,16 +36,29 @@ fn copy_halves<const HALF: usize>(to: &mut [u8], from: &[u8]) {
     }
 }
 
+/// Words that are copied out in one step of the loop: a cache line's.
+const STEP_WORDS: usize = 8;
+
 /// Appends `length` bytes at `position` (a multiple of 8) to `out`.
+#[inline]
 pub(crate) fn copy_out(data: &Data, position: u64, length: usize, out: &mut Vec<u8>) {
-    out.reserve(length.next_multiple_of(8));
-    let end = out.len() + length;
-    for at in (0..length as u64).step_by(8) {
-        // ORDER none (Relaxed): the caller's acquire fence (L2) orders these loads before its look at the tail.
-        let word = data.word(position + at, 0).load(Ordering::Relaxed);
-        out.extend_from_slice(&word.to_le_bytes());
+    let start = out.len();
+    out.resize(start + length, 0);
+    let mut at = position;
+    let mut lines = out[start..].chunks_exact_mut(STEP_WORDS * 8);
+    for line in &mut lines {
+        for (index, to) in line.chunks_exact_mut(8).enumerate() {
+            // ORDER none (Relaxed): the caller's acquire fence (L2) orders these loads before its look at the tail.
+            to.copy_from_slice(&data.word(at, index).load(Ordering::Relaxed).to_le_bytes());
+        }
+        at += 8 * STEP_WORDS as u64;
     }
-    out.truncate(end);
+    for to in lines.into_remainder().chunks_mut(8) {
+        // ORDER none (Relaxed): as above.
+        let word = data.word(at, 0).load(Ordering::Relaxed).to_le_bytes();
+        to.copy_from_slice(&word[..to.len()]);
+        at += 8;
+    }
 }
 
 #[cfg(test)]

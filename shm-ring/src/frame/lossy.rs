@@ -1,13 +1,15 @@
 //! Lossy: one look at a frame by somebody who holds nothing, while producers may be overwriting it.
 //!
 //! ```text
-//!   header -> metadata, payload copied -> fence Acquire -> tail
-//!                                                           |
-//!                 position + capacity >= tail: it was there |  else: bytes of two laps, perhaps
+//!   header -> metadata, payload copied -> fence Acquire -> granted ------> tail
+//!                                                            |               |
+//!                             position + capacity >= granted |  or >= tail: it was there |  else: bytes of two laps, perhaps
 //! ```
+//! Nobody claims above what was granted, which changes a few times a lap; the tail's line changes with every claim, and whoever looks at it
+//! takes it away from the producers. So it is asked only where the first answer is no.
 //!
-//! (I1) the tail is loaded last, behind the fence, whatever was found; (I2) who looks decides nothing from what was copied before
-//! [`Copied::is_intact`] says so; (I3) loads only: the mapping may be read-only.
+//! (I1) both are loaded behind the fence, whatever was found; (I2) who looks decides nothing from what was copied before it knows that
+//! nobody has [`overtaken`](Copied::overtaken) it; (I3) loads only: the mapping may be read-only.
 //! Knows no place to go on at: that is the observer's.
 
 use super::copy::copy_out;
@@ -25,16 +27,8 @@ pub(crate) struct Copied {
     pub(crate) metadata: Option<Metadata>,
     /// A GAP's payload.
     pub(crate) gap: Option<Gap>,
-    /// The tail, after all of it.
-    pub(crate) tail: u64,
-}
-
-impl Copied {
-    /// Whether what was copied from `position` is all of one lap.
-    #[inline(always)]
-    pub(crate) fn is_intact(&self, position: u64, capacity_bytes: u64) -> bool {
-        position.saturating_add(capacity_bytes) >= self.tail
-    }
+    /// Not all of it is of one lap, perhaps: the tail, which is more than a capacity further on.
+    pub(crate) overtaken: Option<u64>,
 }
 
 /// Looks at `position`; a record's payload is appended to `payload`.
@@ -54,9 +48,13 @@ pub(crate) fn look(table: &Table, position: u64, payload: &mut Vec<u8>) -> Copie
             State::Claimed | State::Pad | State::Lost => {}
         }
     }
-    // ORDER L2 (Acquire fence, pairs with L1): if any byte above came from a newer claim, the tail below shows it.
+    // ORDER L2 (Acquire fence, pairs with L1): if any byte above came from a newer claim, the words below show it.
     fence(Ordering::Acquire);
-    // ORDER none (Relaxed): behind the fence.
-    let tail = table.live.tail.0.load(Ordering::Relaxed);
-    Copied { found, metadata, gap, tail }
+    let end = position.saturating_add(frames.capacity_bytes());
+    // ORDER none (Relaxed), for both: behind the fence.
+    let overtaken = match table.live.grants.0.granted.load(Ordering::Relaxed) {
+        granted if granted <= end => None,
+        _ => Some(table.live.tail.0.load(Ordering::Relaxed)).filter(|tail| *tail > end),
+    };
+    Copied { found, metadata, gap, overtaken }
 }

@@ -227,20 +227,37 @@ impl Data {
         self.was_hit()
     }
 
-    /// The word `index` words after `position`, which is a multiple of 8; `index` at most two.
+    /// The word `index` words after `position`, which is a multiple of 8; `index` is below eight.
     #[inline(always)]
     pub(crate) fn word(&self, position: u64, index: usize) -> &AtomicU64 {
         // Masking with the capacity and dropping the low bits keeps any position inside and aligned.
         let first = ((position & self.mask) >> 3) as usize;
-        debug_assert!(index <= 3);
+        debug_assert!(index < 8);
         // SAFETY:
-        // - in bounds: `first` is below capacity / 8, and the mirror continues for another capacity, more than three words.
+        // - in bounds: `first` is below capacity / 8, and the mirror continues for another capacity, more than eight words.
         let word = unsafe { self.base.add(first + index) };
         // SAFETY:
         // - aligned: the base is page-aligned and `add` counts in words;
         // - no plain access: words of frame headers are reached through atomics only; where payload may stand, see `frame/copy.rs`;
         // - alive: the reference borrows `self`, which keeps the region.
         unsafe { word.as_ref() }
+    }
+
+    /// Asks for the cache line at `position`, to be written soon: a hint that changes nothing.
+    #[inline(always)]
+    pub(crate) fn prefetch_for_write(&self, position: u64) {
+        let _line = self.word(position, 0).as_ptr();
+        // SAFETY: a prefetch reads and writes nothing that a program could see, and no address makes it fault; processors without it take
+        // it for a no-op.
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        unsafe {
+            std::arch::asm!("prefetchw [{}]", in(reg) _line, options(readonly, nostack, preserves_flags));
+        }
+        // SAFETY: as above.
+        #[cfg(all(target_arch = "aarch64", not(miri)))]
+        unsafe {
+            std::arch::asm!("prfm pstl1keep, [{}]", in(reg) _line, options(readonly, nostack, preserves_flags));
+        }
     }
 
     /// The payload of a frame, to be read.

@@ -70,16 +70,19 @@ impl<'a> Batch<'a> {
     /// # Errors
     ///
     /// [`BatchFull`] when the claim has no room for it; what is in the batch stays.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, payload: &[u8]) -> Result<(), BatchFull> {
-        let frames = &self.producer.claimer.table().frames;
-        let needed_bytes = span_of_record(payload.len() as u64, frames.metadata_bytes());
+        let metadata_bytes = self.producer.claimer.table().frames.metadata_bytes();
+        let needed_bytes = span_of_record(payload.len() as u64, metadata_bytes);
         // No record is longer than any other record can be, however large the batch.
-        let longest = span_of_record(self.producer.payload_max_bytes() as u64, frames.metadata_bytes());
-        let free_bytes = (self.end - self.next).min(longest);
-        if needed_bytes > free_bytes || self.records == self.records_max {
-            return Err(BatchFull { needed_bytes, free_bytes });
+        if needed_bytes > self.end - self.next
+            || self.records == self.records_max
+            || payload.len() > self.producer.payload_max_bytes()
+        {
+            return Err(self.full(needed_bytes));
         }
+        self.producer.claimer.fetch_ahead(self.next, needed_bytes);
+        let frames = &self.producer.claimer.table().frames;
         copy_in(self.producer.bytes_mut(self.next, payload.len()), payload);
         if self.producer.metadata {
             let metadata = Metadata {
@@ -101,6 +104,15 @@ impl<'a> Batch<'a> {
         self.records += 1;
         self.payload_bytes += payload.len() as u64;
         Ok(())
+    }
+
+    #[cold]
+    fn full(&self, needed_bytes: u64) -> BatchFull {
+        let longest = span_of_record(
+            self.producer.payload_max_bytes() as u64,
+            self.producer.claimer.table().frames.metadata_bytes(),
+        );
+        BatchFull { needed_bytes, free_bytes: (self.end - self.next).min(longest) }
     }
 
     /// Sets the level of the records that follow.

@@ -59,6 +59,8 @@ pub struct Observer {
     table: Table,
     core: Arc<Core>,
     position: u64,
+    /// A tail that was there.
+    tail_seen: u64,
     lost_records: u64,
     ledger: Ledger,
     stuck: Stuck,
@@ -72,6 +74,8 @@ pub struct Observer {
     epoch: u64,
     wait: Wait,
 }
+
+const TAIL_TOO_FAR: &str = "the tail is beyond the end of all positions";
 
 /// What one look brought.
 enum Look {
@@ -93,6 +97,7 @@ impl Observer {
             table,
             core,
             position,
+            tail_seen: 0,
             lost_records: 0,
             ledger: Ledger::default(),
             stuck: Stuck::default(),
@@ -296,19 +301,18 @@ impl Observer {
 
     /// Whether what was copied from the position may be used.
     fn check_lapped(&mut self, copied: &Copied) -> Result<(), PollError> {
-        let tail = copied.tail;
         let span_bytes = copied.found.ok().flatten().map_or(0, |sealed| sealed.span_bytes);
-        let capacity = self.table.frames.capacity_bytes();
-        if tail > POSITION_END {
-            return Err(self.poison("the tail is beyond the end of all positions"));
-        }
-        if copied.is_intact(self.position, capacity) {
-            return if self.position + span_bytes <= tail || span_bytes == 0 {
+        let Some(tail) = copied.overtaken else {
+            return if self.position + span_bytes <= self.tail_seen {
                 Ok(())
             } else {
-                Err(self.poison("a frame ends beyond the tail"))
+                self.check_tail(span_bytes)
             };
+        };
+        if tail > POSITION_END {
+            return Err(self.poison(TAIL_TOO_FAR));
         }
+        let capacity = self.table.frames.capacity_bytes();
         // A little behind the very oldest, which would be overwritten before it is read.
         let tail = tail & !(FRAME_ALIGN - 1);
         let from = tail - (capacity - capacity / 8);
@@ -317,6 +321,20 @@ impl Observer {
         self.position = resumed_at;
         self.note_lapped();
         Err(PollError::Lapped { lost_bytes, resumed_at })
+    }
+
+    /// Whether the tail has gone past the frame that was found. Asked once for all frames below it.
+    #[cold]
+    fn check_tail(&mut self, span_bytes: u64) -> Result<(), PollError> {
+        let tail = self.table.tail();
+        if tail > POSITION_END {
+            return Err(self.poison(TAIL_TOO_FAR));
+        }
+        self.tail_seen = tail;
+        if span_bytes == 0 || self.position + span_bytes <= tail {
+            return Ok(());
+        }
+        Err(self.poison("a frame ends beyond the tail"))
     }
 
     fn note_lapped(&mut self) {
@@ -332,6 +350,7 @@ impl Observer {
             return Ok(());
         }
         (self.table, self.epoch) = self.core.table_and_epoch();
+        self.tail_seen = 0;
         let resumed_at = join::oldest(&self.table) & !(FRAME_ALIGN - 1);
         let lost_bytes = resumed_at.saturating_sub(self.position);
         self.position = resumed_at;
@@ -343,19 +362,19 @@ impl Observer {
     fn nothing(&mut self, open: Option<Sealed>) -> Result<Look, PollError> {
         self.check_epoch()?;
         self.fruitless = self.fruitless.wrapping_add(1);
+        // The tail is the producers' line, and a claim's owner is alive as a rule: asked seldom.
         if self.fruitless % 64 == 0 {
             self.core.measure();
-        }
-        if self.table.tail() > self.position {
-            // Somebody's claim. Alive as a rule, so the question is asked seldom.
-            if self.fruitless % 64 == 0 {
+            if self.table.tail() > self.position {
                 self.stuck.note(self.position);
                 return self.pass_dead(open);
             }
-        } else if self.core.is_anonymous() {
-            return self.closed_or_nothing();
         }
-        Ok(Look::Nothing)
+        if self.core.is_anonymous() && self.table.may_be_left() {
+            self.closed_or_nothing()
+        } else {
+            Ok(Look::Nothing)
+        }
     }
 
     /// Steps over a claim whose producer is dead; changes nothing in the ring.

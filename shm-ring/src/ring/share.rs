@@ -157,7 +157,7 @@ fn rescue(table: &Table, orphan: &ConsumerSlot) -> Option<Record> {
     let copied = lossy::look(table, position, &mut payload);
     let sealed = copied.found.ok()??;
     let is_record = matches!(sealed.head.state, State::Data | State::Inner);
-    (is_record && copied.is_intact(position, table.frames.capacity_bytes())).then_some(Record {
+    (is_record && copied.overtaken.is_none()).then_some(Record {
         position,
         sealed,
         metadata: copied.metadata,

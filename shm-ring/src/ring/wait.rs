@@ -52,7 +52,8 @@ pub(crate) struct Waiting<'a> {
     word: &'a AtomicU32,
     strategy: Wait,
     deadline: Option<Instant>,
-    start: Instant,
+    /// When the first round of looks was over: a clock costs as much as some looks, and most waits are shorter.
+    start: Option<Instant>,
     looks: u32,
     slept: bool,
 }
@@ -109,7 +110,7 @@ impl<'a> Waiting<'a> {
             For::Data => &waits.data,
             For::Space => &waits.space,
         };
-        Self { waits, word, strategy, deadline, start: Instant::now(), looks: 0, slept: false }
+        Self { waits, word, strategy, deadline, start: None, looks: 0, slept: false }
     }
 
     /// One step of waiting; `look` is the second look.
@@ -126,7 +127,7 @@ impl<'a> Waiting<'a> {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Next::Expired;
         }
-        let waited = now - self.start;
+        let waited = now - *self.start.get_or_insert(now);
         let sleeps = match self.strategy {
             Wait::Spin | Wait::Yield => false,
             Wait::Block => true,

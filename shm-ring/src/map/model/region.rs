@@ -142,6 +142,9 @@ impl Data {
         self.was_hit()
     }
 
+    /// Nothing: there are no cache lines.
+    pub(crate) fn prefetch_for_write(&self, _position: u64) {}
+
     /// The word `index` words after `position`, which is a multiple of 8.
     pub(crate) fn word(&self, position: u64, index: usize) -> &AtomicU64 {
         let words = &self.region.words;

@@ -11,13 +11,12 @@ use crate::sync::model::{Bounds, explore, spawn, yield_now};
 /// So many looks from the beginning of a ring of two frames on.
 fn watch(world: &World, looks: usize) {
     let table = world.table();
-    let capacity = table.frames.capacity_bytes();
     let mut last = vec![None; world.plans.len()];
     let (mut position, mut payload) = (0, vec![]);
     for _ in 0..looks {
         payload.clear();
         let copied = lossy::look(&table, position, &mut payload);
-        if !copied.is_intact(position, capacity) {
+        if copied.overtaken.is_some() {
             position = join::oldest(&table);
             continue;
         }
