@@ -196,7 +196,7 @@ fn the_end_of_the_last_producer_is_told() {
 
 pub(crate) fn ends() {
     for wait in crate::harness::WAITS {
-        for killed in [false, true] {
+        for (killed, observer_first) in [(false, false), (true, false), (false, true), (true, true)] {
             let ring = RingOptions::new().capacity(64 << 10).wait(wait).anonymous().unwrap();
             let (mut consumer, mut observer) = (ring.consumer("c").unwrap(), ring.observer().unwrap());
             assert!(consumer.try_poll().unwrap().is_none(), "nobody has come yet: that is no end");
@@ -222,6 +222,11 @@ pub(crate) fn ends() {
                 check(&observer.soon().1, 0, n, 500);
             }
             let start = Instant::now();
+            if observer_first {
+                // Before anybody has buried the dead, which an observer can't.
+                let end = observer.next_timeout(&mut Vec::new(), PATIENCE);
+                assert_eq!(end.unwrap_err(), PollError::Closed);
+            }
             assert_eq!(consumer.poll().unwrap_err(), PollError::Closed);
             assert_eq!(consumer.try_poll().unwrap_err(), PollError::Closed);
             assert_eq!(consumer.drain(1, |_| ()).unwrap_err(), PollError::Closed);

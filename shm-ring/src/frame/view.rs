@@ -12,7 +12,7 @@ use crate::layout::frame::{
 };
 use crate::layout::geometry::Geometry;
 use crate::map::region::Data;
-use crate::sync::{Ordering, Point, kill_point};
+use crate::sync::{Ordering, Point, fence, kill_point};
 
 /// The frames of one ring.
 #[derive(Clone, Debug)]
@@ -218,6 +218,8 @@ impl Frames {
 
     /// Writes LOST where a dead producer had not even marked its claim.
     pub(crate) fn lose_unmarked(&self, position: u64, slot: u16, span_bytes: u64) {
+        // ORDER L1 (Release, pairs with L2): whoever reads a byte of this header sees the tail that the reaper saw.
+        fence(Ordering::Release);
         self.write_inside(position, Head { len_bytes: filler_len(span_bytes), state: State::Lost, slot });
     }
 

@@ -247,8 +247,8 @@ impl Data {
     #[inline(always)]
     pub(crate) fn prefetch_for_write(&self, position: u64) {
         let _line = self.word(position, 0).as_ptr();
-        // SAFETY: a prefetch reads and writes nothing that a program could see, and no address makes it fault; processors without it take
-        // it for a no-op.
+        // SAFETY: a prefetch reads and writes nothing that a program could see, and no address makes it fault; 64-bit processors without
+        // it, but for those of 2004, take it for a no-op.
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         unsafe {
             std::arch::asm!("prefetchw [{}]", in(reg) _line, options(readonly, nostack, preserves_flags));

@@ -25,6 +25,11 @@ use crate::sync::{self, Ordering, Point, kill_point};
 /// So many frames are skipped in one look before the tail, which is the producers' line, is asked whether there can be more.
 pub(crate) const SKIPS_UNASKED: u64 = 64;
 
+/// Positions are published so often.
+fn sixteenth(table: &Table) -> u64 {
+    table.frames.capacity_bytes() / 16
+}
+
 /// An interval of bytes that never passes.
 const BY_HAND: u64 = u64::MAX;
 
@@ -39,14 +44,15 @@ pub(crate) struct Cursor {
     /// The next frame to look at.
     position: u64,
     published: u64,
-    /// All ones: by hand alone.
+    /// All ones: what was handed out is released by hand.
     publish_every: u64,
+    by_hand: bool,
     registered: bool,
     /// Older records are passed over until one is not; 0: none are.
     since_ns: u64,
     poisoned: Option<PollError>,
     pub(crate) ledger: Ledger,
-    /// One of the first two above is set, or positions are about to end, so that a glance is not enough.
+    /// One of these is set, or it is by hand, or positions are about to end, so that a glance is not enough.
     is_special: bool,
 }
 
@@ -64,24 +70,24 @@ pub(crate) struct Found {
 impl Cursor {
     /// A cursor for a slot whose byte the caller holds; nowhere until it joins.
     pub(crate) fn new(table: Table, slot: View<ConsumerSlot>, registered: bool) -> Self {
-        let publish_every = table.frames.capacity_bytes() / 16;
         Self {
-            table,
             slot,
             position: 0,
             published: 0,
-            publish_every,
+            publish_every: sixteenth(&table),
+            by_hand: false,
             registered,
             since_ns: 0,
             poisoned: None,
             ledger: Ledger::default(),
             is_special: false,
+            table,
         }
     }
 
-    /// From now on only [`Cursor::publish_by_hand`] tells producers anything.
+    /// From now on only [`Cursor::publish_by_hand`] releases what was handed out; what is skipped before that is nobody's.
     pub(crate) fn hold(&mut self) {
-        self.publish_every = BY_HAND;
+        (self.by_hand, self.is_special) = (true, true);
     }
 
     /// What all processes share.
@@ -128,7 +134,7 @@ impl Cursor {
     /// Passes over everything before the first record of this time or later, also what is still to be committed.
     pub(crate) fn skip_until(&mut self, since_ns: u64) {
         self.since_ns = since_ns;
-        self.is_special = since_ns != 0 || self.poisoned.is_some() || self.is_near_the_end();
+        self.is_special = since_ns != 0 || self.poisoned.is_some() || self.by_hand || self.is_near_the_end();
     }
 
     /// Whether a walk can leave the positions before it publishes, which is where this is asked again.
@@ -149,6 +155,9 @@ impl Cursor {
             let record = self.table.frames.record(self.position);
             if let Some((word, span_bytes)) = record.filter(|_| self.position < POSITION_END) {
                 if self.is_wanted() {
+                    if self.by_hand {
+                        self.publish_every = BY_HAND;
+                    }
                     return Ok(Some(Found { position: self.position, word, span_bytes }));
                 }
             }
@@ -269,12 +278,18 @@ impl Cursor {
 
     #[inline(never)]
     fn publish(&mut self) {
-        self.published = self.position;
+        self.told(self.position);
         self.is_special |= self.is_near_the_end();
         // ORDER P1 (Release, pairs with P2): the reads below it are over.
         self.slot.position.store(self.position, Ordering::Release);
         kill_point(Point::ReleasePublished);
         self.wake();
+    }
+
+    /// Nothing that was handed out is below `position` and not released.
+    fn told(&mut self, position: u64) {
+        self.published = position;
+        self.publish_every = sixteenth(&self.table);
     }
 
     /// Goes to `wanted`, a frame boundary, or as soon behind it as is safe.
@@ -303,7 +318,7 @@ impl Cursor {
     fn joined(&mut self, position: u64) {
         self.position = position;
         self.slot.resume.store(self.position, Ordering::Relaxed);
-        self.published = self.position;
+        self.told(position);
         self.skip_until(0);
         if !is_boundary(self.position) {
             self.corrupt("no frame can stand where this reader is to begin");

@@ -86,13 +86,20 @@ impl Floor {
 pub(crate) fn start_at(table: &Table, position: u64, held: u64) -> Result<u64, PollError> {
     let tail = table.tail();
     if position % FRAME_ALIGN == 0 && position <= tail {
-        if can_start_at(table, position, oldest(table).min(held)) {
-            return Ok(position);
-        }
-        // It may have been overwritten while it was looked at: what did that was granted before, and is seen now.
-        let from = oldest(table).min(held);
-        if position < from {
-            return Ok(from);
+        let mut from = oldest(table).min(held);
+        for _ in 0..ROUNDS {
+            if can_start_at(table, position, from) {
+                return Ok(position);
+            }
+            // It, or what the walk to it began with, may have been overwritten while it was looked at: what did that was granted before.
+            let now = oldest(table).min(held);
+            if position < now {
+                return Ok(now);
+            }
+            if now == from {
+                break;
+            }
+            from = now;
         }
     }
     Err(PollError::NoSuchPosition { position, tail })

@@ -65,8 +65,8 @@ impl ConsumerOptions {
 
     /// Space is given back by [`Consumer::release`](crate::Consumer::release) alone: everything that was read since then comes again when
     /// the name comes back, however its owner ended. For readers that put records elsewhere, many at a time, and must not lose any on
-    /// the way. Whoever never releases stops the producers, and then itself. A group's members release each record by itself: there it
-    /// changes nothing.
+    /// the way. Whoever never releases stops the producers, and then itself. [`Consumer::seek`](crate::Consumer::seek) releases, too, and
+    /// claims of the dead that come again are counted again. A group's members release each record by itself: there it changes nothing.
     ///
     /// # Examples
     ///
