@@ -193,7 +193,7 @@ impl Consumer {
         if self.check().is_ok() {
             // What is no record goes with the one before it. What is wrong with the next one is the next call's to say.
             let _ = self.cursor.look();
-            self.cursor.publish_by_hand();
+            self.cursor.publish_all();
         }
     }
 

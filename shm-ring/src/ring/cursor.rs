@@ -85,7 +85,7 @@ impl Cursor {
         }
     }
 
-    /// From now on only [`Cursor::publish_by_hand`] releases what was handed out; what is skipped before that is nobody's.
+    /// From now on only [`Cursor::publish_all`] releases what was handed out; what is skipped before that is nobody's.
     pub(crate) fn hold(&mut self) {
         (self.by_hand, self.is_special) = (true, true);
     }
@@ -264,13 +264,14 @@ impl Cursor {
     /// Tells producers what was released, if there is anything to tell, and that is not the user's to do.
     #[inline(always)]
     pub(crate) fn publish_news(&mut self) {
-        if self.published != self.position && self.publish_every != BY_HAND {
-            self.publish();
+        if self.publish_every != BY_HAND {
+            self.publish_all();
         }
     }
 
-    /// Tells producers that everything below the position was released.
-    pub(crate) fn publish_by_hand(&mut self) {
+    /// Tells producers that everything below the position was released, whoever has to say so.
+    #[inline(always)]
+    pub(crate) fn publish_all(&mut self) {
         if self.published != self.position {
             self.publish();
         }

@@ -52,14 +52,7 @@ pub(super) fn percentiles(figures: &Figures) -> String {
     frame.column(&mut out, x.at(2.0), "50 %");
     frame.names(&mut out, "percentile: each step to the right is ten times rarer", name_of(figures.kind));
     if let Some(floor_ns) = floor_ns {
-        let at = y.at(floor_ns);
-        let _ = write!(
-            out,
-            "<line class=\"floor\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-             <text class=\"floor\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">floor: {}</text>",
-            at - 6.0,
-            show_ns(floor_ns)
-        );
+        level(&mut out, "floor", y.at(floor_ns), &format!("floor: {}", show_ns(floor_ns)));
     }
     let mut path = String::new();
     let mut last = 0.0_f64;
@@ -128,17 +121,20 @@ pub(super) fn slowest(figures: &Figures) -> String {
     frame.rows(&mut out, &y, show_ns);
     let x = frame.seconds(&mut out, &columns);
     frame.names(&mut out, "seconds from the beginning of the measured time", name_of(figures.kind));
-    let at = y.at(p50_ns);
-    let _ = write!(
-        out,
-        "<line class=\"middle\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-         <text class=\"middle\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">p50 of all: {}</text>",
-        at - 6.0,
-        show_ns(p50_ns)
-    );
+    level(&mut out, "middle", y.at(p50_ns), &format!("p50 of all: {}", show_ns(p50_ns)));
     let line = stairs(&columns, &x, |column| (column.slowest_ns > 0.0).then(|| y.at(column.slowest_ns)));
     let _ = write!(out, "<path class=\"curve slow\" d=\"{line}\"/></svg>");
     out
+}
+
+/// A line across at one height, with its name above the right end.
+fn level(out: &mut String, class: &str, at: f64, name: &str) {
+    let _ = write!(
+        out,
+        "<line class=\"{class}\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+         <text class=\"{class}\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>",
+        at - 6.0
+    );
 }
 
 /// How long a column of the plots over time is, in ms.
