@@ -70,6 +70,7 @@ mod typed;
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
 pub use error::{ClaimError, Error, PollError};
 pub use layout::frame::Position;
+pub use map::budget::{MapBudget, MapUsage, Permit};
 #[cfg(not(any(loom, shuttle)))]
 pub use ring::{
     Ring,

@@ -2,6 +2,7 @@
 //!
 //! | file     | what it owns |
 //! |----------|--------------|
+//! | budget   | how much of the rest a process allows itself |
 //! | file     | creating, checking and opening ring files |
 //! | memfd    | the same for anonymous rings |
 //! | mirror   | the address range with the data mapped twice |
@@ -14,6 +15,7 @@
 //!
 //! (I1) no other folder names a raw pointer that it did not get from here; (I2) nothing here knows what a frame means.
 
+pub(crate) mod budget;
 pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod fork;
