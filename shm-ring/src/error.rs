@@ -132,6 +132,12 @@ pub enum Error {
         /// The file that was refused.
         path: PathBuf,
     },
+    /// The file is not finished: its bytes may still change.
+    #[error("{path:?} is not sealed, so its bytes may still change: seal it first, or follow it as what it is", path = path.as_os_str())]
+    NotSealed {
+        /// The file that was refused.
+        path: PathBuf,
+    },
     /// A file of another layout.
     #[error("{path:?} has layout version {found}, this program knows version {expected}: use the program version that made it", path = path.as_os_str())]
     VersionMismatch {
@@ -184,6 +190,14 @@ pub enum Error {
         path: PathBuf,
         /// What it is on.
         found: &'static str,
+    },
+    /// A budget has neither a map nor a descriptor left.
+    #[error("the budget has no map and none of its {descriptors} descriptors left for {path:?}: drop what is open, or allow more", path = path.as_os_str())]
+    OverBudget {
+        /// The file that was not opened.
+        path: PathBuf,
+        /// How many the budget has.
+        descriptors: u16,
     },
     /// Somebody else has it, and is alive.
     #[error("{what} is in use by a live process{}", pid_text(*.pid))]
@@ -238,6 +252,8 @@ impl Error {
             | Self::NotARing { path, .. }
             | Self::OtherKind { path, .. }
             | Self::Sealed { path }
+            | Self::NotSealed { path }
+            | Self::OverBudget { path, .. }
             | Self::Truncated { path, .. }
             | Self::Corrupt { path, .. }
             | Self::VersionMismatch { path, .. }

@@ -64,6 +64,8 @@ mod layout;
 mod map;
 #[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
 mod ring;
+#[cfg(not(any(loom, shuttle)))]
+mod snapshot;
 mod sync;
 #[cfg(not(any(loom, shuttle)))]
 mod typed;
@@ -90,6 +92,8 @@ pub use ring::{
     stats::{ConsumerStats, OpenClaim, ProducerStats, Stats},
     wait::Wait,
 };
+#[cfg(not(any(loom, shuttle)))]
+pub use snapshot::{Advice, FileSnapshot, MemorySnapshot, ReadAt, ReadError, Snapshot};
 
 #[cfg(all(feature = "bincode", not(any(loom, shuttle))))]
 pub use codec::bincode::CodecError;

@@ -7,7 +7,7 @@ use crate::harness::Script;
 use crate::truncating;
 use crate::{
     creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
-    quiet, remote, resuming, sharing, waiting,
+    quiet, remote, resuming, sharing, snapshot, waiting,
 };
 
 /// Every role, by the name that tests call it.
@@ -95,6 +95,9 @@ const ROLES: &[(&str, fn())] = &[
     ("truncating::handler", truncating::handler),
     ("waiting::consumer", waiting::consumer),
     ("waiting::producer", waiting::producer),
+    ("snapshot::reader", snapshot::reader),
+    ("snapshot::keeper", snapshot::keeper),
+    ("snapshot::parent", snapshot::parent),
     ("waiting::echo", waiting::echo),
     ("waiting::sleeper", waiting::sleeper),
     ("waiting::idle", waiting::idle),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+mod allocations;
 mod budget;
 mod child;
 mod corrupt;
@@ -28,6 +29,7 @@ mod remote;
 mod resuming;
 mod seeking;
 mod sharing;
+mod snapshot;
 #[cfg(feature = "guard")]
 mod truncating;
 mod values;

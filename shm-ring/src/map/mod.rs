@@ -6,6 +6,7 @@
 //! | file     | creating, checking and opening files |
 //! | memfd    | the same for anonymous rings |
 //! | mirror   | the address range with the data mapped twice |
+//! | readonly | a part of a file that is only read |
 //! | region   | typed views into it: live page, slots, frames |
 //! | growable | the address range of a mapped file, which grows in place |
 //! | seal     | the words that say that a mapped file is finished |
@@ -28,5 +29,6 @@ pub(crate) mod guard;
 pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mirror;
+pub(crate) mod readonly;
 pub(crate) mod region;
 pub(crate) mod seal;
