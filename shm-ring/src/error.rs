@@ -182,7 +182,7 @@ pub enum Error {
     },
     /// On a file system that other machines, or a process in between, may have a share in: there two mappings need not be the same memory,
     /// nor two locks the same lock.
-    #[error("{path:?} is on {found}, where processes do not reliably share memory and locks: put the {kind} on a local file system, such as /dev/shm", path = path.as_os_str())]
+    #[error("{path:?} is on {found}, where processes do not reliably share memory and locks: put the {kind} on a local file system, such as /dev/shm{}", network_text(*.kind), path = path.as_os_str())]
     NetworkFileSystem {
         /// What was wanted.
         kind: FileKind,
@@ -273,17 +273,30 @@ fn truncated_text(kind: FileKind) -> &'static str {
     }
 }
 
+fn network_text(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Plain | FileKind::Mapped => ", or read it with a `FileSnapshot`, which maps nothing",
+        _ => "",
+    }
+}
+
 fn wrong_owner_text(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Ring => "read it with an observer, or use the unsafe `open_shared` if you trust its owner",
-        _ => "its owner could change it under a slice that is being read; copy it",
+        FileKind::Plain | FileKind::Mapped => {
+            "its owner could change it while it is mapped: read it with a `FileSnapshot`, which copies"
+        }
+        FileKind::Append | FileKind::Ranged => {
+            "its owner could change it under a slice that is being read; copy it"
+        }
     }
 }
 
 fn wrong_mode_text(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Ring => ", read it with an observer, or use the unsafe `open_shared` if you trust them",
-        _ => ", or copy it",
+        FileKind::Plain | FileKind::Mapped => ", or read it with a `FileSnapshot`, which copies",
+        FileKind::Append | FileKind::Ranged => ", or copy it",
     }
 }
 

@@ -6,8 +6,8 @@ use crate::harness::Script;
 #[cfg(feature = "guard")]
 use crate::truncating;
 use crate::{
-    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
-    quiet, remote, resuming, sharing, snapshot, waiting,
+    creating, descriptors, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order,
+    permissions, quiet, remote, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 
 /// Every role, by the name that tests call it.
@@ -37,6 +37,7 @@ const ROLES: &[(&str, fn())] = &[
     ("dying::starves", dying::starves),
     #[cfg(feature = "killpoints")]
     ("dying::stops_while_it_leaves", dying::stops_while_it_leaves),
+    ("descriptors::everything", descriptors::everything),
     ("forking::downwards", forking::downwards),
     ("forking::upwards", forking::upwards),
     ("forking::fan_out", forking::fan_out),
@@ -98,6 +99,12 @@ const ROLES: &[(&str, fn())] = &[
     ("snapshot::reader", snapshot::reader),
     ("snapshot::keeper", snapshot::keeper),
     ("snapshot::parent", snapshot::parent),
+    ("snapshot_cut::victim", snapshot_cut::victim),
+    #[cfg(not(feature = "guard"))]
+    ("snapshot_cut::unguarded", snapshot_cut::unguarded),
+    ("snapshot_opening::stranger", snapshot_opening::stranger),
+    ("snapshot_opening::cramped", snapshot_opening::cramped),
+    ("snapshot_opening::no_descriptors", snapshot_opening::no_descriptors),
     ("waiting::echo", waiting::echo),
     ("waiting::sleeper", waiting::sleeper),
     ("waiting::idle", waiting::idle),

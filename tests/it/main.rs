@@ -8,6 +8,7 @@ mod child;
 mod corrupt;
 mod counting;
 mod creating;
+mod descriptors;
 mod dropping;
 #[cfg(feature = "killpoints")]
 mod dying;
@@ -30,6 +31,9 @@ mod resuming;
 mod seeking;
 mod sharing;
 mod snapshot;
+mod snapshot_cut;
+mod snapshot_opening;
+mod snapshot_sealed;
 #[cfg(feature = "guard")]
 mod truncating;
 mod values;

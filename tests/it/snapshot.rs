@@ -192,12 +192,16 @@ fn every_backend_reads_what_was_written() {
     for len in [0, 1, 100, PAGE - 1, PAGE, PAGE + 1, 5 * PAGE, 5 * PAGE + 1234, 1 << 20] {
         let (directory, bytes) = (directory(), pattern(len));
         for (backend, from) in backends(directory.path(), &bytes) {
-            for (case, check) in CASES {
-                let checked =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&*from, &bytes)));
-                assert!(checked.is_ok(), "{backend}, {len} bytes: {case}; the message is above");
-            }
+            check_all(backend, &*from, &bytes);
         }
+    }
+}
+
+/// Every case, over one backend.
+pub(crate) fn check_all(backend: &str, from: &dyn ReadAt, bytes: &[u8]) {
+    for (case, check) in CASES {
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(from, bytes)));
+        assert!(checked.is_ok(), "{backend}, {} bytes: {case}; the message is above", bytes.len());
     }
 }
 
@@ -282,6 +286,8 @@ fn a_mapped_snapshot_is_aligned_to_its_pages() {
     assert_eq!(snapshot.as_slice().as_ptr().addr() % PAGE, 0);
     let found: &[u64] = bytemuck::try_cast_slice(snapshot.as_slice()).unwrap();
     assert!(found.iter().enumerate().all(|(n, word)| *word == (n * n) as u64));
+    let nothing = Snapshot::open_plain(file(directory.path(), b"")).unwrap();
+    assert_eq!(bytemuck::try_cast_slice::<u8, u64>(nothing.as_slice()), Ok(&[][..]));
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub(crate) struct ReadOnly {
     len: usize,
 }
 
+/// For its alignment.
+#[repr(align(4096))]
+struct Page;
+
 /// What tells of a cut.
 #[cfg(feature = "guard")]
 #[derive(Debug)]
@@ -85,7 +89,8 @@ impl ReadOnly {
     pub(crate) unsafe fn bytes(&self) -> &[u8] {
         let base = match &self.range {
             Some(range) => NonNull::new(range.as_mut_ptr()).expect("mmap never returns null"),
-            None => NonNull::dangling(),
+            // As aligned as any: an empty table can be looked at as one.
+            None => NonNull::<Page>::dangling().cast(),
         };
         // SAFETY:
         // - in bounds, one mapping: it has `len` bytes, which `new` saw to fit a slice; or there are none;
