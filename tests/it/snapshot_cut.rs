@@ -148,8 +148,16 @@ pub(crate) fn victim() {
         #[cfg(feature = "guard")]
         "child" => {
             let snapshot = Snapshot::open_plain(&path).unwrap();
-            // The parent looks at none of it before.
-            fork(|| look(&snapshot, &bytes)).finish();
+            // The parent looks at none of it before; one child has mapped something itself, and one has not.
+            let own = || Snapshot::open_plain(path.with_file_name("own")).unwrap();
+            std::fs::write(path.with_file_name("own"), &bytes).unwrap();
+            let child = fork(|| {
+                let own = own();
+                look(&snapshot, &bytes);
+                assert_eq!((own.check(), own.as_slice()), (Ok(()), &bytes[..]));
+            });
+            child.finish();
+            fork(|| assert_eq!(snapshot.check(), Err(TRUNCATED))).finish();
             assert_eq!(snapshot.read_at(LEN as u64 - 1, 1), Err(TRUNCATED));
         }
         "share" => look(&Shared(Snapshot::open_plain(&path).unwrap()), &bytes),
