@@ -6,12 +6,15 @@ use crate::harness::Script;
 #[cfg(feature = "guard")]
 use crate::truncating;
 use crate::{
-    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
-    quiet, remote, resuming, sharing, waiting,
+    append, creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order,
+    permissions, quiet, remote, resuming, sharing, waiting,
 };
 
 /// Every role, by the name that tests call it.
 const ROLES: &[(&str, fn())] = &[
+    ("append::drops_everything", append::drops_everything),
+    ("append::forks", append::forks),
+    ("append::has_few_addresses", append::has_few_addresses),
     ("creating::opener", creating::opener),
     ("creating::creator", creating::creator),
     ("creating::impatient", creating::impatient),
