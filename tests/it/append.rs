@@ -465,7 +465,7 @@ pub(crate) fn forks() {
     drop(pinned);
     file.clear().unwrap();
     drop(file);
-    fork(|| drop(AppendFile::open(&path).unwrap().push(b"child").unwrap())).finish();
+    fork(|| assert_eq!(AppendFile::open(&path).unwrap().push(b"child"), Ok(0))).finish();
     assert_eq!(AppendFile::open(&path).unwrap().data(), b"child");
 }
 

@@ -143,23 +143,22 @@ impl Follower {
         let lock = self.share_pins()?;
         // Behind the lock: nobody lowers it from here on.
         let len_bytes = publish::look(self.map.live()).len_bytes;
-        let length = self
-            .reach(len_bytes, len_bytes)
-            .and_then(|()| usize::try_from(len_bytes).map_err(|_| FollowError::Truncated { len_bytes }));
-        match length {
-            Ok(length) => Ok(Pinned { map: Arc::clone(&self.map), length, _lock: lock }),
-            Err(FollowError::ReserveFull { needed_bytes, reserve_bytes }) => Err(Error::Invalid {
-                option: "reserve",
-                expected: format!("at least the {needed_bytes} bytes of the file"),
-                found: reserve_bytes.to_string(),
-            }),
-            Err(_) => Err(Error::Truncated {
-                kind: FileKind::Append,
-                path: self.path.clone(),
-                expected_bytes: self.header.extent.data_offset.saturating_add(len_bytes),
-                found_bytes: self.file.metadata().map_or(0, |found| found.len()),
-            }),
+        let found_bytes = self.file.metadata().map_err(io_error("examine", &self.path))?.len();
+        let expected_bytes = self.header.extent.data_offset.saturating_add(len_bytes);
+        if self.map.was_hit() || expected_bytes > found_bytes {
+            let (kind, path) = (FileKind::Append, self.path.clone());
+            return Err(Error::Truncated { kind, path, expected_bytes, found_bytes });
         }
+        self.map.note_bytes(found_bytes);
+        if expected_bytes > self.map.known_bytes() {
+            return Err(Error::Invalid {
+                option: "reserve",
+                expected: format!("at least the {len_bytes} bytes of the file"),
+                found: (self.map.reserve_bytes() - self.header.extent.data_offset).to_string(),
+            });
+        }
+        let length = usize::try_from(len_bytes).expect("below the mapped length, which fits");
+        Ok(Pinned { map: Arc::clone(&self.map), length, _lock: lock })
     }
 
     /// Whether a writer has the file open and lives.
