@@ -88,7 +88,7 @@ fn pushed_bytes_are_read_back_exactly() {
     // Method: pushes of all small lengths, and of large ones, against a vector.
     let directory = directory();
     let file = AppendOptions::new().capacity(1).create(directory.path().join("a")).unwrap();
-    assert!(file.is_empty() && file.data().is_empty() && file.len() == 0);
+    assert!(file.is_empty() && file.data().is_empty());
     let mut model = Vec::new();
     for n in 0..700u64 {
         let len = if n < 600 { n as usize } else { length(0, n, 1 << 17) };
@@ -186,7 +186,7 @@ fn the_capacity_grows_by_whole_pages_and_never_shrinks() {
         assert_eq!((file.capacity_bytes(), file.len()), (before, before));
         file.push(&[2]).unwrap();
         let now = file.capacity_bytes();
-        assert!(now > before && now <= 2 * before && now % PAGE == 0);
+        assert!(now > before && now <= 2 * before && now.is_multiple_of(PAGE));
         assert_eq!(file_bytes(&path), DATA_OFFSET + now);
         before = now;
         if before > 16 << 20 {
@@ -526,7 +526,7 @@ proptest! {
                 }
             }
             prop_assert!(file.data() == model);
-            prop_assert!(file.len() <= file.capacity_bytes() && file.capacity_bytes() % PAGE == 0);
+            prop_assert!(file.len() <= file.capacity_bytes() && file.capacity_bytes().is_multiple_of(PAGE));
             let mut seen = vec![1; model.len()];
             let told = follower.read_at(0, &mut seen);
             prop_assert!(seen == model || told.is_err());

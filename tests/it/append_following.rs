@@ -119,7 +119,7 @@ fn a_tail_loses_nothing() {
         let n = (1 + mix(index) % 100).min(3_000 - index);
         file.push(&words(1, index, n)).unwrap();
         index += n;
-        if mix(!index) % 4 == 0 {
+        if mix(!index).is_multiple_of(4) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -126,10 +126,10 @@ fn write(path: &Path, oracle: &Path, life: u64) {
         n += 1;
         tell(0, n);
         tell(8, 0);
-        if mix(n) % 50 == 0 {
+        if mix(n).is_multiple_of(50) {
             tell(8, 1);
             // Refused while the follower pins.
-            let _ = if mix(!n) % 2 == 0 { file.clear() } else { file.resize(0) };
+            let _ = if mix(!n).is_multiple_of(2) { file.clear() } else { file.resize(0) };
         }
     }
 }

@@ -4,9 +4,9 @@
 use crate::dying;
 use crate::harness::Script;
 use crate::{
-    append, append_durable, append_following, append_full, append_killing, creating, forking, full_disk,
-    golden, joining, killing, limits, liveness, lossy, order, permissions, quiet, remote, resuming, sharing,
-    waiting,
+    append, append_durable, append_following, append_full, append_golden, append_killing, creating, forking,
+    full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions, quiet, remote,
+    resuming, sharing, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, truncating};
@@ -28,6 +28,7 @@ const ROLES: &[(&str, fn())] = &[
     ("append_guard::writer", append_guard::writer),
     #[cfg(feature = "guard")]
     ("append_guard::follower", append_guard::follower),
+    ("append_golden::make", append_golden::make),
     ("append_killing::nursery", append_killing::nursery),
     ("creating::opener", creating::opener),
     ("creating::creator", creating::creator),

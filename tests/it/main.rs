@@ -6,6 +6,7 @@ mod append;
 mod append_durable;
 mod append_following;
 mod append_full;
+mod append_golden;
 #[cfg(feature = "guard")]
 mod append_guard;
 mod append_killing;

@@ -191,3 +191,27 @@ fn sync_name(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::append::options::AppendOptions;
+
+    // Goal: after a sync that failed nothing is taken any more, and every call says why; what was published stays readable. Method: a
+    // failure as the kernel reports it.
+    #[test]
+    fn a_failed_sync_is_final() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = AppendOptions::new().create(directory.path().join("a")).unwrap();
+        file.push(b"before").unwrap();
+        let failed = AppendError::SyncFailed { errno: libc::EIO };
+        assert_eq!(file.synced(Err(io::Error::from_raw_os_error(libc::EIO))), Err(failed));
+        assert_eq!(file.push(b"after"), Err(failed));
+        assert_eq!(file.sync(), Err(failed));
+        assert_eq!((file.clear(), file.resize(3)), (Err(failed), Err(failed)));
+        assert!(!file.is_valid() && file.durable_len() == 0);
+        assert_eq!(file.data(), b"before");
+        assert!(failed.to_string().contains("no more"), "{failed}");
+        assert!(matches!(file.seal(), Err(Error::Io { operation: "seal", .. })));
+    }
+}

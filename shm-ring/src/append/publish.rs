@@ -98,3 +98,71 @@ pub(crate) fn finish(live: &Live) {
     // ORDER F1 (Release fence, pairs with F2): the generations before every byte that is written from now on.
     fence(Ordering::Release);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::mapped::{Era, SealWords};
+    use crate::layout::slots::Line;
+    use crate::sync::AtomicU64;
+
+    fn page() -> Live {
+        let zero = || AtomicU64::new(0);
+        Live {
+            len: Line(zero()),
+            era: Line(Era {
+                durable: zero(),
+                generation: zero(),
+                target: zero(),
+                boot_id: [zero(), zero()],
+                writer_pid: zero(),
+            }),
+            seal: Line(SealWords { state: zero(), sealed_len: zero(), data_crc: zero(), seal_crc: zero() }),
+            more: Line(std::array::from_fn(|_| zero())),
+        }
+    }
+
+    // Goal: a reader goes by what was published, and knows when bytes of its era are given up. Method: pushes and losses around a look.
+    #[test]
+    fn a_look_holds_until_bytes_are_given_up() {
+        let live = page();
+        publish(&live, 100);
+        let before = look(&live);
+        assert_eq!(before, Look { era: 0, len_bytes: 100 });
+        publish(&live, 200);
+        assert!(is_still(&live, before), "pushes take nothing away");
+        give_up(&live, 50);
+        assert!(!is_still(&live, before));
+        assert_eq!(look(&live), Look { era: 1, len_bytes: 50 });
+        give_up(&live, 0);
+        assert_eq!(look(&live), Look { era: 2, len_bytes: 0 });
+    }
+
+    // Goal: a writer that dies anywhere in a loss leaves a file that every reader takes for the one before it or the one after it, and the
+    // next writer makes it the one after it. Method: the words as they stand between any two stores.
+    #[test]
+    fn a_loss_may_end_with_its_writer_at_any_store() {
+        let (old, new) = (Look { era: 0, len_bytes: 100 }, Look { era: 1, len_bytes: 40 });
+        for stores in 0..=4 {
+            let live = page();
+            publish(&live, 100);
+            let steps: [&dyn Fn(); 4] = [
+                &|| live.era.0.target.store(40, Ordering::Relaxed),
+                &|| live.era.0.generation.store(1, Ordering::Relaxed),
+                &|| live.len.0.store(40, Ordering::Relaxed),
+                &|| live.era.0.generation.store(2, Ordering::Relaxed),
+            ];
+            steps[..stores].iter().for_each(|store| store());
+            let now = if stores < 2 { old } else { new };
+            assert_eq!(look(&live), now, "after {stores} stores");
+            assert_eq!(is_still(&live, old), stores < 2, "after {stores} stores");
+            finish(&live);
+            assert_eq!(look(&live), now, "after {stores} stores and the next writer");
+            assert_eq!(live.era.0.generation.load(Ordering::Relaxed) % 2, 0);
+            // What was seen in the middle stays true: nothing below it was touched.
+            assert!(is_still(&live, now));
+            publish(&live, 500);
+            assert_eq!(look(&live), Look { len_bytes: 500, ..now });
+        }
+    }
+}
