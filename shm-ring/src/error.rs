@@ -20,6 +20,8 @@ pub enum FileKind {
     Ranged,
     /// One of the last two.
     Mapped,
+    /// Bytes that grow at the end, as an older program wrote them.
+    Legacy,
     /// Any file.
     Plain,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for FileKind {
             Self::Append => "append file",
             Self::Ranged => "ranged file",
             Self::Mapped => "append file or ranged file",
+            Self::Legacy => "legacy append file (magic 0xdeadbeef)",
             Self::Plain => "file",
         })
     }
@@ -286,9 +289,7 @@ fn wrong_owner_text(kind: FileKind) -> &'static str {
         FileKind::Plain | FileKind::Mapped => {
             "its owner could change it while it is mapped: read it with a `FileSnapshot`, which copies"
         }
-        FileKind::Append | FileKind::Ranged => {
-            "its owner could change it under a slice that is being read; copy it"
-        }
+        _ => "its owner could change it under a slice that is being read; copy it",
     }
 }
 
@@ -296,7 +297,7 @@ fn wrong_mode_text(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Ring => ", read it with an observer, or use the unsafe `open_shared` if you trust them",
         FileKind::Plain | FileKind::Mapped => ", or read it with a `FileSnapshot`, which copies",
-        FileKind::Append | FileKind::Ranged => ", or copy it",
+        _ => ", or copy it",
     }
 }
 

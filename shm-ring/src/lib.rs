@@ -54,6 +54,8 @@
 
 // The model checkers run `frame/` and the protocol of `ring/` over a modelled kernel, and nothing above them: docs/models.md.
 #[cfg(not(any(loom, shuttle)))]
+mod append;
+#[cfg(not(any(loom, shuttle)))]
 mod codec;
 mod error;
 mod frame;
@@ -70,6 +72,13 @@ mod sync;
 #[cfg(not(any(loom, shuttle)))]
 mod typed;
 
+#[cfg(not(any(loom, shuttle)))]
+pub use append::{
+    AppendFile,
+    error::{AppendError, FollowError},
+    follow::{Follower, Pinned},
+    options::{AppendOptions, SyncPolicy},
+};
 #[cfg(not(any(loom, shuttle)))]
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
 pub use error::{ClaimError, Error, FileKind, PollError};

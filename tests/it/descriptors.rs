@@ -2,7 +2,7 @@
 
 use crate::harness::{Script, alone, directory};
 use crate::snapshot::{file, pattern};
-use shm_ring::{FileSnapshot, MapBudget, Ring, RingOptions, Snapshot};
+use shm_ring::{AppendFile, AppendOptions, FileSnapshot, MapBudget, Ring, RingOptions, Snapshot};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,12 @@ fn open_everything(directory: &Path) -> Vec<Box<dyn Any>> {
     let opened = Ring::open(directory.join("ring")).unwrap();
     let anonymous = RingOptions::new().capacity(4096).anonymous().unwrap();
     let plain = file(directory, &pattern(10_000));
+    let append = AppendOptions::new().create(directory.join("append")).unwrap();
+    append.push(b"bytes").unwrap();
+    let (follower, sealed) = (AppendFile::follow(append.path()).unwrap(), directory.join("sealed"));
+    let finished = AppendOptions::new().create(&sealed).unwrap();
+    finished.push(b"bytes").unwrap();
+    finished.seal().unwrap();
     let mut open: Vec<Box<dyn Any>> = vec![
         Box::new(ring.producer().unwrap()),
         Box::new(opened.consumer("c").unwrap()),
@@ -32,6 +38,10 @@ fn open_everything(directory: &Path) -> Vec<Box<dyn Any>> {
         Box::new(anonymous.consumer("c").unwrap()),
         Box::new(Snapshot::open_plain(&plain).unwrap()),
         Box::new(FileSnapshot::open_plain(&plain).unwrap()),
+        Box::new((follower.pin().unwrap(), follower)),
+        Box::new(append),
+        Box::new(Snapshot::open(&sealed).unwrap()),
+        Box::new(FileSnapshot::open(&sealed).unwrap()),
         Box::new(Snapshot::open_plain_within(&plain, &MapBudget::new().maps(0)).unwrap()),
     ];
     open.extend([ring, opened, anonymous].map(|ring| Box::new(ring) as Box<dyn Any>));
@@ -47,10 +57,12 @@ pub(crate) fn everything() {
     let is_ring = |to: &Path| to == directory.join("ring");
     let is_memory = |to: &Path| to.to_str().is_some_and(|to| to.starts_with("/memfd:shm-ring"));
     let is_plain = |to: &Path| to == directory.join("plain");
+    let is_append = |to: &Path| to == directory.join("append");
     // Or nothing would be tested.
     for (what, n) in [
         ("ring", ours.iter().filter(|(_, to)| is_ring(to)).count()),
         ("anonymous ring", ours.iter().filter(|(_, to)| is_memory(to)).count()),
+        ("append file", ours.iter().filter(|(_, to)| is_append(to)).count()),
         ("plain file", ours.iter().filter(|(_, to)| is_plain(to)).count()),
     ] {
         assert!(n >= 2, "{n} descriptors of the {what}: {ours:?}");

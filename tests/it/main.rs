@@ -3,6 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 mod allocations;
+mod append;
+mod append_durable;
+mod append_following;
+mod append_full;
+mod append_golden;
+#[cfg(feature = "guard")]
+mod append_guard;
+mod append_killing;
+mod append_refusing;
 mod budget;
 mod child;
 mod corrupt;

@@ -10,7 +10,10 @@ use crate::harness::directory;
 use crate::records::crc32c;
 use crate::snapshot::{check_all, pattern};
 use crate::snapshot_opening::is_mapped;
-use shm_ring::{Error, FileKind, FileSnapshot, MapBudget, MapUsage, ReadAt, RingOptions, Snapshot};
+use shm_ring::{
+    AppendFile, AppendOptions, Error, FileKind, FileSnapshot, MapBudget, MapUsage, ReadAt, RingOptions,
+    Snapshot,
+};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -146,6 +149,31 @@ fn a_sealed_file_is_read_as_any_snapshot() {
             assert_eq!(Snapshot::open(&path).unwrap().as_slice(), data);
             assert_eq!(Snapshot::open(&path).unwrap().as_slice().as_ptr().addr() % 4096, 0);
         }
+    }
+}
+
+#[test]
+fn a_finished_append_file_is_a_snapshot() {
+    // Goal: what was appended, and nothing else of its file, is what a snapshot of it has, from the moment that it is sealed, also for who
+    // has the file open in another way. Method: files with nothing, little and much in them, before and after.
+    for len in [0, 1, 4096, 700_000] {
+        let (directory, data) = (directory(), pattern(len));
+        let path = directory.path().join("append");
+        let append = AppendOptions::new().create(&path).unwrap();
+        for piece in data.chunks(1000) {
+            append.push(piece).unwrap();
+        }
+        let mut follower = AppendFile::follow(&path).unwrap();
+        refused(&path, "open", |error| matches!(error, Error::NotSealed { .. }));
+        append.seal().unwrap();
+        for opened in open_all(&path) {
+            check_all("append", &*opened.unwrap(), &data);
+        }
+        let mut followed = vec![0; len];
+        follower.read_at(0, &mut followed).unwrap();
+        assert_eq!(followed, data);
+        assert!(matches!(AppendFile::open(&path), Err(Error::Sealed { .. })));
+        assert_eq!(Snapshot::open(&path).unwrap().as_slice(), data);
     }
 }
 
