@@ -22,6 +22,12 @@
 //! A [`Consumer`] has a name and gets every record, in place; producers wait for the slowest one. An [`Observer`] has nothing, copies, is
 //! never waited for, and is told exactly what it missed. Both can read the same ring at once.
 //!
+//! # Files that do not change
+//!
+//! A [`Snapshot`] is a file's bytes in place, with the length that they had when it was opened, and, for a file that was sealed, with the
+//! checksum of all of them compared. [`ReadAt`] reads it like a [`FileSnapshot`], which makes a system call for each read, and like a
+//! [`MemorySnapshot`]. Who opens many of them gives each a part of a [`MapBudget`]: what it has no map for is read by system calls.
+//!
 //! # Trust
 //!
 //! [`Ring::open`] is safe because it takes only files that nobody but this user can write, and other programs of this user are trusted to
@@ -36,6 +42,9 @@
 //! cut, and the one that the cut goes through, show zeros from there on; the call after that says so. An observer never hands out such a
 //! record. A producer whose [`Claim::commit`] met the cut hears of it at its next claim. What is left to do is to drop all handles of that
 //! ring. A file that is cut and made as long again before anybody looks is not noticed: its records are gone without a word.
+//!
+//! A [`Snapshot`] hands out slices of a file that nobody may write: it takes only files that nobody but this user and root can write, and
+//! trusts these to leave them alone. A [`FileSnapshot`] copies, and takes any.
 //!
 //! # Limits
 //!
