@@ -41,7 +41,10 @@ fn followers_see_whole_bytes_through_growth_and_clear() {
     let mut followers =
         [0, 1].map(|n| Actor::start("append_following::reader", &[("path", &shown), ("seed", &n)]));
     followers.iter_mut().for_each(|follower| drop(follower.expect("ready")));
-    for era in 1..=ERAS {
+    let (mut era, mut have_enough, start) = (0, [false; 2], Instant::now());
+    while era < ERAS || have_enough != [true; 2] {
+        assert!(start.elapsed() < PATIENCE, "{era} eras, enough for followers: {have_enough:?}");
+        era += 1;
         file.clear().unwrap();
         let (mut index, pushes) = (0, mix(era) % 40);
         for n in 0..=pushes {
@@ -49,17 +52,18 @@ fn followers_see_whole_bytes_through_growth_and_clear() {
             file.push(&words(era, index, more)).unwrap();
             index += more;
         }
+        for (follower, has_enough) in followers.iter_mut().zip(&mut have_enough) {
+            *has_enough = *has_enough || follower.hear_within(Duration::ZERO).is_some();
+        }
     }
     let mut index = file.len() / 8;
     while file.len() < 20 << 20 {
-        file.push(&words(ERAS, index, 5000)).unwrap();
+        file.push(&words(era, index, 5000)).unwrap();
         index += 5000;
     }
     for mut follower in followers {
         follower.tell("end");
-        let (reads, eras) = (follower.expect_number("reads"), follower.expect_number("eras"));
-        println!("{reads} reads, {eras} eras seen");
-        assert!(reads > 100 && eras > 10, "{reads} reads in {eras} eras show little");
+        assert_eq!(follower.expect_number("last era"), era);
         follower.finish();
     }
 }
@@ -69,7 +73,7 @@ pub(crate) fn reader() {
     let mut follower = AppendFile::follow(&path).unwrap();
     say("ready");
     let end = std::thread::spawn(listen);
-    let (mut reads, mut eras, mut era, mut turn) = (0, 0u64, 0, Script::number("seed") << 32);
+    let (mut reads, mut era, mut turn) = (0, 0, Script::number("seed") << 32);
     while !end.is_finished() {
         turn += 1;
         let len = follower.len() / 8;
@@ -84,10 +88,12 @@ pub(crate) fn reader() {
                 let found = era_of(&bytes, from);
                 assert!(found >= era, "era {found} after era {era}");
                 (era, reads) = (found, reads + 1);
+                if reads == 500 {
+                    say("enough");
+                }
             }
-            Err(FollowError::Cleared { .. }) => eras += 1,
-            // Cut between the look at the length and the read; told at the next call.
-            Err(FollowError::OutOfBounds { .. }) => {}
+            // The second one was cut between the look at the length and the read, and is told at the next call.
+            Err(FollowError::Cleared { .. } | FollowError::OutOfBounds { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -98,12 +104,11 @@ pub(crate) fn reader() {
             break pinned;
         }
     };
-    assert_eq!(era_of(pinned.data(), 0), ERAS);
+    let last = era_of(pinned.data(), 0);
     let mut all = vec![0; pinned.data().len()];
     while follower.read_at(0, &mut all).is_err() {}
     assert!(all == pinned.data());
-    say(&format!("reads {reads}"));
-    say(&format!("eras {eras}"));
+    say(&format!("last era {last}"));
     assert_eq!(end.join().unwrap(), "end");
 }
 
@@ -249,8 +254,9 @@ fn pins_and_losses_exclude_each_other() {
     let mut file = AppendOptions::new().capacity(1).create(&path).unwrap();
     let mut pinner = Actor::start("append_following::pinner", &[("path", &path.display())]);
     pinner.expect("ready");
-    let (mut clears, mut refused, start) = (0u64, 0u64, Instant::now());
-    while clears < 800 && start.elapsed() < PATIENCE {
+    let (mut clears, mut refused, mut is_enough, start) = (0u64, 0u64, false, Instant::now());
+    while clears < 200 || refused < 20 || !is_enough {
+        assert!(start.elapsed() < PATIENCE, "{clears} clears, {refused} refused");
         match file.clear() {
             Ok(()) => clears += 1,
             Err(AppendError::Pinned) => refused += 1,
@@ -259,11 +265,9 @@ fn pins_and_losses_exclude_each_other() {
         if file.is_empty() {
             file.push(&words(clears, 0, 1 + mix(clears) % 800)).unwrap();
         }
+        is_enough = is_enough || pinner.hear_within(Duration::ZERO).is_some();
     }
     pinner.tell("end");
-    let pins = pinner.expect_number("pins");
-    println!("{clears} clears, {refused} refused, {pins} pins");
-    assert!(clears > 20 && refused > 20 && pins > 20, "{clears} clears, {refused} refused, {pins} pins");
     pinner.finish();
 }
 
@@ -284,12 +288,14 @@ pub(crate) fn pinner() {
         }
         pins += 1;
         drop(pinned);
+        if pins == 50 {
+            say("pinned often enough");
+        }
         // Leaves the writer a chance.
         if pins % 4 == 0 {
             std::thread::sleep(Duration::from_micros(mix(pins) % 200));
         }
     }
-    say(&format!("pins {pins}"));
 }
 
 #[test]
