@@ -60,6 +60,8 @@ mod frame;
 mod layout;
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
+#[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]
+mod ranges;
 #[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
 mod ring;
 mod sync;
