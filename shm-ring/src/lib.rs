@@ -57,7 +57,9 @@
 mod codec;
 mod error;
 mod frame;
+#[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 mod layout;
+#[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
 #[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]
@@ -70,7 +72,7 @@ mod typed;
 
 #[cfg(not(any(loom, shuttle)))]
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
-pub use error::{ClaimError, Error, PollError};
+pub use error::{ClaimError, Error, FileKind, PollError};
 pub use layout::frame::Position;
 #[cfg(not(any(loom, shuttle)))]
 pub use ring::{
