@@ -75,6 +75,15 @@ pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
 pub use error::{ClaimError, Error, FileKind, PollError};
 pub use layout::frame::Position;
 #[cfg(not(any(loom, shuttle)))]
+pub use ranges::{
+    RangedFile,
+    options::{Alignment, RangedOptions},
+    range::{Range, Split},
+    receipt::Receipt,
+    refusal::{AllocateError, RangeError, Refused},
+    stats::RangedStats,
+};
+#[cfg(not(any(loom, shuttle)))]
 pub use ring::{
     Ring,
     batch::{Batch, BatchFull},

@@ -197,10 +197,7 @@ impl Drop for Unpublished {
 }
 
 fn nameless(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     match options.clone().custom_flags(libc::O_TMPFILE).open(directory) {
@@ -473,6 +470,24 @@ fn read_at_most(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
 /// Writes page 0; before publication only.
 pub(crate) fn write_header(file: &File, header: &[u8; HEADER_BYTES], path: &Path) -> Result<(), Error> {
     file.write_all_at(header, 0).map_err(io_error("write the header of", path))
+}
+
+/// Brings a file, all of it, to the medium.
+pub(crate) fn sync_file(file: &File, path: &Path) -> Result<(), Error> {
+    file.sync_all().map_err(io_error("sync", path))
+}
+
+/// Brings a file's name to the medium.
+pub(crate) fn sync_name(path: &Path) -> Result<(), Error> {
+    let directory = directory_of(path);
+    File::open(directory).and_then(|open| open.sync_all()).map_err(io_error("sync", directory))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Permission bits of an open file.

@@ -189,6 +189,13 @@ mod orders {
             share(70, 70, FREE, &[MOST, TWICE]);
         })
         .tell("ranges: a freed run, given back");
+        const WORD: &[Run] = &[Run { first: 0, n: 64 }];
+        const ALL: Plan = Plan { units: &[(64, 64)], gives_back: false };
+        const ALL_BACK: Plan = Plan { gives_back: true, ..ALL };
+        explore(Bounds::preemptions(2, 3), || {
+            share(64, 64, WORD, &[ALL, ALL_BACK]);
+        })
+        .tell("ranges: a freed word");
     }
 
     // Goal: units that are free again and those behind them that never were handed out make one run, and still go out once.
