@@ -7,7 +7,7 @@ use crate::harness::Script;
 use crate::truncating;
 use crate::{
     creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
-    quiet, remote, resuming, sharing, waiting,
+    quiet, ranged, ranged_files, ranged_killing, remote, resuming, sharing, waiting,
 };
 
 /// Every role, by the name that tests call it.
@@ -70,6 +70,13 @@ const ROLES: &[(&str, fn())] = &[
     ("permissions::read_only", permissions::read_only),
     ("permissions::glutton", permissions::glutton),
     ("quiet::pusher", quiet::pusher),
+    ("ranged::forks", ranged::forks),
+    ("ranged::traced", ranged::traced),
+    ("ranged_files::alone", ranged_files::alone),
+    ("ranged_files::taker", ranged_files::taker),
+    ("ranged_killing::fetcher", ranged_killing::fetcher),
+    ("ranged_killing::filler", ranged_killing::filler),
+    ("ranged_killing::nursery", ranged_killing::nursery),
     ("remote::asker", remote::asker),
     ("resuming::three", resuming::three),
     ("resuming::producer", resuming::producer),

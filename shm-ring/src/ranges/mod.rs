@@ -173,25 +173,22 @@ impl RangedFile {
         }
         let most = len.div_ceil(opening.unit_bytes());
         let least = if or_less { 1 } else { most };
-        let full = |free_units: u64| AllocateError::Full {
-            needed_bytes: if or_less { 1 } else { len },
-            free_bytes: free_units * opening.unit_bytes(),
-        };
-        let attempt = || {
-            opening.table().allocate(least, most, opening.hint()).map_err(|refused| match refused {
-                Refusal::Full => full(opening.table().remaining().unwrap_or(0)),
-                Refusal::Corrupt { next } => AllocateError::Corrupt { next },
-            })
-        };
-        let is_cut_off =
-            |run: &Run| !or_less && opening.bytes(*run).end < run.first * opening.unit_bytes() + len;
-        let mut run = attempt()?;
-        if is_cut_off(&run) {
-            // Its last unit is the file's, which is shorter than the others; there may be some elsewhere, and without this one.
-            let other = attempt();
-            opening.table().give_back(run, opening.hint());
-            run = other?;
+        let attempt = || opening.table().allocate(least, most, opening.hint());
+        let mut taken = attempt();
+        if let Ok(run) = taken {
+            if !or_less && opening.bytes(run).end < run.first * opening.unit_bytes() + len {
+                // Its last unit is the file's, which is shorter than the others; there may be some elsewhere, and without this one.
+                taken = attempt();
+                opening.table().give_back(run, opening.hint());
+            }
         }
+        let run = taken.map_err(|refused| match refused {
+            Refusal::Full => AllocateError::Full {
+                needed_bytes: if or_less { 1 } else { len },
+                free_bytes: self.remaining(),
+            },
+            Refusal::Corrupt { next } => AllocateError::Corrupt { next },
+        })?;
         let bytes = opening.bytes(run);
         let found = (bytes.end - bytes.start).min(len);
         Ok(Range::new(opening, bytes.start, found))
@@ -258,8 +255,11 @@ impl RangedFile {
         if end > self.size() {
             return Err(RangeError::OutOfBounds { start: offset, end, size_bytes: self.size() });
         }
-        let unit_bytes = opening.unit_bytes();
-        let Some(run) = Run::between(offset / unit_bytes, end.div_ceil(unit_bytes)) else { return Ok(()) };
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let first = offset / opening.unit_bytes();
+        let run = Run { first, n: end.div_ceil(opening.unit_bytes()) - first };
         for _ in 0..READ_ATTEMPTS {
             let Some(generation) = opening.table().begin_reading(run) else {
                 return Err(RangeError::NotWritten);

@@ -69,6 +69,7 @@ impl Opening {
         file::write_header(new.file(), &header.encode(), path)?;
         let this = Self::new(new.file(), header, path)?;
         this.store_boot(clock::boot_id());
+        this.note_writer();
         // What is flushed later is worth nothing without them.
         file::sync_file(new.file(), path)?;
         new.publish()?;
@@ -123,8 +124,7 @@ impl Opening {
         let repair = self.repair()?;
         self.refuse_sealed()?;
         self.checked(self.table().used())?;
-        // ORDER none (Relaxed): display only.
-        self.map.live().era.0.writer_pid.store(std::process::id().into(), Ordering::Relaxed);
+        self.note_writer();
         if let Some(alone) = self.alone_under(repair)? {
             let boot = clock::boot_id();
             alone.make_fit(!self.is_of(boot))?;
@@ -132,6 +132,11 @@ impl Opening {
             self.store_boot(boot);
         }
         Ok(())
+    }
+
+    fn note_writer(&self) {
+        // ORDER none (Relaxed): display only.
+        self.map.live().era.0.writer_pid.store(std::process::id().into(), Ordering::Relaxed);
     }
 
     fn refuse_sealed(&self) -> Result<(), Error> {

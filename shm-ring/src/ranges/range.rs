@@ -90,9 +90,7 @@ impl Span {
 /// It can't be forged: not from its parts,
 ///
 /// ```compile_fail,E0451
-/// # fn f(file: shm_ring::RangedFile, span: std::ops::Range<u64>) {
-/// let range = shm_ring::Range { span };
-/// # }
+/// let range = shm_ring::Range { span: unreachable!() };
 /// ```
 ///
 /// and not from bytes, however they came.

@@ -15,7 +15,7 @@ pub enum AllocateError {
     Full {
         /// What was asked for, at least.
         needed_bytes: u64,
-        /// What is free, here and there, in whole units.
+        /// What is free, here and there.
         free_bytes: u64,
     },
     /// A range has at least one byte.
