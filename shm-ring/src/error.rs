@@ -20,6 +20,8 @@ pub enum FileKind {
     Ranged,
     /// One of the last two.
     Mapped,
+    /// Bytes that grow at the end, as an older program wrote them.
+    Legacy,
     /// Any file.
     Plain,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for FileKind {
             Self::Append => "append file",
             Self::Ranged => "ranged file",
             Self::Mapped => "append file or ranged file",
+            Self::Legacy => "legacy append file (magic 0xdeadbeef)",
             Self::Plain => "file",
         })
     }

@@ -15,7 +15,7 @@ use crate::error::{Error, FileKind};
 use crate::layout::header::{self, HEADER_BYTES, Header, Malformed};
 use crate::layout::mapped;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, posix_fallocate};
+use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate, posix_fallocate};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::linkat;
@@ -214,6 +214,14 @@ fn nameless(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     Ok((file, Some(temporary)))
 }
 
+/// Where a file of that path is.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Gives every byte of the file its place on the medium.
 pub(crate) fn allocate(file: &File, file_bytes: u64, path: &Path, kind: FileKind) -> Result<(), Error> {
     if i64::try_from(file_bytes).is_err() {
@@ -273,6 +281,21 @@ pub(crate) fn extend(file: &File, range: Range<u64>) -> Result<(), NotAllocated>
             let _ = file.set_len(range.start);
         }
     })
+}
+
+/// Takes their place on the medium from bytes that are zeros from then on; the file stays as long as it is.
+pub(crate) fn give_back(file: &File, range: Range<u64>) {
+    let Ok(start) = i64::try_from(range.start) else { return };
+    let Ok(length) = i64::try_from(range.end.saturating_sub(range.start)) else { return };
+    if length > 0 {
+        // Best effort: not every file system can, and what stays allocated is only space.
+        let _ = fallocate(
+            file,
+            FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE,
+            start,
+            length,
+        );
+    }
 }
 
 /// A file that was recognised.
@@ -394,7 +417,7 @@ fn recognise<R: Recognise>(
     wanted: &R,
 ) -> Result<R::Header, Error> {
     let mut bytes = [0; HEADER_BYTES];
-    let n = read_at_most(file, &mut bytes).map_err(io_error("read", path))?;
+    let n = read_at_most(file, &mut bytes, 0).map_err(io_error("read", path))?;
     let (path, kind) = (path.to_path_buf(), wanted.kind());
     if n == 0 {
         return Err(not_wanted(path, kind, &[]));
@@ -408,9 +431,7 @@ fn recognise<R: Recognise>(
         Malformed::Version { found } => {
             Error::VersionMismatch { path: path.clone(), expected: wanted.version(), found }
         }
-        Malformed::Field { what, expected, found } => {
-            Error::Corrupt { path: path.clone(), what, expected, found }
-        }
+        field @ Malformed::Field { .. } => corrupt(&path, field),
     })?;
     let (Length::Exactly(expected_bytes) | Length::AtLeast(expected_bytes)) = R::length(&header);
     if found_bytes < expected_bytes {
@@ -437,8 +458,22 @@ fn recognise<R: Recognise>(
     Ok(header)
 }
 
+/// The refusal of a file of which a part is not what it must be.
+pub(crate) fn corrupt(path: &Path, malformed: Malformed) -> Error {
+    let path = path.to_path_buf();
+    match malformed {
+        Malformed::Field { what, expected, found } => Error::Corrupt { path, what, expected, found },
+        other => Error::Corrupt {
+            path,
+            what: "header",
+            expected: "another one".into(),
+            found: format!("{other:?}"),
+        },
+    }
+}
+
 /// The refusal of a file that begins otherwise.
-fn not_wanted(path: PathBuf, expected: FileKind, begins: &[u8]) -> Error {
+pub(crate) fn not_wanted(path: PathBuf, expected: FileKind, begins: &[u8]) -> Error {
     let text = || format!("{:?}", String::from_utf8_lossy(begins));
     let found = match begins {
         [] => "an empty file".into(),
@@ -454,10 +489,11 @@ fn not_wanted(path: PathBuf, expected: FileKind, begins: &[u8]) -> Error {
     Error::OtherKind { path, expected, found }
 }
 
-fn read_at_most(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
+/// Reads from `offset` on until `bytes` are full or the file ends; says how many were read.
+pub(crate) fn read_at_most(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut n = 0;
     while n < bytes.len() {
-        match file.read_at(&mut bytes[n..], n as u64) {
+        match file.read_at(&mut bytes[n..], offset + n as u64) {
             Ok(0) => break,
             Ok(more) => n += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -479,14 +515,11 @@ pub(crate) fn sync_file(file: &File, path: &Path) -> Result<(), Error> {
 
 /// Brings a file's name to the medium.
 pub(crate) fn sync_name(path: &Path) -> Result<(), Error> {
-    let directory = directory_of(path);
-    File::open(directory).and_then(|open| open.sync_all()).map_err(io_error("sync", directory))
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+    match File::open(directory_of(path)) {
+        Ok(directory) => directory.sync_all().map_err(io_error("sync the directory of", path)),
+        // Who may write a directory need not be allowed to read it: then nothing can be said, and nothing more be done.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(io_error("open the directory of", path)(error)),
     }
 }
 

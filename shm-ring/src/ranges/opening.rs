@@ -19,7 +19,6 @@ use super::allocator::{Medium, Refusal, Table};
 use super::bits::{Bits, Marks, Run, bits_words, marks_words};
 use super::refusal::RangeError;
 use crate::error::{Error, FileKind};
-use crate::layout::header::Malformed;
 use crate::layout::mapped::{FREE_UNITS, Header, Kind, SYNC_FAILED, WRITER_BYTE};
 use crate::map::file::{self, MappedFile, Trust, Unpublished, io_error};
 use crate::map::growable::Growable;
@@ -143,10 +142,7 @@ impl Opening {
         match seal::load(self.map.live(), &self.header.uuid) {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(Error::Sealed { path: self.path.clone() }),
-            Err(Malformed::Field { what, expected, found }) => {
-                Err(Error::Corrupt { path: self.path.clone(), what, expected, found })
-            }
-            Err(other) => unreachable!("a seal has no magic and no version: {other:?}"),
+            Err(malformed) => Err(file::corrupt(&self.path, malformed)),
         }
     }
 
