@@ -79,6 +79,8 @@ mod layout;
 #[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
+#[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]
+mod ranges;
 #[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
 mod ring;
 #[cfg(not(any(loom, shuttle)))]
@@ -99,6 +101,15 @@ pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
 pub use error::{ClaimError, Error, FileKind, PollError};
 pub use layout::frame::Position;
 pub use map::budget::{MapBudget, MapUsage, Permit};
+#[cfg(not(any(loom, shuttle)))]
+pub use ranges::{
+    RangedFile,
+    options::{Alignment, RangedOptions},
+    range::{Range, Split},
+    receipt::Receipt,
+    refusal::{AllocateError, RangeError, Refused},
+    stats::RangedStats,
+};
 #[cfg(not(any(loom, shuttle)))]
 pub use ring::{
     Ring,

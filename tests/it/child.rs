@@ -6,7 +6,8 @@ use crate::harness::Script;
 use crate::{
     append, append_durable, append_following, append_full, append_golden, append_killing, creating,
     descriptors, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
-    quiet, remote, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
+    quiet, ranged, ranged_files, ranged_killing, remote, resuming, sharing, snapshot, snapshot_cut,
+    snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, truncating};
@@ -89,6 +90,13 @@ const ROLES: &[(&str, fn())] = &[
     ("permissions::read_only", permissions::read_only),
     ("permissions::glutton", permissions::glutton),
     ("quiet::pusher", quiet::pusher),
+    ("ranged::forks", ranged::forks),
+    ("ranged::traced", ranged::traced),
+    ("ranged_files::alone", ranged_files::alone),
+    ("ranged_files::taker", ranged_files::taker),
+    ("ranged_killing::fetcher", ranged_killing::fetcher),
+    ("ranged_killing::filler", ranged_killing::filler),
+    ("ranged_killing::nursery", ranged_killing::nursery),
     ("remote::asker", remote::asker),
     ("resuming::three", resuming::three),
     ("resuming::producer", resuming::producer),

@@ -2,7 +2,10 @@
 
 use crate::harness::{Script, alone, directory};
 use crate::snapshot::{file, pattern};
-use shm_ring::{AppendFile, AppendOptions, FileSnapshot, MapBudget, Ring, RingOptions, Snapshot};
+use shm_ring::{
+    AppendFile, AppendOptions, FileSnapshot, MapBudget, RangedFile, RangedOptions, Ring, RingOptions,
+    Snapshot,
+};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +29,7 @@ fn open_everything(directory: &Path) -> Vec<Box<dyn Any>> {
     let append = AppendOptions::new().create(directory.join("append")).unwrap();
     append.push(b"bytes").unwrap();
     let (follower, sealed) = (AppendFile::follow(append.path()).unwrap(), directory.join("sealed"));
+    let ranged = RangedOptions::new().create(directory.join("ranged"), 10_000).unwrap();
     let finished = AppendOptions::new().create(&sealed).unwrap();
     finished.push(b"bytes").unwrap();
     finished.seal().unwrap();
@@ -40,6 +44,12 @@ fn open_everything(directory: &Path) -> Vec<Box<dyn Any>> {
         Box::new(FileSnapshot::open_plain(&plain).unwrap()),
         Box::new((follower.pin().unwrap(), follower)),
         Box::new(append),
+        Box::new((
+            ranged.allocate(100).unwrap(),
+            ranged.clone(),
+            RangedFile::open(directory.join("ranged")).unwrap(),
+        )),
+        Box::new(ranged),
         Box::new(Snapshot::open(&sealed).unwrap()),
         Box::new(FileSnapshot::open(&sealed).unwrap()),
         Box::new(Snapshot::open_plain_within(&plain, &MapBudget::new().maps(0)).unwrap()),
@@ -57,12 +67,14 @@ pub(crate) fn everything() {
     let is_ring = |to: &Path| to == directory.join("ring");
     let is_memory = |to: &Path| to.to_str().is_some_and(|to| to.starts_with("/memfd:shm-ring"));
     let is_plain = |to: &Path| to == directory.join("plain");
+    let is_ranged = |to: &Path| to == directory.join("ranged");
     let is_append = |to: &Path| to == directory.join("append");
     // Or nothing would be tested.
     for (what, n) in [
         ("ring", ours.iter().filter(|(_, to)| is_ring(to)).count()),
         ("anonymous ring", ours.iter().filter(|(_, to)| is_memory(to)).count()),
         ("append file", ours.iter().filter(|(_, to)| is_append(to)).count()),
+        ("ranged file", ours.iter().filter(|(_, to)| is_ranged(to)).count()),
         ("plain file", ours.iter().filter(|(_, to)| is_plain(to)).count()),
     ] {
         assert!(n >= 2, "{n} descriptors of the {what}: {ours:?}");

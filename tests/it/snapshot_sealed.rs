@@ -3,7 +3,7 @@
 //! The files here are written by hand, as the format document says, byte by byte: what makes them otherwise is tested with what makes them.
 //!
 //! ```text
-//!   header (256 of page 0) | live page: ... seal at 256 ... | ranged: three tables | data, and room behind it
+//!   header (256 of page 0) | live page: ... seal at 256 ... | ranged: four tables | data, and room behind it
 //! ```
 
 use crate::harness::directory;
@@ -11,8 +11,8 @@ use crate::records::crc32c;
 use crate::snapshot::{check_all, pattern};
 use crate::snapshot_opening::is_mapped;
 use shm_ring::{
-    AppendFile, AppendOptions, Error, FileKind, FileSnapshot, MapBudget, MapUsage, ReadAt, RingOptions,
-    Snapshot,
+    Alignment, AppendFile, AppendOptions, Error, FileKind, FileSnapshot, MapBudget, MapUsage, RangedFile,
+    RangedOptions, ReadAt, RingOptions, Snapshot,
 };
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -43,7 +43,7 @@ impl Image {
 
     /// A file of ranges.
     fn ranged(data: &[u8], page: usize, unit: usize) -> Self {
-        let tables = 3 * (data.len().div_ceil(unit).div_ceil(64) * 8).next_multiple_of(page);
+        let tables = 4 * (data.len().div_ceil(unit).div_ceil(64) * 8).next_multiple_of(page);
         Self::new(b"SHMRANG\0", page, unit, tables, data.len(), data.len()).fill(data)
     }
 
@@ -173,6 +173,35 @@ fn a_finished_append_file_is_a_snapshot() {
         follower.read_at(0, &mut followed).unwrap();
         assert_eq!(followed, data);
         assert!(matches!(AppendFile::open(&path), Err(Error::Sealed { .. })));
+        assert_eq!(Snapshot::open(&path).unwrap().as_slice(), data);
+    }
+}
+
+#[test]
+fn a_finished_ranged_file_is_a_snapshot() {
+    // Goal: all bytes of a ranged file, each where its range was, and nothing else of its file, from the moment that it is sealed.
+    // Method: files written in parts from both ends, with every alignment, before and after.
+    for (alignment, len) in [
+        (Alignment::Byte, 1),
+        (Alignment::Byte, 12_345),
+        (Alignment::Line, 100_000),
+        (Alignment::Page, 100_001),
+    ] {
+        let (directory, data) = (directory(), pattern(len));
+        let path = directory.path().join("ranged");
+        let ranged = RangedOptions::new().alignment(alignment).create(&path, len as u64).unwrap();
+        let mut ranges: Vec<_> =
+            std::iter::from_fn(|| ranged.allocate(ranged.remaining().min(8192)).ok()).collect();
+        while let Some(range) = if ranges.len() % 2 == 0 { ranges.pop() } else { Some(ranges.remove(0)) } {
+            let part = range.start() as usize..range.end() as usize;
+            drop(ranged.write(range, &data[part]).unwrap());
+        }
+        refused(&path, "open", |error| matches!(error, Error::NotSealed { .. }));
+        ranged.seal().unwrap();
+        for opened in open_all(&path) {
+            check_all("ranged", &*opened.unwrap(), &data);
+        }
+        assert!(matches!(RangedFile::open(&path), Err(Error::Sealed { .. })));
         assert_eq!(Snapshot::open(&path).unwrap().as_slice(), data);
     }
 }
