@@ -192,7 +192,9 @@ fn a_finished_ranged_file_is_a_snapshot() {
         let ranged = RangedOptions::new().alignment(alignment).create(&path, len as u64).unwrap();
         let mut ranges: Vec<_> =
             std::iter::from_fn(|| ranged.allocate(ranged.remaining().min(8192)).ok()).collect();
-        while let Some(range) = if ranges.len() % 2 == 0 { ranges.pop() } else { Some(ranges.remove(0)) } {
+        while let Some(range) =
+            if ranges.len().is_multiple_of(2) { ranges.pop() } else { Some(ranges.remove(0)) }
+        {
             let part = range.start() as usize..range.end() as usize;
             drop(ranged.write(range, &data[part]).unwrap());
         }
