@@ -68,7 +68,7 @@
 )]
 
 // The model checkers run `frame/` and the protocol of `ring/` over a modelled kernel, and nothing above them: docs/models.md.
-#[cfg(not(any(loom, shuttle)))]
+#[cfg_attr(any(loom, shuttle), path = "append/model/mod.rs")]
 mod append;
 #[cfg(not(any(loom, shuttle)))]
 mod codec;

@@ -78,6 +78,11 @@ pub(crate) fn alone() {
     let (room, capacity) = (16 << 10, file.capacity_bytes());
     let length = file_bytes(&rest);
     File::options().write(true).open(&rest).unwrap().set_len(length - room).unwrap();
+    // Not enough for this, and none of it is kept.
+    let before = file_bytes(&path);
+    let refused = file.push(&vec![1; 4 * room as usize]);
+    assert!(matches!(refused, Err(AppendError::NoSpace { .. })), "{refused:?}");
+    assert_eq!(file_bytes(&path), before);
     file.push(&[1]).unwrap();
     assert_eq!(file.capacity_bytes(), capacity + PAGE);
     drop(file);
