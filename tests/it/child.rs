@@ -6,11 +6,11 @@ use crate::harness::Script;
 use crate::{
     append, append_durable, append_following, append_full, append_golden, append_killing, creating,
     descriptors, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
-    quiet, ranged, ranged_files, ranged_killing, remote, resuming, sharing, snapshot, snapshot_cut,
-    snapshot_opening, waiting,
+    quiet, ranged, ranged_files, ranged_golden, ranged_killing, remote, resuming, sharing, snapshot,
+    snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
-use crate::{append_guard, truncating};
+use crate::{append_guard, ranged_guard, truncating};
 
 /// Every role, by the name that tests call it.
 const ROLES: &[(&str, fn())] = &[
@@ -94,6 +94,9 @@ const ROLES: &[(&str, fn())] = &[
     ("ranged::traced", ranged::traced),
     ("ranged_files::alone", ranged_files::alone),
     ("ranged_files::taker", ranged_files::taker),
+    ("ranged_golden::make", ranged_golden::make),
+    #[cfg(feature = "guard")]
+    ("ranged_guard::victim", ranged_guard::victim),
     ("ranged_killing::fetcher", ranged_killing::fetcher),
     ("ranged_killing::filler", ranged_killing::filler),
     ("ranged_killing::nursery", ranged_killing::nursery),

@@ -26,7 +26,7 @@
 //!
 //! | label | store side | load side | what is carried |
 //! |-------|------------|-----------|-----------------|
-//! | U1/U2 | F set, Release (`Bits::set`; a claim that is taken back) | F cleared, Acquire (`Bits::claim`) | all accesses of the last owner; W, D cleared; `free_units` raised |
+//! | U1/U2 | F set, Release (`Bits::give`; a claim that is taken back) | F cleared, Acquire (`Bits::claim`) | all accesses of the last owner; W, D cleared; `free_units` raised |
 //! | U3/U4 | W set, Release (`Bits::set`) | W, Acquire (`Bits::{all, next_run}`, `Marks::begin`) | the bytes |
 //! | U5/U6 | freed-since bit set, Release (`Marks::retire`) | that bit cleared, Acquire (`Marks::begin`) | W cleared: what was freed before a sync began is not taken for written |
 //! | U7/U8 | `generation` raised, Release (`Table::release`) | `generation`, Acquire (`Table::begin_reading`) | W cleared |
@@ -234,7 +234,7 @@ impl Table<'_> {
         if run.first < hint.load(Ordering::Relaxed) {
             hint.store(run.first, Ordering::Relaxed);
         }
-        self.free.set(run);
+        self.free.give(run);
     }
 
     /// Publishes a run whose bytes its owner has written.

@@ -5,8 +5,8 @@
 //!   Marks   word i:  units 32 i .. 32 i + 31: bits 0..32 durable | bits 32..64 freed since a sync of the whole file began
 //! ```
 //!
-//! (I1) whoever changes a unit's bit owns the unit, or is about to by this very change: so a word whose units all have one owner is stored,
-//! and any other is changed by a read-modify-write that leaves the neighbours alone; (I2) no loop goes round because of what others store;
+//! (I1) whoever changes a unit's bit owns the unit, or is about to by this very change, and leaves the neighbours alone: so a word is changed
+//! by a read-modify-write, or stored where all its units have one owner and nobody tries to take them; (I2) no loop goes round because of what others store;
 //! (I3) a [`Run`] is checked against the table before any word is touched.
 //! Knows no meaning of a bit: that is `allocator.rs`.
 
@@ -81,20 +81,19 @@ impl<'a> Bits<'a> {
         Self { words }
     }
 
-    /// Sets the bits of a run that the caller owns; with them, everything that it did before is handed on.
+    /// Sets the bits of a run that the caller owns, in a table that only owners write; with them, everything that it did before is handed on.
     pub(crate) fn set(self, run: Run) {
         for (word, mask) in self.each(run) {
+            // ORDER U3 (Release, pairs with U4), for both: the bytes of these units.
             if mask == u64::MAX {
-                // ORDER U1, U3 (Release, pairs with U2, U4): what the caller did to these units is before the bits.
                 word.store(mask, Ordering::Release);
             } else {
-                // ORDER U1, U3 (Release, pairs with U2, U4): the same.
                 word.fetch_or(mask, Ordering::Release);
             }
         }
     }
 
-    /// Clears the bits of a run that the caller owns.
+    /// Clears them.
     pub(crate) fn clear(self, run: Run) {
         for (word, mask) in self.each(run) {
             // ORDER none (Relaxed): what follows in `Table::release` carries it.
@@ -103,6 +102,14 @@ impl<'a> Bits<'a> {
             } else {
                 word.fetch_and(!mask, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Sets the bits of a run that the caller owns, and owns no more, in a table where everybody may [`claim`](Self::claim).
+    pub(crate) fn give(self, run: Run) {
+        for (word, mask) in self.each(run) {
+            // ORDER U1 (Release, pairs with U2): what the caller did to these units is before the bits.
+            word.fetch_or(mask, Ordering::Release);
         }
     }
 
@@ -124,7 +131,7 @@ impl<'a> Bits<'a> {
             }
             let here = index as u64 * WORD_UNITS;
             if let Some(taken) = Run::between(run.first, here) {
-                self.set(taken);
+                self.give(taken);
             }
             // The first bit of this word that was missed.
             return Err(here + u64::from((mask & !got).trailing_zeros()) + 1);

@@ -163,11 +163,11 @@ impl RangedFile {
 
     fn take(&self, len: u64, or_less: bool) -> Result<Range, AllocateError> {
         let opening = &self.opening;
-        match opening.check() {
-            Ok(()) => {}
-            Err(RangeError::Truncated) => return Err(AllocateError::Truncated),
-            Err(_) => return Err(AllocateError::Forked),
-        }
+        let refused = |refused| match refused {
+            RangeError::Truncated => AllocateError::Truncated,
+            _ => AllocateError::Forked,
+        };
+        opening.check().map_err(refused)?;
         if len == 0 {
             return Err(AllocateError::Empty);
         }
@@ -182,7 +182,9 @@ impl RangedFile {
                 opening.table().give_back(run, opening.hint());
             }
         }
-        let run = taken.map_err(|refused| match refused {
+        // Tables that were cut off are zeros, by which everything is free.
+        opening.check().map_err(refused)?;
+        let run = taken.map_err(|why| match why {
             Refusal::Full => AllocateError::Full {
                 needed_bytes: if or_less { 1 } else { len },
                 free_bytes: self.remaining(),
@@ -221,7 +223,7 @@ impl RangedFile {
     /// With the range: [`RangeError::OtherFile`], [`RangeError::Forked`], [`RangeError::Truncated`].
     #[inline]
     pub fn commit(&self, range: Range) -> Result<Receipt, Refused<Range>> {
-        match range.span().check(&self.opening) {
+        match range.span().check(&self.opening).and_then(|()| self.opening.check_whole()) {
             Ok(()) => Ok(range.into_receipt()),
             Err(error) => Err(Refused { item: range, error }),
         }
@@ -238,7 +240,7 @@ impl RangedFile {
         let found_bytes = buffer.len() as u64;
         let short = RangeError::ShortBuffer { needed_bytes: receipt.len(), found_bytes };
         buffer.get_mut(..len).ok_or(short)?.copy_from_slice(receipt.bytes());
-        self.opening.check()?;
+        self.opening.check_whole()?;
         Ok(len)
     }
 
@@ -266,7 +268,7 @@ impl RangedFile {
             };
             opening.map().copy_out(offset, buffer);
             if opening.table().end_reading(generation) {
-                return opening.check();
+                return opening.check_whole();
             }
         }
         Err(RangeError::Unsettled)
@@ -280,8 +282,9 @@ impl RangedFile {
     ///
     /// With the receipt, as it was: [`Error::Invalid`] for one of another file, [`Error::Io`], [`Error::Forked`], [`Error::Truncated`].
     pub fn free(&self, receipt: Receipt) -> Result<(), Refused<Receipt, Error>> {
-        let freed = self.check_receipt(&receipt).and_then(|()| {
-            let opening = &*self.opening;
+        let opening = &*self.opening;
+        let checked = receipt.span().check(&self.opening).and_then(|()| opening.check_whole());
+        let freed = checked.map_err(|refused| opening.explain(refused)).and_then(|()| {
             let freed = opening.table().release(receipt.span().run(), opening, opening.hint());
             freed.map_err(io_error("sync the tables of", opening.path()))
         });
@@ -295,8 +298,8 @@ impl RangedFile {
     /// [`Error::Io`]; after that every flush of this file fails until the next boot, because what the kernel could not write it counts as
     /// written. [`Error::Invalid`] for a receipt of another file, [`Error::Forked`], [`Error::Truncated`].
     pub fn flush(&self, receipt: &Receipt) -> Result<(), Error> {
-        self.check_receipt(receipt)?;
         let opening = &*self.opening;
+        receipt.span().check(&self.opening).map_err(|refused| opening.explain(refused))?;
         opening.table().flush(receipt.span().run(), opening).map_err(io_error("sync", opening.path()))?;
         opening.check_slowly()
     }
@@ -312,17 +315,6 @@ impl RangedFile {
         let _lock = opening.sync_lock()?;
         opening.table().sync_all(opening).map_err(io_error("sync", opening.path()))?;
         opening.check_slowly()
-    }
-
-    fn check_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
-        match receipt.span().check(&self.opening) {
-            Err(RangeError::OtherFile) => Err(Error::Invalid {
-                option: "receipt",
-                expected: format!("one of {:?}, of this opening or a clone of it", self.opening.path()),
-                found: format!("one of {:?}", receipt.span().opening.path()),
-            }),
-            _ => self.opening.check_slowly(),
-        }
     }
 
     /// Which bytes are written, in order, in runs as long as they are, in whole units: where a download stands.
@@ -488,9 +480,10 @@ fn runs(opening: &Opening, written: bool) -> Result<impl Iterator<Item = ops::Ra
     opening.check()?;
     let mut from = 0;
     Ok(std::iter::from_fn(move || {
-        // A child that goes on with its parent's iterator finds its end.
+        // A child that goes on with its parent's iterator finds its end, and so does who meets the zeros of a file that was cut.
         opening.check().ok()?;
         let run = opening.table().written.next_run(from, opening.n_units(), written)?;
+        opening.check().ok()?;
         from = run.end();
         Some(opening.bytes(run))
     }))

@@ -50,6 +50,9 @@ pub(crate) struct Opening {
     /// Syncs of the whole file come one after the other.
     pub(super) syncing: Mutex<()>,
     locks: Locks,
+    /// Asked for its length.
+    #[cfg(feature = "guard")]
+    file: File,
     /// Last: given back when nothing can be touched any more.
     life: SlotLock,
 }
@@ -115,6 +118,8 @@ impl Opening {
             hint: AtomicU64::new(0),
             syncing: Mutex::new(()),
             locks,
+            #[cfg(feature = "guard")]
+            file: file.try_clone().map_err(io_error("duplicate", path))?,
             life,
         })
     }
@@ -248,7 +253,7 @@ impl Opening {
         run.first * self.unit_bytes..(run.end() * self.unit_bytes).min(self.size_bytes)
     }
 
-    /// Whether the file can be used: on this side of a fork, and as long as it was.
+    /// Whether the file can be used: on this side of a fork, and not cut where somebody has noticed it.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), RangeError> {
         match () {
@@ -258,17 +263,51 @@ impl Opening {
         }
     }
 
-    /// The same, for what is not done often.
+    /// The same, looking at the last page of the file: a cut in pages that this process has left alone is seen there.
+    #[inline]
+    pub(crate) fn check_whole(&self) -> Result<(), RangeError> {
+        self.check()?;
+        #[cfg(feature = "guard")]
+        {
+            let mut last = [0];
+            self.map.copy_out(self.size_bytes - 1, &mut last);
+            std::hint::black_box(last);
+        }
+        self.check()
+    }
+
+    /// The same, asking for the file's length, too, for what is not done often: nothing in memory shows a cut inside the last page.
     pub(crate) fn check_slowly(&self) -> Result<(), Error> {
-        self.check().map_err(|refused| match refused {
+        #[cfg(feature = "guard")]
+        if self.map.is_here() && self.found_bytes() < self.header.extent.file_bytes {
+            return Err(self.explain(RangeError::Truncated));
+        }
+        self.check_whole().map_err(|refused| self.explain(refused))
+    }
+
+    /// A refusal as that of a call that is not made often.
+    pub(crate) fn explain(&self, refused: RangeError) -> Error {
+        match refused {
             RangeError::Truncated => Error::Truncated {
                 kind: FileKind::Ranged,
                 path: self.path.clone(),
                 expected_bytes: self.header.extent.file_bytes,
-                found_bytes: std::fs::metadata(&self.path).map_or(0, |found| found.len()),
+                found_bytes: self.found_bytes(),
+            },
+            RangeError::OtherFile => Error::Invalid {
+                option: "receipt",
+                expected: format!("one of this opening of {:?}, or of a clone of it", self.path),
+                found: "one of another file, or of another opening".into(),
             },
             _ => Error::Forked,
-        })
+        }
+    }
+
+    fn found_bytes(&self) -> u64 {
+        #[cfg(feature = "guard")]
+        return self.file.metadata().map_or(self.header.extent.file_bytes, |found| found.len());
+        #[cfg(not(feature = "guard"))]
+        self.header.extent.file_bytes
     }
 
     /// An answer of the tables, or the words that can't be a sound process's.

@@ -6,16 +6,23 @@
 use super::opening::Opening;
 use super::receipt::Receipt;
 use super::refusal::{RangeError, Refused};
+use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops;
 use std::sync::Arc;
 
 /// Some bytes of an opening of a file, as ranges and receipts have them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Span {
     pub(super) opening: Arc<Opening>,
     pub(super) start: u64,
     pub(super) len: u64,
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{} of {:?}", self.start, self.end(), self.opening.path())
+    }
 }
 
 impl Span {

@@ -5,7 +5,6 @@
 use super::opening::{Opening, table};
 use super::options::Alignment;
 use crate::error::{Error, FileKind};
-use crate::layout::header::Malformed;
 use crate::layout::mapped::{Header, Kind, WRITER_BYTE};
 use crate::map::file::{self, MappedFile, Trust, io_error};
 use crate::map::growable::Growable;
@@ -67,12 +66,7 @@ fn read(map: &Growable, header: &Header, path: &Path, has_writers: bool) -> Resu
     let Kind::Ranged { unit_bytes, size_bytes } = header.kind else {
         unreachable!("the file was recognised as a ranged one")
     };
-    let corrupt = |what, expected, found| Error::Corrupt { path: path.to_path_buf(), what, expected, found };
-    let is_sealed = match seal::load(map.live(), &header.uuid) {
-        Ok(seal) => seal.is_some(),
-        Err(Malformed::Field { what, expected, found }) => return Err(corrupt(what, expected, found)),
-        Err(other) => unreachable!("a seal has no magic and no version: {other:?}"),
-    };
+    let sealed = seal::load(map.live(), &header.uuid).map_err(|malformed| file::corrupt(path, malformed))?;
     let unit_bytes = u64::from(unit_bytes);
     let n_units = size_bytes.div_ceil(unit_bytes);
     let table = table(map, map.live(), unit_bytes, n_units);
@@ -80,7 +74,8 @@ fn read(map: &Growable, header: &Header, path: &Path, has_writers: bool) -> Resu
         // ORDER none (Relaxed): shown.
         let found = table.next.load(Ordering::Relaxed).to_string();
         let expected = format!("a multiple of {unit_bytes} up to {}", n_units * unit_bytes);
-        corrupt("position of what was never handed out", expected, found)
+        let what = "position of what was never handed out";
+        Error::Corrupt { path: path.to_path_buf(), what, expected, found }
     })?;
     let durable: u64 = (0..table.durable.words().len())
         .map(|index| u64::from(table.durable.marks(index).count_ones()))
@@ -98,7 +93,7 @@ fn read(map: &Growable, header: &Header, path: &Path, has_writers: bool) -> Resu
         written_bytes: bytes(table.written.count(n_units)),
         durable_bytes: bytes(durable),
         freed_bytes: bytes(table.free.count(used)),
-        is_sealed,
+        is_sealed: sealed.is_some(),
         has_writers,
         writer_pid: u32::try_from(writer_pid).unwrap_or(0),
         sync_failed: table.failed.load(Ordering::Relaxed) != 0,

@@ -291,7 +291,7 @@ proptest! {
         let words: Vec<AtomicU64> = (0..bits.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let table = Bits::new(&words);
         let runs = runs_of(&bits, true);
-        runs.iter().for_each(|run| table.set(*run));
+        runs.iter().for_each(|run| table.give(*run));
         prop_assert_eq!(table.count(n_bits), bits.iter().filter(|bit| **bit).count() as u64);
         let from = from.min(n_bits);
         let behind = |run: &Run| Run::between(run.first.max(from), run.end());

@@ -246,6 +246,7 @@ fn die_alone(steps: u64, repair_steps: u64, also: u32) {
     let worker = Worker::new(&heap, 0);
     let working = worker.clone();
     mortal(Who::Worker, Some(steps), || working.work());
+    check_count(&heap);
     let cut = || {
         let after = power_cut(&heap, also);
         after.make_fit(true);
@@ -261,6 +262,17 @@ fn die_alone(steps: u64, repair_steps: u64, also: u32) {
     cut();
     heap.make_fit(false);
     check_same_boot(&[worker], &heap);
+}
+
+/// (I4) of the allocator, which no death may break: what is free is found.
+fn check_count(heap: &Heap) {
+    let table = heap.table();
+    // ORDER none (Relaxed): nobody else is there.
+    let counted = table.free_units.load(Ordering::Relaxed);
+    assert!(
+        counted >= table.free.count(table.used().expect("sound")),
+        "free units that nobody will look for"
+    );
 }
 
 /// All that a power cut may keep, of a file of 71 units.
@@ -283,6 +295,7 @@ fn die_in_company(n_units: u64, steps: u64) {
     for thread in threads {
         thread.join().expect("it ends");
     }
+    check_count(&heap);
     heap.make_fit(false);
     check_same_boot(&workers, &heap);
 }
