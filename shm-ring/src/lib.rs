@@ -95,6 +95,7 @@ pub use append::{
     error::{AppendError, FollowError},
     follow::{Follower, Pinned},
     options::{AppendOptions, SyncPolicy},
+    stats::AppendStats,
 };
 #[cfg(not(any(loom, shuttle)))]
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
@@ -104,6 +105,7 @@ pub use map::budget::{MapBudget, MapUsage, Permit};
 #[cfg(not(any(loom, shuttle)))]
 pub use ranges::{
     RangedFile,
+    observer::RangedObserver,
     options::{Alignment, RangedOptions},
     range::{Range, Split},
     receipt::Receipt,

@@ -5,9 +5,9 @@ use crate::dying;
 use crate::harness::Script;
 use crate::{
     append, append_durable, append_following, append_full, append_golden, append_killing, creating,
-    descriptors, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
-    quiet, ranged, ranged_files, ranged_golden, ranged_killing, remote, resuming, sharing, snapshot,
-    snapshot_cut, snapshot_opening, waiting,
+    descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness, lossy, order,
+    permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, remote, resuming, sharing,
+    snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -68,6 +68,7 @@ const ROLES: &[(&str, fn())] = &[
     ("forking::orphans", forking::orphans),
     ("full_disk::alone", full_disk::alone),
     ("golden::make", golden::make),
+    ("inspecting::forks", inspecting::forks),
     ("joining::producer", joining::producer),
     ("killing::nursery", killing::nursery),
     ("killing::exclusive", killing::exclusive),

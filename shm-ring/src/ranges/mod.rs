@@ -7,6 +7,8 @@
 //! | opening   | one process's mapping of a file, its locks, and being alone |
 //! | range     | bytes that are nobody else's |
 //! | receipt   | bytes that are written |
+//! | reading   | copies of bytes that are written, without a receipt |
+//! | observer  | a file, for who only looks |
 //! | options   | what a new file looks like |
 //! | stats     | what the tables say, for who only looks |
 //! | refusal   | why something was not done |
@@ -16,9 +18,11 @@
 
 pub(crate) mod allocator;
 pub(crate) mod bits;
+pub(crate) mod observer;
 mod opening;
 pub(crate) mod options;
 pub(crate) mod range;
+mod reading;
 pub(crate) mod receipt;
 pub(crate) mod refusal;
 pub(crate) mod stats;
@@ -34,6 +38,7 @@ use crate::map::file::io_error;
 use crate::map::seal;
 use allocator::Refusal;
 use bits::Run;
+use observer::RangedObserver;
 use opening::{Alone, Opening};
 use options::Alignment;
 use range::Range;
@@ -112,9 +117,6 @@ use std::sync::Arc;
 pub struct RangedFile {
     opening: Arc<Opening>,
 }
-
-/// How often bytes are read again because something was freed meanwhile.
-const READ_ATTEMPTS: u32 = 100;
 
 impl RangedFile {
     pub(crate) fn new(opening: Arc<Opening>) -> Self {
@@ -253,25 +255,8 @@ impl RangedFile {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RangeError> {
         let opening = &self.opening;
         opening.check()?;
-        let end = offset.saturating_add(buffer.len() as u64);
-        if end > self.size() {
-            return Err(RangeError::OutOfBounds { start: offset, end, size_bytes: self.size() });
-        }
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let first = offset / opening.unit_bytes();
-        let run = Run { first, n: end.div_ceil(opening.unit_bytes()) - first };
-        for _ in 0..READ_ATTEMPTS {
-            let Some(generation) = opening.table().begin_reading(run) else {
-                return Err(RangeError::NotWritten);
-            };
-            opening.map().copy_out(offset, buffer);
-            if opening.table().end_reading(generation) {
-                return opening.check_whole();
-            }
-        }
-        Err(RangeError::Unsettled)
+        opening.reading().read_at(offset, buffer)?;
+        opening.check_whole()
     }
 
     /// Frees what was written: its bytes may be handed out again, and written by others.
@@ -379,17 +364,28 @@ impl RangedFile {
     ///
     /// [`Error::Corrupt`], [`Error::Forked`], [`Error::Truncated`].
     pub fn stats(&self) -> Result<RangedStats, Error> {
-        self.opening.check_slowly()?;
-        stats::of_opening(&self.opening)
+        let opening = &self.opening;
+        opening.check_slowly()?;
+        stats::read(&opening.reading(), opening.locks(), opening.header(), opening.path())
     }
 
-    /// What the tables of the file at `path` say, whoever has it open, sealed or not. Changes nothing, and wants no write permission.
+    /// Opens the file at `path` to look at it, whoever has it open, sealed or not. Changes nothing, disturbs nobody, and needs permission to
+    /// read it, and no more.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open), but for a seal and the file's owner.
+    pub fn observe(path: impl AsRef<Path>) -> Result<RangedObserver, Error> {
+        RangedObserver::open(path.as_ref())
+    }
+
+    /// What the tables of the file at `path` say: an [`observe`](Self::observe) and its [`stats`](RangedObserver::stats).
+    ///
+    /// # Errors
+    ///
+    /// As [`observe`](Self::observe); [`Error::Corrupt`] also for words that can't be.
     pub fn inspect(path: impl AsRef<Path>) -> Result<RangedStats, Error> {
-        stats::of_path(path.as_ref())
+        Self::observe(path)?.stats()
     }
 
     /// Frees what dead processes, and leaks of this one, had and did not write; how many bytes, in whole units.
@@ -478,13 +474,5 @@ fn alone(opening: &Opening) -> Result<Alone<'_>, Error> {
 
 fn runs(opening: &Opening, written: bool) -> Result<impl Iterator<Item = ops::Range<u64>> + '_, RangeError> {
     opening.check()?;
-    let mut from = 0;
-    Ok(std::iter::from_fn(move || {
-        // A child that goes on with its parent's iterator finds its end, and so does who meets the zeros of a file that was cut.
-        opening.check().ok()?;
-        let run = opening.table().written.next_run(from, opening.n_units(), written)?;
-        opening.check().ok()?;
-        from = run.end();
-        Some(opening.bytes(run))
-    }))
+    Ok(opening.reading().runs(written))
 }
