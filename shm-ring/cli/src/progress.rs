@@ -30,7 +30,7 @@ impl Progress {
     /// Of which is known how many bytes it goes through.
     pub(crate) fn of_bytes(what: String, n_bytes: u64, messages: Messages) -> Self {
         let bar = ProgressBar::with_draw_target(Some(n_bytes), ProgressDrawTarget::hidden());
-        let line = "{msg} [{bar:32}] {binary_bytes} of {binary_total_bytes}, {eta} left";
+        let line = "{msg} [{bar:32}] {binary_bytes} of {binary_total_bytes}, {elapsed}";
         Self::draw(bar, line, what, messages)
     }
 
