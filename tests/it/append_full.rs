@@ -148,6 +148,27 @@ fn fill_up(path: &Path) {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_is_an_error() {
+    // Goal: who may not make files longer hears `NoSpace`, and is not killed by SIGXFSZ; what fits is taken. Method: a process that limits
+    // itself to 1 MiB.
+    let directory = directory();
+    crate::harness::alone("append_full::limited", &[("path", &directory.path().join("a").display())]);
+}
+
+pub(crate) fn limited() {
+    use nix::sys::resource::{Resource, setrlimit};
+    let path = Script::path();
+    setrlimit(Resource::RLIMIT_FSIZE, 1 << 20, 1 << 20).unwrap();
+    let error = AppendOptions::new().capacity(1 << 20).create(&path).unwrap_err();
+    assert!(matches!(error, Error::NoSpace { kind: FileKind::Append, .. }), "{error:?}");
+    let file = AppendOptions::new().create(&path).unwrap();
+    while file.push(&[1; 1000]).is_ok() {}
+    assert_eq!(file_bytes(&path), 1 << 20);
+    assert!(matches!(file.push(&[1; 1000]), Err(AppendError::NoSpace { needed_bytes: PAGE, free_bytes: 0 })));
+    assert!(file.capacity_bytes() - file.len() < 1000 && file.is_valid());
+}
+
+#[test]
 fn files_go_on_beyond_four_gibibytes() {
     // Goal: no length or offset is cut to 32 bits: in pushes, slices, copies, pins, after reopening. Method: a file with a hole up to just
     // below 2^32, which takes no room, then pushes across it.
