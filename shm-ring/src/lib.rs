@@ -42,12 +42,13 @@
 //! [`Pinned`] on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates* while it is mapped
 //! ends the process with SIGBUS; this library never truncates one.
 //!
-//! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead
-//! ([`AppendError::Truncated`], [`FollowError::Truncated`]). It installs a handler for SIGBUS, for the whole process, when the first file is mapped; faults that are not a ring's go on to the handler
-//! that was there before, and a handler that is installed later must pass on what is not its own. The [`Frame`] in hand when the file is
-//! cut, and the one that the cut goes through, show zeros from there on; the call after that says so. An observer never hands out such a
-//! record. A producer whose [`Claim::commit`] met the cut hears of it at its next claim. What is left to do is to drop all handles of that
-//! ring. A file that is cut and made as long again before anybody looks is not noticed: its records are gone without a word.
+//! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead, an
+//! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`]. It installs a handler for SIGBUS, for the whole process, when
+//! the first file is mapped; faults that are not of a file of ours go on to the handler that was there before, and a handler that is
+//! installed later must pass on what is not its own. The [`Frame`] in hand when the file is cut, and the one that the cut goes through, show
+//! zeros from there on; the call after that says so. An observer never hands out such a record. A producer whose [`Claim::commit`] met the
+//! cut hears of it at its next claim. What is left to do is to drop all handles of that file. A file that is cut and made as long again
+//! before anybody looks is not noticed: its records are gone without a word.
 //!
 //! A [`Snapshot`] hands out slices of a file that nobody may write: it takes only files that nobody but this user and root can write, and
 //! trusts these to leave them alone. A [`FileSnapshot`] copies, and takes any.

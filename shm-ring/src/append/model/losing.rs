@@ -1,9 +1,9 @@
 //! Losing: a writer that pushes and gives bytes up, killed at any step, its heir, and a reader that copies and is not waited for.
 //!
-//! Promise: what a reader calls good is what was published in the era of its look, byte by byte.
+//! Promise: what a reader calls good is what was published in the era of its look, byte by byte, and does not change while the era lasts.
 //!
 //! ```text
-//!   era 0: words 0 1     give up all behind word 0: era 1: words (0) 1 2     give up all: era 2: word 0
+//!   era 0: words 0, 1 | keep 1, era 1: words 1, 2 | keep 2, era 2: word 2
 //!   the heir: finishes what was begun, then a word behind the length, as its own
 //! ```
 
@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Who wrote a word: the writer in this era, or the heir.
 const HEIR: u64 = 100;
 /// The writer's words of each era, by their place.
-const BY_WRITER: [&[u64]; 3] = [&[0, 0], &[0, 1, 1], &[2]];
+const BY_WRITER: [&[u64]; 3] = [&[0, 0], &[0, 1, 1], &[0, 1, 2]];
 
 struct World {
     live: Live,
@@ -54,8 +54,8 @@ impl World {
         give_up(&self.live, 1);
         self.push(1, 1);
         self.push(2, 1);
-        give_up(&self.live, 0);
-        self.push(0, 2);
+        give_up(&self.live, 2);
+        self.push(2, 2);
     }
 
     /// The next writer.
@@ -67,6 +67,7 @@ impl World {
 
     /// Copies all that there is, so many times.
     fn read(&self, looks: usize) {
+        let mut seen = [[None; 4]; 3];
         for _ in 0..looks {
             let look = look(&self.live);
             let length = usize::try_from(look.len_bytes).expect("it is small");
@@ -74,10 +75,11 @@ impl World {
             let copied: Vec<u64> =
                 self.words[..length].iter().map(|word| word.load(Ordering::Relaxed)).collect();
             if is_still(&self.live, look) {
-                let by_writer = BY_WRITER[usize::try_from(look.era).expect("it is small")];
+                let era = usize::try_from(look.era).expect("it is small");
                 for (at, whose) in copied.iter().enumerate() {
-                    let is_good = *whose == HEIR || by_writer.get(at) == Some(whose);
-                    assert!(is_good, "{copied:?} of {look:?}");
+                    let is_good = *whose == HEIR || BY_WRITER[era].get(at) == Some(whose);
+                    let before = *seen[era][at].get_or_insert(*whose);
+                    assert!(is_good && before == *whose, "{copied:?} of {look:?}, and before {seen:?}");
                 }
             }
             yield_now();
