@@ -25,7 +25,7 @@
 //! # Bytes without records
 //!
 //! An [`AppendFile`] is a file of plain bytes that grows at the end: one process writes it, any number [follow](AppendFile::follow) it while
-//! it grows.
+//! it grows. A [`RangedFile`] has a fixed size, and any number of processes write it at once, each its own [ranges](Range).
 //!
 //! # Trust
 //!
@@ -33,11 +33,11 @@
 //! write a ring only through this library (or by [`format`](mod@format)). Whoever can write the file can also write nonsense into it: a
 //! `Consumer` hands out slices of shared memory and relies on producers to leave them alone until they are released. Use an `Observer` for
 //! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile` and a
-//! [`Pinned`] on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates* while it is mapped
+//! [`Pinned`], a `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates* while it is mapped
 //! ends the process with SIGBUS; this library never truncates one.
 //!
 //! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead
-//! ([`AppendError::Truncated`], [`FollowError::Truncated`]). It installs a handler for SIGBUS, for the whole process, when the first file is mapped; faults that are not a ring's go on to the handler
+//! ([`AppendError::Truncated`], [`FollowError::Truncated`], [`AllocateError::Truncated`], [`RangeError::Truncated`]). It installs a handler for SIGBUS, for the whole process, when the first file is mapped; faults that are not a ring's go on to the handler
 //! that was there before, and a handler that is installed later must pass on what is not its own. The [`Frame`] in hand when the file is
 //! cut, and the one that the cut goes through, show zeros from there on; the call after that says so. An observer never hands out such a
 //! record. A producer whose [`Claim::commit`] met the cut hears of it at its next claim. What is left to do is to drop all handles of that

@@ -139,6 +139,40 @@ fn after_a_reboot_only_what_was_flushed_is_there() {
 }
 
 #[test]
+fn of_many_that_open_at_once_one_makes_the_file_fit() {
+    // Goal: after a reboot, and where only dead processes had the file, everybody who opens it finds it fit, though all come at once and
+    // none of them stays the only one. Method: threads, whose openings are as strange to each other as processes', race; many times.
+    let directory = directory();
+    let path = directory.path().join("file");
+    for round in 0..100 {
+        let _ = fs::remove_file(&path);
+        let file = RangedOptions::new().create(&path, 1000).unwrap();
+        let receipt = file.write(file.allocate(64).unwrap(), &[1; 64]).unwrap();
+        file.flush(&receipt).unwrap();
+        drop(file.write(file.allocate(64).unwrap(), &[2; 64]).unwrap());
+        drop((receipt, file));
+        // Handed out to somebody who is dead.
+        put(&path, NEXT, 192);
+        let is_rebooted = round % 2 == 0;
+        if is_rebooted {
+            reboot(&path);
+        }
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    let file = RangedFile::open(&path).unwrap();
+                    assert_eq!(written(&file), [0..if is_rebooted { 64 } else { 128 }], "round {round}");
+                    assert_eq!(file.remaining(), if is_rebooted { 936 } else { 872 }, "round {round}");
+                    start.wait();
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn sync_all_covers_everything_that_was_written_before_it() {
     // Goal: R10: after a reboot everything is there that was written when `sync_all` began, by any process, and nothing that was freed.
     // Method: two openings, frees between two syncs, another boot id.

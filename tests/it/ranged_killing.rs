@@ -373,8 +373,12 @@ fn a_download_that_was_killed_is_resumed_by_the_next_run() {
         Actor::start("ranged_killing::fetcher", params)
     };
     let mut first = start(3);
+    first.expect("ready");
     let range = first.expect("stopped");
     let mut others = [start(u64::MAX), start(u64::MAX)];
+    others.iter_mut().for_each(|other| {
+        other.expect("ready");
+    });
     let lost = range.split_once("..").map(|(start, end)| start.parse().unwrap()..end.parse().unwrap());
     let lost: Range<u64> = lost.unwrap();
     first.kill();
@@ -390,6 +394,7 @@ fn a_download_that_was_killed_is_resumed_by_the_next_run() {
         actor.finish();
     }
     let mut next = start(u64::MAX);
+    next.expect("ready");
     assert_eq!(next.expect("nothing left"), "1");
     next.tell("bye");
     next.finish();
@@ -405,6 +410,7 @@ pub(crate) fn fetcher() {
     use std::os::unix::fs::FileExt;
     let file = RangedFile::open(Script::path()).unwrap();
     let source = File::open(Script::text("source")).unwrap();
+    say("ready");
     let mut fetched = 0;
     while let Ok(mut range) = file.allocate_up_to(4096) {
         let half = range.as_mut_slice().len() / 2;

@@ -30,8 +30,10 @@ mod heap;
 mod trial;
 
 use crate::error::Error;
+use crate::layout::mapped::OPEN;
 use crate::map::file::io_error;
 use crate::map::seal;
+use crate::sync::Ordering;
 use allocator::Refusal;
 use bits::Run;
 use opening::{Alone, Opening};
@@ -392,9 +394,10 @@ impl RangedFile {
         stats::of_path(path.as_ref())
     }
 
-    /// Frees what dead processes, and leaks of this one, had and did not write; how many bytes, in whole units.
+    /// Frees what dead processes had and did not write; how many bytes, in whole units.
     ///
-    /// [`open`](Self::open) does it too. This is for a process that stays while others come and go.
+    /// [`open`](Self::open) does it too. This is for a process that stays while others come and go. A range that this process has leaked
+    /// (`std::mem::forget`) counts as one that it has, until its end.
     ///
     /// # Errors
     ///
@@ -455,9 +458,14 @@ impl RangedFile {
         // - the only writer: alone, and this process has neither a range nor another handle;
         // - nobody writes: the same.
         let sealed = unsafe { seal::store(opening.map(), &opening.header().uuid, opening.size_bytes()) };
-        opening.check_slowly()?;
-        sealed.map_err(failed)?;
-        Ok(())
+        let sealed = sealed.map_err(|error| {
+            opening.table().fail();
+            failed(error)
+        });
+        sealed.map(drop).and_then(|()| opening.check_slowly()).inspect_err(|_| {
+            // The file is handed back, and may be written. ORDER none (Relaxed): alone.
+            opening.map().live().seal.0.state.store(OPEN, Ordering::Relaxed);
+        })
     }
 
     /// Whether nothing else of this process refers to the opening: no clone, no range, no receipt. Nothing will, as long as `self` is
