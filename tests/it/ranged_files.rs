@@ -1,5 +1,7 @@
 //! Ranged files: what opening makes of files of yesterday, of another boot, without room, cut short, and of bytes that nobody sound wrote.
 
+#![allow(clippy::single_range_in_vec_init, reason = "runs are compared with lists of runs")]
+
 use crate::full_disk::{fill_up, mount_small};
 use crate::harness::{Actor, Script, directory, is_root_for, listen, say};
 use crate::records::{check_bytes, mix, record};

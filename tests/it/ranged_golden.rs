@@ -5,6 +5,8 @@
 //!
 //! The decoder here knows the document only, not the library.
 
+#![allow(clippy::single_range_in_vec_init, reason = "runs are compared with lists of runs")]
+
 use crate::harness::{Script, directory};
 use crate::records::{crc32c, record};
 use shm_ring::{Alignment, Error, RangedFile, RangedOptions};

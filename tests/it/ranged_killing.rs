@@ -6,6 +6,8 @@
 //!   oracle: a file per life, an entry before and after each step, with a system call, so that a kill can't take it back
 //! ```
 
+#![allow(clippy::single_range_in_vec_init, reason = "runs are compared with lists of runs")]
+
 use crate::harness::{Actor, Forked, Script, directory, fork, listen, say};
 use crate::records::{check_bytes, fill, mix, record};
 use shm_ring::{Alignment, AllocateError, RangedFile, RangedOptions, Receipt};
@@ -170,7 +172,8 @@ fn examine(path: &Path, claims: &[Claim], random: u64) -> Vec<Claim> {
     drop(drained);
     assert_eq!(file.remaining(), missing);
     // Some stay for good; what lay open when its writer died is freed with the others.
-    let is_kept = |claim: &&Claim| claim.stage == Stage::Committed && mix(random ^ claim.start) % 4 == 0;
+    let is_kept =
+        |claim: &&Claim| claim.stage == Stage::Committed && mix(random ^ claim.start).is_multiple_of(4);
     let mut kept: Vec<Claim> = claims.iter().filter(is_kept).copied().collect();
     kept.sort_by_key(|claim| claim.start);
     kept.truncate(40);

@@ -30,10 +30,8 @@ mod heap;
 mod trial;
 
 use crate::error::Error;
-use crate::layout::mapped::OPEN;
 use crate::map::file::io_error;
 use crate::map::seal;
-use crate::sync::Ordering;
 use allocator::Refusal;
 use bits::Run;
 use opening::{Alone, Opening};
@@ -436,9 +434,14 @@ impl RangedFile {
     /// # Errors
     ///
     /// With the file: [`Error::Unfinished`], [`Error::Busy`] as for [`reclaim`](Self::reclaim), [`Error::Io`], [`Error::Forked`],
-    /// [`Error::Truncated`].
-    pub fn seal(mut self) -> Result<(), Refused<Self, Error>> {
-        self.try_seal().map_err(|error| Refused { item: self, error })
+    /// [`Error::Truncated`]. Without it: [`Error::Io`], if the file is sealed, and only that could not be brought to the medium; after a
+    /// power cut it may be open again.
+    pub fn seal(mut self) -> Result<(), Refused<Option<Self>, Error>> {
+        self.try_seal().map_err(|error| {
+            // Somebody may be reading it as a snapshot already.
+            let is_sealed = self.opening.check().is_ok() && self.opening.refuse_sealed().is_err();
+            Refused { item: (!is_sealed).then_some(self), error }
+        })
     }
 
     fn try_seal(&mut self) -> Result<(), Error> {
@@ -458,14 +461,11 @@ impl RangedFile {
         // - the only writer: alone, and this process has neither a range nor another handle;
         // - nobody writes: the same.
         let sealed = unsafe { seal::store(opening.map(), &opening.header().uuid, opening.size_bytes()) };
-        let sealed = sealed.map_err(|error| {
+        sealed.map_err(|error| {
             opening.table().fail();
             failed(error)
-        });
-        sealed.map(drop).and_then(|()| opening.check_slowly()).inspect_err(|_| {
-            // The file is handed back, and may be written. ORDER none (Relaxed): alone.
-            opening.map().live().seal.0.state.store(OPEN, Ordering::Relaxed);
-        })
+        })?;
+        opening.check_slowly()
     }
 
     /// Whether nothing else of this process refers to the opening: no clone, no range, no receipt. Nothing will, as long as `self` is

@@ -144,7 +144,8 @@ impl Opening {
         self.map.live().era.0.writer_pid.store(std::process::id().into(), Ordering::Relaxed);
     }
 
-    fn refuse_sealed(&self) -> Result<(), Error> {
+    /// An error if the file is sealed, or its seal is none.
+    pub(crate) fn refuse_sealed(&self) -> Result<(), Error> {
         match seal::load(self.map.live(), &self.header.uuid) {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(Error::Sealed { path: self.path.clone() }),
