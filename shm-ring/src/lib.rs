@@ -25,7 +25,8 @@
 //! # Bytes without records
 //!
 //! An [`AppendFile`] is a file of plain bytes that grows at the end: one process writes it, any number [follow](AppendFile::follow) it while
-//! it grows.
+//! it grows. A [`RangedFile`] has a fixed size, and any number of processes write it at once, each its own [ranges](Range). What a file is, and
+//! how it stands, [`FileKind::of`], [`AppendFile::inspect`] and [`RangedFile::inspect`] say; they change nothing and disturb nobody.
 //!
 //! # Files that do not change
 //!
@@ -39,12 +40,12 @@
 //! write a ring only through this library (or by [`format`](mod@format)). Whoever can write the file can also write nonsense into it: a
 //! `Consumer` hands out slices of shared memory and relies on producers to leave them alone until they are released. Use an `Observer` for
 //! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile` and a
-//! [`Pinned`] on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates* while it is mapped
-//! ends the process with SIGBUS; this library never truncates one.
+//! [`Pinned`], a `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] and a [`RangedObserver`] copy on the other.
+//! A file that somebody *truncates* while it is mapped ends the process with SIGBUS; this library never truncates one.
 //!
 //! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead, an
-//! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`]. It installs a handler for SIGBUS, for the whole process, when
-//! the first file is mapped; faults that are not of a file of ours go on to the handler that was there before, and a handler that is
+//! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`], a ranged one in [`AllocateError::Truncated`] or
+//! [`RangeError::Truncated`]. It installs a handler for SIGBUS, for the whole process, when the first file is mapped; faults that are not of a file of ours go on to the handler that was there before, and a handler that is
 //! installed later must pass on what is not its own. The [`Frame`] in hand when the file is cut, and the one that the cut goes through, show
 //! zeros from there on; the call after that says so. An observer never hands out such a record. A producer whose [`Claim::commit`] met the
 //! cut hears of it at its next claim. What is left to do is to drop all handles of that file. A file that is cut and made as long again

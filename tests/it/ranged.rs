@@ -1,5 +1,7 @@
 //! Ranged: ranges of a file are one owner's each, become receipts when they are written, and come back when they are dropped or freed.
 
+#![allow(clippy::single_range_in_vec_init, reason = "runs are compared with lists of runs")]
+
 use crate::harness::{PREFIX, Script, alone, directory, fork, leave, say};
 use crate::records::{check_bytes, fill, mix, record};
 use shm_ring::{
@@ -555,7 +557,7 @@ fn a_flush_waits_for_the_medium() {
         })
         .collect();
     assert!(calls.iter().all(|(_, waits)| *waits), "{between:#?}");
-    let lengths: Vec<u64> = calls.iter().map(|(length, _)| length.next_multiple_of(4096) / 4096).collect();
+    let lengths: Vec<u64> = calls.iter().map(|(length, _)| length.div_ceil(4096)).collect();
     // flush: two pages, then a page of marks; free: the marks; sync_all: what is written, then all marks.
     assert_eq!(lengths, [2, 1, 1, 4, 1], "{between:#?}");
 }
@@ -677,17 +679,17 @@ fn a_finished_file_is_sealed_and_nobody_writes_it_again() {
     let file = file.seal().unwrap_err();
     assert!(matches!(file.error, Error::Busy { .. }), "{file}");
     drop(first);
-    let refused = file.item.seal().unwrap_err();
+    let refused = file.item.unwrap().seal().unwrap_err();
     let Error::Unfinished { missing_bytes, .. } = refused.error else { panic!("{refused}") };
     assert_eq!(missing_bytes, 360);
     assert!(refused.to_string().contains("360 bytes of it are missing"), "{refused}");
-    let file = refused.item;
+    let file = refused.item.unwrap();
     drop(file.write(file.allocate(360).unwrap(), &[2; 360]).unwrap());
     let other = RangedFile::open(&path).unwrap();
     let refused = file.seal().unwrap_err();
     assert!(matches!(refused.error, Error::Busy { .. }), "{refused}");
     drop(other);
-    refused.item.seal().unwrap();
+    refused.item.unwrap().seal().unwrap();
     let before = std::fs::read(&path).unwrap();
     for _ in 0..2 {
         assert!(matches!(RangedFile::open(&path), Err(Error::Sealed { .. })));

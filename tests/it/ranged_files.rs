@@ -1,5 +1,7 @@
 //! Ranged files: what opening makes of files of yesterday, of another boot, without room, cut short, and of bytes that nobody sound wrote.
 
+#![allow(clippy::single_range_in_vec_init, reason = "runs are compared with lists of runs")]
+
 use crate::full_disk::{fill_up, mount_small};
 use crate::harness::{Actor, Script, directory, is_root_for, listen, say};
 use crate::records::{check_bytes, mix, record};
@@ -135,6 +137,40 @@ fn after_a_reboot_only_what_was_flushed_is_there() {
             let stats = file.stats().unwrap();
             assert_eq!((stats.durable_bytes, stats.written_bytes), (1280, 1280));
         }
+    }
+}
+
+#[test]
+fn of_many_that_open_at_once_one_makes_the_file_fit() {
+    // Goal: after a reboot, and where only dead processes had the file, everybody who opens it finds it fit, though all come at once and
+    // none of them stays the only one. Method: threads, whose openings are as strange to each other as processes', race; many times.
+    let directory = directory();
+    let path = directory.path().join("file");
+    for round in 0..100 {
+        let _ = fs::remove_file(&path);
+        let file = RangedOptions::new().create(&path, 1000).unwrap();
+        let receipt = file.write(file.allocate(64).unwrap(), &[1; 64]).unwrap();
+        file.flush(&receipt).unwrap();
+        drop(file.write(file.allocate(64).unwrap(), &[2; 64]).unwrap());
+        drop((receipt, file));
+        // Handed out to somebody who is dead.
+        put(&path, NEXT, 192);
+        let is_rebooted = round % 2 == 0;
+        if is_rebooted {
+            reboot(&path);
+        }
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    let file = RangedFile::open(&path).unwrap();
+                    assert_eq!(written(&file), [0..if is_rebooted { 64 } else { 128 }], "round {round}");
+                    assert_eq!(file.remaining(), if is_rebooted { 936 } else { 872 }, "round {round}");
+                    start.wait();
+                });
+            }
+        });
     }
 }
 

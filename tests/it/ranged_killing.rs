@@ -6,6 +6,8 @@
 //!   oracle: a file per life, an entry before and after each step, with a system call, so that a kill can't take it back
 //! ```
 
+#![allow(clippy::single_range_in_vec_init, reason = "runs are compared with lists of runs")]
+
 use crate::harness::{Actor, Forked, Script, directory, fork, listen, say};
 use crate::records::{check_bytes, fill, mix, record};
 use shm_ring::{Alignment, AllocateError, RangedFile, RangedOptions, Receipt};
@@ -170,7 +172,8 @@ fn examine(path: &Path, claims: &[Claim], random: u64) -> Vec<Claim> {
     drop(drained);
     assert_eq!(file.remaining(), missing);
     // Some stay for good; what lay open when its writer died is freed with the others.
-    let is_kept = |claim: &&Claim| claim.stage == Stage::Committed && mix(random ^ claim.start) % 4 == 0;
+    let is_kept =
+        |claim: &&Claim| claim.stage == Stage::Committed && mix(random ^ claim.start).is_multiple_of(4);
     let mut kept: Vec<Claim> = claims.iter().filter(is_kept).copied().collect();
     kept.sort_by_key(|claim| claim.start);
     kept.truncate(40);
@@ -373,8 +376,12 @@ fn a_download_that_was_killed_is_resumed_by_the_next_run() {
         Actor::start("ranged_killing::fetcher", params)
     };
     let mut first = start(3);
+    first.expect("ready");
     let range = first.expect("stopped");
     let mut others = [start(u64::MAX), start(u64::MAX)];
+    others.iter_mut().for_each(|other| {
+        other.expect("ready");
+    });
     let lost = range.split_once("..").map(|(start, end)| start.parse().unwrap()..end.parse().unwrap());
     let lost: Range<u64> = lost.unwrap();
     first.kill();
@@ -390,6 +397,7 @@ fn a_download_that_was_killed_is_resumed_by_the_next_run() {
         actor.finish();
     }
     let mut next = start(u64::MAX);
+    next.expect("ready");
     assert_eq!(next.expect("nothing left"), "1");
     next.tell("bye");
     next.finish();
@@ -405,6 +413,7 @@ pub(crate) fn fetcher() {
     use std::os::unix::fs::FileExt;
     let file = RangedFile::open(Script::path()).unwrap();
     let source = File::open(Script::text("source")).unwrap();
+    say("ready");
     let mut fetched = 0;
     while let Ok(mut range) = file.allocate_up_to(4096) {
         let half = range.as_mut_slice().len() / 2;

@@ -310,7 +310,8 @@ impl Table<'_> {
         Ok(())
     }
 
-    fn fail(&self) {
+    /// Notes that a sync has failed.
+    pub(crate) fn fail(&self) {
         // ORDER none (Relaxed): carries nothing.
         self.failed.store(1, Ordering::Relaxed);
     }

@@ -388,9 +388,10 @@ impl RangedFile {
         Self::observe(path)?.stats()
     }
 
-    /// Frees what dead processes, and leaks of this one, had and did not write; how many bytes, in whole units.
+    /// Frees what dead processes had and did not write; how many bytes, in whole units.
     ///
-    /// [`open`](Self::open) does it too. This is for a process that stays while others come and go.
+    /// [`open`](Self::open) does it too. This is for a process that stays while others come and go. A range that this process has leaked
+    /// (`std::mem::forget`) counts as one that it has, until its end.
     ///
     /// # Errors
     ///
@@ -429,9 +430,14 @@ impl RangedFile {
     /// # Errors
     ///
     /// With the file: [`Error::Unfinished`], [`Error::Busy`] as for [`reclaim`](Self::reclaim), [`Error::Io`], [`Error::Forked`],
-    /// [`Error::Truncated`].
-    pub fn seal(mut self) -> Result<(), Refused<Self, Error>> {
-        self.try_seal().map_err(|error| Refused { item: self, error })
+    /// [`Error::Truncated`]. Without it: [`Error::Io`], if the file is sealed, and only that could not be brought to the medium; after a
+    /// power cut it may be open again.
+    pub fn seal(mut self) -> Result<(), Refused<Option<Self>, Error>> {
+        self.try_seal().map_err(|error| {
+            // Somebody may be reading it as a snapshot already.
+            let is_sealed = self.opening.check().is_ok() && self.opening.refuse_sealed().is_err();
+            Refused { item: (!is_sealed).then_some(self), error }
+        })
     }
 
     fn try_seal(&mut self) -> Result<(), Error> {
@@ -451,9 +457,11 @@ impl RangedFile {
         // - the only writer: alone, and this process has neither a range nor another handle;
         // - nobody writes: the same.
         let sealed = unsafe { seal::store(opening.map(), &opening.header().uuid, opening.size_bytes()) };
-        opening.check_slowly()?;
-        sealed.map_err(failed)?;
-        Ok(())
+        sealed.map_err(|error| {
+            opening.table().fail();
+            failed(error)
+        })?;
+        opening.check_slowly()
     }
 
     /// Whether nothing else of this process refers to the opening: no clone, no range, no receipt. Nothing will, as long as `self` is

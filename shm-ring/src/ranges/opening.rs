@@ -1,19 +1,21 @@
 //! Opening: one process's mapping of a ranged file, its share of the lock byte that says that writers live, and being alone.
 //!
 //! ```text
-//!   byte 0   set-up and repair: who opens, reclaims, adopts or seals
-//!   byte 1   shared by every opening, for as long as a handle, a range or a receipt of it lives; had alone, for a moment, by whoever
-//!            makes the file fit: then nobody else has a range
+//!   byte 0   held for a moment by who takes byte 1, alone or shared
+//!   byte 1   shared by every opening, for as long as a handle, a range or a receipt of it lives; had alone by whoever makes the file fit,
+//!            adopts or seals: then nobody else has a range, and who opens waits
+//!   byte 3   had alone by whoever syncs the whole file
 //! ```
 //!
-//! | found under byte 0              | done |
-//! |---------------------------------|------|
+//! | found under byte 0              | done, with byte 1 alone |
+//! |---------------------------------|-------------------------|
 //! | somebody else has byte 1        | nothing: what the dead had stays out until somebody is alone |
 //! | nobody has, the same boot id    | what was handed out and not written comes back |
 //! | nobody has, another boot id     | what is not marked durable is forgotten first; the boot id is stored last |
 //!
-//! (I1) byte 1 is shared before byte 0 is given back, and wanted alone under byte 0 only; (I2) ranges and receipts keep their opening, so who
-//! has the only reference to it has none of them; (I3) on the other side of a fork nothing is touched, neither tables nor locks.
+//! (I1) under one hold of byte 0 an opening shares byte 1 and asks whether it is alone, so that of many that open at once the first one is;
+//! (I2) ranges and receipts keep their opening, so who has the only reference to it has none of them; (I3) on the other side of a fork
+//! nothing is touched, neither tables nor locks; (I4) byte 0, and with it the process lock, is not held while anything is synced.
 
 use super::allocator::{Medium, Refusal, Table};
 use super::bits::{Bits, Marks, Run, bits_words, marks_words};
@@ -34,8 +36,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long an opening waits for byte 0, which is held for as long as it takes to look through the tables.
+/// How long an opening waits for byte 0, and for who has byte 1 alone: as long as it takes to look through the tables.
 const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE_MIN: Duration = Duration::from_micros(50);
+const PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// See the file's header.
 #[derive(Debug)]
@@ -58,11 +62,10 @@ pub(crate) struct Opening {
     life: SlotLock,
 }
 
-/// Nobody else has a range, a receipt or a handle.
+/// Nobody else has a range, a receipt or a handle, or gets one.
 #[derive(Debug)]
 pub(crate) struct Alone<'a> {
     opening: &'a Opening,
-    _repair: Repair<'a>,
 }
 
 impl Opening {
@@ -70,9 +73,11 @@ impl Opening {
     pub(crate) fn create(path: &Path, header: Header, mode: u32) -> Result<Arc<Self>, Error> {
         let new = Unpublished::new(path, FileKind::Ranged, header.extent.file_bytes, mode)?;
         file::write_header(new.file(), &header.encode(), path)?;
-        let this = Self::new(new.file(), header, path)?;
+        let (this, is_alone) = Self::new(new.file(), header, path)?;
+        assert!(is_alone, "nobody else sees the file yet");
         this.store_boot(clock::boot_id());
         this.note_writer();
+        drop(Alone { opening: &this });
         // What is flushed later is worth nothing without them.
         file::sync_file(new.file(), path)?;
         new.publish()?;
@@ -83,18 +88,32 @@ impl Opening {
     /// The file at `path`, made fit if nobody has it.
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>, Error> {
         let found = file::open(path, &MappedFile(FileKind::Ranged), true, Trust::Owner)?;
-        // A copy may have holes, and writing there is SIGBUS when the disk is full.
-        let has_holes =
-            found.file.metadata().is_ok_and(|of| of.blocks().saturating_mul(512) < found.file_bytes);
-        if has_holes {
-            file::allocate(&found.file, found.file_bytes, path, FileKind::Ranged)?;
-        }
-        let this = Self::new(&found.file, found.header, path)?;
-        this.make_fit_if_alone()?;
+        let (this, is_alone) = Self::new(&found.file, found.header, path)?;
+        this.make_fit(&found.file, is_alone)?;
         Ok(Arc::new(this))
     }
 
-    fn new(file: &File, header: Header, path: &Path) -> Result<Self, Error> {
+    fn make_fit(&self, file: &File, is_alone: bool) -> Result<(), Error> {
+        let alone = is_alone.then(|| Alone { opening: self });
+        self.refuse_sealed()?;
+        self.checked(self.table().used())?;
+        // A copy may have holes, and writing there is SIGBUS when the disk is full.
+        let file_bytes = self.header.extent.file_bytes;
+        if file.metadata().is_ok_and(|found| found.blocks().saturating_mul(512) < file_bytes) {
+            file::allocate(file, file_bytes, &self.path, FileKind::Ranged)?;
+        }
+        if let Some(alone) = alone {
+            let boot = clock::boot_id();
+            alone.make_fit(!self.is_of(boot))?;
+            // Also where only one side knows the boot.
+            self.store_boot(boot);
+        }
+        self.note_writer();
+        Ok(())
+    }
+
+    /// Maps the file and shares byte 1, or has it alone: which of them.
+    fn new(file: &File, header: Header, path: &Path) -> Result<(Self, bool), Error> {
         let Kind::Ranged { unit_bytes, size_bytes } = header.kind else {
             unreachable!("the file was recognised as a ranged one")
         };
@@ -103,13 +122,8 @@ impl Opening {
         let map = Growable::new(file, extent, extent.file_bytes, 0, Access::ReadWrite)
             .map_err(io_error("map", path))?;
         let locks = Locks::new(file, true).map_err(io_error("open the locks of", path))?;
-        let (repair, life) = (repair(&locks, path)?, locks.share(WRITER_BYTE));
-        // Whoever has it alone has byte 0 as well.
-        let life = life
-            .map_err(io_error("lock", path))?
-            .ok_or_else(|| Error::Busy { what: format!("{path:?}"), pid: 0 })?;
-        drop(repair);
-        Ok(Self {
+        let (life, is_alone) = live(&locks, path)?;
+        let this = Self {
             map,
             header,
             path: path.to_path_buf(),
@@ -122,21 +136,8 @@ impl Opening {
             #[cfg(feature = "guard")]
             file: file.try_clone().map_err(io_error("duplicate", path))?,
             life,
-        })
-    }
-
-    fn make_fit_if_alone(&self) -> Result<(), Error> {
-        let repair = self.repair()?;
-        self.refuse_sealed()?;
-        self.checked(self.table().used())?;
-        self.note_writer();
-        if let Some(alone) = self.alone_under(repair)? {
-            let boot = clock::boot_id();
-            alone.make_fit(!self.is_of(boot))?;
-            // Also where only one side knows the boot.
-            self.store_boot(boot);
-        }
-        Ok(())
+        };
+        Ok((this, is_alone))
     }
 
     fn note_writer(&self) {
@@ -144,7 +145,8 @@ impl Opening {
         self.map.live().era.0.writer_pid.store(std::process::id().into(), Ordering::Relaxed);
     }
 
-    fn refuse_sealed(&self) -> Result<(), Error> {
+    /// An error if the file is sealed, or its seal is none.
+    pub(crate) fn refuse_sealed(&self) -> Result<(), Error> {
         match seal::load(self.map.live(), &self.header.uuid) {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(Error::Sealed { path: self.path.clone() }),
@@ -152,38 +154,21 @@ impl Opening {
         }
     }
 
-    /// Byte 0.
-    pub(crate) fn repair(&self) -> Result<Repair<'_>, Error> {
-        repair(&self.locks, &self.path)
-    }
-
-    /// Whether nobody else has the file, which then holds until this is dropped. The caller has the only reference to the opening.
+    /// Whether nobody else has the file, and gets it, until this is dropped. The caller has the only reference to the opening.
     pub(crate) fn alone(&self) -> Result<Option<Alone<'_>>, Error> {
-        self.alone_under(self.repair()?)
+        let _repair = repair(&self.locks, &self.path)?;
+        let is_alone = self.life.try_alone().map_err(io_error("lock", &self.path))?;
+        Ok(is_alone.then(|| Alone { opening: self }))
     }
 
-    fn alone_under<'a>(&'a self, repair: Repair<'a>) -> Result<Option<Alone<'a>>, Error> {
-        let alone = self.life.try_alone().map_err(io_error("lock", &self.path))?;
-        Ok(alone.then_some(Alone { opening: self, _repair: repair }))
-    }
-
-    /// Byte 0, once nobody else syncs the whole file.
+    /// Byte 3, once nobody else syncs the whole file.
     pub(crate) fn sync_lock(&self) -> Result<SyncLock<'_>, Error> {
         let process = self.syncing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let start = std::time::Instant::now();
-        let mut pause = Duration::from_micros(50);
-        let lock = loop {
-            let taken = self.repair()?.take_slot(SYNC_BYTE).map_err(io_error("lock", &self.path))?;
-            if let Some(lock) = taken {
-                break lock;
-            }
-            if start.elapsed() >= SYNC_PATIENCE {
-                return Err(Error::Busy { what: format!("the sync of {:?}", self.path), pid: 0 });
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
-        };
-        Ok(SyncLock { _lock: lock, _process: process })
+        let taken = patiently(SYNC_PATIENCE, || {
+            repair(&self.locks, &self.path)?.take_slot(SYNC_BYTE).map_err(io_error("lock", &self.path))
+        })?;
+        let busy = || Error::Busy { what: format!("the sync of {:?}", self.path), pid: 0 };
+        Ok(SyncLock { _lock: taken.ok_or_else(busy)?, _process: process })
     }
 
     fn is_of(&self, boot: [u64; 2]) -> bool {
@@ -346,6 +331,37 @@ pub(crate) struct SyncLock<'a> {
     _process: std::sync::MutexGuard<'a, ()>,
 }
 
+/// Shares byte 1, or has it alone, once nobody else has it alone: which of them.
+fn live(locks: &Locks, path: &Path) -> Result<(SlotLock, bool), Error> {
+    let taken = patiently(PATIENCE, || {
+        let _repair = repair(locks, path)?;
+        let Some(life) = locks.share(WRITER_BYTE).map_err(io_error("lock", path))? else {
+            return Ok(None);
+        };
+        let is_alone = life.try_alone().map_err(io_error("lock", path))?;
+        Ok(Some((life, is_alone)))
+    })?;
+    taken.ok_or_else(|| Error::Busy { what: format!("{path:?}"), pid: 0 })
+}
+
+/// Tries until there is something, or so much time has passed.
+fn patiently<T>(
+    patience: Duration,
+    mut attempt: impl FnMut() -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    let start = std::time::Instant::now();
+    let mut pause = PAUSE_MIN;
+    loop {
+        let found = attempt()?;
+        if found.is_some() || start.elapsed() >= patience {
+            return Ok(found);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Byte 0.
 fn repair<'a>(locks: &'a Locks, path: &Path) -> Result<Repair<'a>, Error> {
     let repair = locks.repair(PATIENCE).map_err(io_error("lock", path))?;
     repair.ok_or_else(|| Error::Busy { what: format!("the repair lock of {path:?}"), pid: 0 })
