@@ -31,14 +31,11 @@ impl AppendFile {
     pub fn sync(&self) -> Result<(), AppendError> {
         self.check()?;
         let (from, to) = (self.durable.get(), self.len.get());
+        self.sync_file()?;
         self.synced(self.map.sync_data(from, to - from))?;
         self.note_durable(to);
         self.end_doubt();
         self.synced(self.map.sync_live())?;
-        if !self.is_named.get() {
-            self.synced(sync_name(&self.path))?;
-            self.is_named.set(true);
-        }
         self.synced_at_ns.set(clock::monotonic_ns());
         Ok(())
     }
@@ -80,6 +77,16 @@ impl AppendFile {
             &self.file,
             used.next_multiple_of(self.header.extent.page_bytes)..self.map.known_bytes(),
         );
+        Ok(())
+    }
+
+    /// Brings page 0 and the name to the medium, which nobody may have done: bytes without them are lost.
+    pub(super) fn sync_file(&self) -> Result<(), AppendError> {
+        if !self.is_named.get() {
+            self.synced(self.file.sync_all())?;
+            self.synced(sync_name(&self.path))?;
+            self.is_named.set(true);
+        }
         Ok(())
     }
 

@@ -129,7 +129,7 @@ pub struct AppendFile {
     durable: Cell<u64>,
     /// Written before a restart of the machine, and not known to be on the medium since.
     doubtful: Cell<(u64, u64)>,
-    /// Whether the directory knows the file, on the medium.
+    /// Whether page 0 and the name are on the medium.
     is_named: Cell<bool>,
     synced_at_ns: Cell<u64>,
     failed: Cell<Option<AppendError>>,

@@ -145,6 +145,10 @@ impl AppendOptions {
         // Whatever a writer left that was killed, or that gave it up.
         this.touched.set(capacity);
         this.find_durable();
+        if self.policy != SyncPolicy::Never {
+            // Who made it need not have.
+            this.sync_file().map_err(|error| not_synced(error, path))?;
+        }
         Ok(this)
     }
 
@@ -227,20 +231,17 @@ impl AppendOptions {
         map.populate(0, extent.data_offset + resident).map_err(io_error("populate", path))?;
         let this = self.attach(map, file, lock, header, path, capacity);
         this.ready.set(resident);
-        this.is_named.set(false);
         fill(&this)?;
         if self.policy == SyncPolicy::Never {
             unpublished.publish()?;
             return Ok(this);
         }
-        let failed = |error| match error {
-            AppendError::SyncFailed { errno } => io_error("sync", path)(io::Error::from_raw_os_error(errno)),
-            other => io_error("sync", path)(io::Error::other(other)),
-        };
         // Complete on the medium before its name is, and then the name.
         unpublished.file().sync_all().map_err(io_error("sync", path))?;
         unpublished.publish()?;
-        this.sync().map_err(failed)?;
+        // Whatever was synced while it had none.
+        this.is_named.set(false);
+        this.sync().map_err(|error| not_synced(error, path))?;
         Ok(this)
     }
 
@@ -270,7 +271,7 @@ impl AppendOptions {
             touched: Cell::new(0),
             durable: Cell::new(0),
             doubtful: Cell::new((0, 0)),
-            is_named: Cell::new(true),
+            is_named: Cell::new(false),
             synced_at_ns: Cell::new(clock::monotonic_ns()),
             failed: Cell::new(None),
         }
@@ -346,6 +347,13 @@ pub(super) fn check_len(map: &Growable, header: &Header, file_bytes: u64, path: 
         });
     }
     Ok(len_bytes)
+}
+
+fn not_synced(why: AppendError, path: &Path) -> Error {
+    match why {
+        AppendError::SyncFailed { errno } => io_error("sync", path)(io::Error::from_raw_os_error(errno)),
+        other => io_error("sync", path)(io::Error::other(other)),
+    }
 }
 
 fn not_allocated(why: NotAllocated, path: &Path, needed_bytes: u64) -> Error {
