@@ -314,6 +314,33 @@ fn who_observes_a_ranged_file_reads_what_is_written_and_nothing_else() {
 }
 
 #[test]
+fn the_rest_of_a_unit_goes_with_its_range() {
+    // Goal: what the documents say: a range that is shorter than its units has them whole; their rest counts as written, and is what stood
+    // there: zeros, or an earlier owner's bytes; in a snapshot too. Method: three short ranges, one of them where another was before.
+    let directory = directory();
+    let path = directory.path().join("r");
+    let file = RangedOptions::new().create(&path, 192).unwrap();
+    let earlier = file.write(file.allocate(64).unwrap(), &[1; 64]).unwrap();
+    file.free(earlier).unwrap();
+    for start in [64, 128, 0] {
+        let range = file.allocate(10).unwrap();
+        assert_eq!(range.start(), start);
+        drop(file.write(range, &[2; 10]).unwrap());
+    }
+    let mut expected = [0; 192];
+    expected[10..64].fill(1);
+    for start in [0, 64, 128] {
+        expected[start..start + 10].fill(2);
+    }
+    assert_eq!(file.missing().unwrap().next(), None);
+    let mut bytes = [9; 192];
+    RangedFile::observe(&path).unwrap().read_at(0, &mut bytes).unwrap();
+    assert_eq!(bytes, expected);
+    file.seal().unwrap();
+    assert_eq!(Snapshot::open(&path).unwrap().as_slice(), expected);
+}
+
+#[test]
 fn an_observer_is_of_one_side_of_a_fork() {
     // Goal: a child has no observer of its parent's, and opens its own. Method: every call in a child.
     let directory = directory();

@@ -58,6 +58,13 @@ use std::sync::Arc;
 ///
 /// Clones share one mapping, and may be used by any number of threads. A handle works on the side of a `fork` where it was made.
 ///
+/// # Units
+///
+/// The file knows no smaller part than a unit, as large as its [alignment](Alignment). A range has its units whole: if its length is no
+/// multiple of the alignment, nobody else gets the rest of its last unit, which counts as written when the range is. What stands in that
+/// rest is whatever stood there before, zeros or an earlier owner's bytes, and so it is read [by place](Self::read_at) and in a
+/// [`Snapshot`](crate::Snapshot) of the sealed file. Who wants every byte to be its own chooses [`Alignment::Byte`], or fills the rest.
+///
 /// # Durability
 ///
 /// What is written is in the page cache, and survives every death of a process. After a power cut, only what was
@@ -424,8 +431,8 @@ impl RangedFile {
         Ok(runs.into_iter().map(receipt).collect())
     }
 
-    /// Finishes a file of which every byte is written: it gets a checksum, is brought to the medium, and can't be opened for writing any
-    /// more.
+    /// Finishes a file of which every [unit](Self#units) is written: it gets a checksum, is brought to the medium, and can't be opened for
+    /// writing any more.
     ///
     /// # Errors
     ///
