@@ -1,5 +1,7 @@
 //! Inspecting: what a file is, and how it stands, for who only looks.
 
+#![allow(clippy::single_range_in_vec_init, reason = "runs are compared with lists of runs")]
+
 use crate::harness::{Script, alone, directory, fork};
 use crate::records::{mix, record};
 use shm_ring::{
