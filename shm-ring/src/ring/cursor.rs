@@ -31,12 +31,12 @@ fn sixteenth(table: &Table) -> u64 {
     table.frames.capacity_bytes() / 16
 }
 
-/// A reader that is further behind than this takes no line from a producer by asking for it.
-const FAR_BEHIND_BYTES: u64 = 64 << 10;
-/// So far ahead of its position such a reader asks for lines.
+/// What is further below the tail than this is asked for ahead; nearer, lines are still their producer's.
+const FAR_BEHIND_BYTES: u64 = 32 << 10;
+/// So far ahead of its position a reader asks for lines.
 const READ_AHEAD_BYTES: u64 = 2048;
-/// Longer frames are read in one go, which the processor notices by itself.
-const READ_AHEAD_SPAN_MAX: u64 = 2048;
+/// At most so much is asked for at once: more would not stay in the caches until it is read.
+const READ_AHEAD_MAX: u64 = 128 << 10;
 
 /// An interval of bytes that never passes.
 const BY_HAND: u64 = u64::MAX;
@@ -142,11 +142,12 @@ impl Cursor {
         }
         let position = self.position;
         let (word, span_bytes) = self.table.frames.record(position)?;
-        if position < self.old_below && span_bytes <= READ_AHEAD_SPAN_MAX {
+        if position < self.old_below {
             // It finds its lines in a producer's outer caches or in none, and each costs it a wait: as long as that makes it slower than its
             // producers it stays behind.
             let ahead = position + READ_AHEAD_BYTES;
-            self.table.frames.data().prefetch_for_read(ahead, ahead + span_bytes);
+            let end = (ahead + span_bytes.min(READ_AHEAD_MAX)).min(self.old_below);
+            self.table.frames.data().prefetch_for_read(ahead, end);
         }
         Some(Found { position, word, span_bytes })
     }
