@@ -4,10 +4,42 @@
 //! (I3) [`ClaimError`] and [`PollError`] are `Copy` and allocate nothing.
 //! Describes; performs nothing.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a ring could not be created, opened or attached to.
+/// What a file is, or should have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A ring.
+    Ring,
+    /// Bytes that grow at the end.
+    Append,
+    /// Ranges of a fixed size.
+    Ranged,
+    /// One of the last two.
+    Mapped,
+    /// Bytes that grow at the end, as an older program wrote them.
+    Legacy,
+    /// Any file.
+    Plain,
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ring => "ring",
+            Self::Append => "append file",
+            Self::Ranged => "ranged file",
+            Self::Mapped => "append file or ranged file",
+            Self::Legacy => "legacy append file (magic 0xdeadbeef)",
+            Self::Plain => "file",
+        })
+    }
+}
+
+/// Why a ring, or a file of another kind, could not be created, opened or attached to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -28,15 +60,19 @@ pub enum Error {
         path: PathBuf,
     },
     /// `open` found nothing of that name.
-    #[error("{path:?} does not exist: create the ring first", path = path.as_os_str())]
+    #[error("{path:?} does not exist: create the {kind} first", path = path.as_os_str())]
     NotFound {
+        /// What was wanted.
+        kind: FileKind,
         /// The name that is free.
         path: PathBuf,
     },
-    /// The file system can't hold the whole ring, which is allocated before anybody sees it.
-    #[error("no space for {path:?}: the ring needs {needed_bytes} bytes, {free_bytes} are free (a container's /dev/shm has 64 MiB unless --shm-size says otherwise)", path = path.as_os_str())]
+    /// The file system can't hold the whole file, which is allocated before anybody sees it.
+    #[error("no space for {path:?}: the {kind} needs {needed_bytes} bytes, {free_bytes} are free (a container's /dev/shm has 64 MiB unless --shm-size says otherwise)", path = path.as_os_str())]
     NoSpace {
-        /// The ring that was not created.
+        /// What it would have been.
+        kind: FileKind,
+        /// The file that was not created.
         path: PathBuf,
         /// Its whole size.
         needed_bytes: u64,
@@ -59,12 +95,24 @@ pub enum Error {
         /// Its first bytes, or that there are none.
         found: String,
     },
-    /// The file is shorter than its header says, or, with the feature `guard`, became so while it was mapped.
-    #[error("{path:?} is truncated: expected {expected_bytes} bytes, found {found_bytes}; the ring can't be used any more, its producers may still have the old file open", path = path.as_os_str())]
-    Truncated {
+    /// Not a file of the kind that was asked for.
+    #[error("{path:?} is no {expected}: found {found}; nothing was changed", path = path.as_os_str())]
+    OtherKind {
         /// The file that was refused.
         path: PathBuf,
-        /// What its header says.
+        /// What was asked for.
+        expected: FileKind,
+        /// What it is, or its first bytes.
+        found: String,
+    },
+    /// The file is shorter than it says, or, with the feature `guard`, became so while it was mapped.
+    #[error("{path:?} is truncated: expected {expected_bytes} bytes, found {found_bytes}; {}", truncated_text(*.kind), path = path.as_os_str())]
+    Truncated {
+        /// What it was.
+        kind: FileKind,
+        /// The file that was refused.
+        path: PathBuf,
+        /// What it says itself.
         expected_bytes: u64,
         /// What the file system says.
         found_bytes: u64,
@@ -81,7 +129,13 @@ pub enum Error {
         /// What it is.
         found: String,
     },
-    /// A ring of another layout.
+    /// The file is finished: its bytes have a checksum, and nobody writes it any more.
+    #[error("{path:?} is sealed and can't be written any more: open it as a snapshot", path = path.as_os_str())]
+    Sealed {
+        /// The file that was refused.
+        path: PathBuf,
+    },
+    /// A file of another layout.
     #[error("{path:?} has layout version {found}, this program knows version {expected}: use the program version that made it", path = path.as_os_str())]
     VersionMismatch {
         /// The file that was refused.
@@ -92,8 +146,10 @@ pub enum Error {
         found: u32,
     },
     /// Somebody else's file, who could change it at any moment.
-    #[error("{path:?} belongs to uid {found_uid}, expected {expected_uid}: read it with an observer, or use the unsafe `open_shared` if you trust its owner", path = path.as_os_str())]
+    #[error("{path:?} belongs to uid {found_uid}, expected {expected_uid}: {}", wrong_owner_text(*.kind), path = path.as_os_str())]
     WrongOwner {
+        /// What it is.
+        kind: FileKind,
         /// The file that was refused.
         path: PathBuf,
         /// This process's effective uid.
@@ -102,16 +158,20 @@ pub enum Error {
         found_uid: u32,
     },
     /// Others may write the file.
-    #[error("{path:?} has mode {found_mode:04o}, expected no write permission for group and others: `chmod go-w` it, read it with an observer, or use the unsafe `open_shared` if you trust them", path = path.as_os_str())]
+    #[error("{path:?} has mode {found_mode:04o}, expected no write permission for group and others: `chmod go-w` it{}", wrong_mode_text(*.kind), path = path.as_os_str())]
     WrongMode {
+        /// What it is.
+        kind: FileKind,
         /// The file that was refused.
         path: PathBuf,
         /// Its permission bits.
         found_mode: u32,
     },
     /// This process may read the file and not write it, which all but observers do.
-    #[error("{path:?} can be read but not written here ({source}): read it with an observer, or get write permission", path = path.as_os_str())]
+    #[error("{path:?} can be read but not written here ({source}): {}get write permission", not_writable_text(*.kind), path = path.as_os_str())]
     NotWritable {
+        /// What was wanted.
+        kind: FileKind,
         /// The file that was refused.
         path: PathBuf,
         /// What the system said.
@@ -119,8 +179,10 @@ pub enum Error {
     },
     /// On a file system that other machines, or a process in between, may have a share in: there two mappings need not be the same memory,
     /// nor two locks the same lock.
-    #[error("{path:?} is on {found}, where processes do not reliably share memory and locks: put the ring on a local file system, such as /dev/shm", path = path.as_os_str())]
+    #[error("{path:?} is on {found}, where processes do not reliably share memory and locks: put the {kind} on a local file system, such as /dev/shm", path = path.as_os_str())]
     NetworkFileSystem {
+        /// What was wanted.
+        kind: FileKind,
         /// The file that was refused, or not created.
         path: PathBuf,
         /// What it is on.
@@ -173,10 +235,12 @@ impl Error {
         match self {
             Self::Io { path, .. }
             | Self::AlreadyExists { path }
-            | Self::NotFound { path }
+            | Self::NotFound { path, .. }
             | Self::NoSpace { path, .. }
             | Self::NotRegular { path, .. }
             | Self::NotARing { path, .. }
+            | Self::OtherKind { path, .. }
+            | Self::Sealed { path }
             | Self::Truncated { path, .. }
             | Self::Corrupt { path, .. }
             | Self::VersionMismatch { path, .. }
@@ -186,6 +250,35 @@ impl Error {
             | Self::WrongMode { path, .. } => Some(path),
             _ => None,
         }
+    }
+}
+
+fn truncated_text(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Ring => "the ring can't be used any more, its producers may still have the old file open",
+        _ => "what is missing is lost, and nothing was changed",
+    }
+}
+
+fn wrong_owner_text(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Ring => "read it with an observer, or use the unsafe `open_shared` if you trust its owner",
+        _ => "its owner could change it under a slice that is being read; copy it",
+    }
+}
+
+fn wrong_mode_text(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Ring => ", read it with an observer, or use the unsafe `open_shared` if you trust them",
+        _ => ", or copy it",
+    }
+}
+
+fn not_writable_text(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Ring => "read it with an observer, or ",
+        FileKind::Append => "follow it, or ",
+        _ => "",
     }
 }
 
@@ -291,4 +384,44 @@ pub enum PollError {
         /// The newest position.
         tail: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(kind: FileKind) -> Vec<String> {
+        let (path, source) = (PathBuf::from("a file"), || io::Error::from_raw_os_error(13));
+        [
+            Error::NotFound { kind, path: path.clone() },
+            Error::NoSpace { kind, path: path.clone(), needed_bytes: 2, free_bytes: 1 },
+            Error::Truncated { kind, path: path.clone(), expected_bytes: 2, found_bytes: 1 },
+            Error::WrongOwner { kind, path: path.clone(), expected_uid: 0, found_uid: 1 },
+            Error::WrongMode { kind, path: path.clone(), found_mode: 0o666 },
+            Error::NotWritable { kind, path: path.clone(), source: source() },
+            Error::NetworkFileSystem { kind, path, found: "NFS" },
+        ]
+        .map(|error| error.to_string())
+        .to_vec()
+    }
+
+    // Goal: a refusal says what the file is, and gives no advice for rings where there is none. Method: the texts of both.
+    #[test]
+    fn texts_speak_of_the_file_that_was_wanted() {
+        for text in [FileKind::Append, FileKind::Ranged, FileKind::Mapped].into_iter().flat_map(about) {
+            assert!(!text.contains(" ring") && !text.contains("observer"), "{text}");
+        }
+        let ring = about(FileKind::Ring);
+        assert_eq!(ring[0], "\"a file\" does not exist: create the ring first");
+        assert_eq!(
+            ring[2],
+            "\"a file\" is truncated: expected 2 bytes, found 1; the ring can't be used any more, its producers may still have the old \
+             file open"
+        );
+        assert_eq!(
+            ring[4],
+            "\"a file\" has mode 0666, expected no write permission for group and others: `chmod go-w` it, read it with an observer, or \
+             use the unsafe `open_shared` if you trust them"
+        );
+    }
 }

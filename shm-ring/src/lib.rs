@@ -22,20 +22,27 @@
 //! A [`Consumer`] has a name and gets every record, in place; producers wait for the slowest one. An [`Observer`] has nothing, copies, is
 //! never waited for, and is told exactly what it missed. Both can read the same ring at once.
 //!
+//! # Bytes without records
+//!
+//! An [`AppendFile`] is a file of plain bytes that grows at the end: one process writes it, any number [follow](AppendFile::follow) it while
+//! it grows.
+//!
 //! # Trust
 //!
 //! [`Ring::open`] is safe because it takes only files that nobody but this user can write, and other programs of this user are trusted to
 //! write a ring only through this library (or by [`format`](mod@format)). Whoever can write the file can also write nonsense into it: a
 //! `Consumer` hands out slices of shared memory and relies on producers to leave them alone until they are released. Use an `Observer` for
-//! files of people you don't trust; it copies, checks everything and never misbehaves. A file that somebody *truncates* while it is mapped
+//! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile` and a
+//! [`Pinned`] on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates* while it is mapped
 //! ends the process with SIGBUS; this library never truncates one.
 //!
-//! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead. It
-//! installs a handler for SIGBUS, for the whole process, when the first file is mapped; faults that are not a ring's go on to the handler
-//! that was there before, and a handler that is installed later must pass on what is not its own. The [`Frame`] in hand when the file is
-//! cut, and the one that the cut goes through, show zeros from there on; the call after that says so. An observer never hands out such a
-//! record. A producer whose [`Claim::commit`] met the cut hears of it at its next claim. What is left to do is to drop all handles of that
-//! ring. A file that is cut and made as long again before anybody looks is not noticed: its records are gone without a word.
+//! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead, an
+//! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`]. It installs a handler for SIGBUS, for the whole process, when
+//! the first file is mapped; faults that are not of a file of ours go on to the handler that was there before, and a handler that is
+//! installed later must pass on what is not its own. The [`Frame`] in hand when the file is cut, and the one that the cut goes through, show
+//! zeros from there on; the call after that says so. An observer never hands out such a record. A producer whose [`Claim::commit`] met the
+//! cut hears of it at its next claim. What is left to do is to drop all handles of that file. A file that is cut and made as long again
+//! before anybody looks is not noticed: its records are gone without a word.
 //!
 //! # Limits
 //!
@@ -53,11 +60,15 @@
 )]
 
 // The model checkers run `frame/` and the protocol of `ring/` over a modelled kernel, and nothing above them: docs/models.md.
+#[cfg_attr(any(loom, shuttle), path = "append/model/mod.rs")]
+mod append;
 #[cfg(not(any(loom, shuttle)))]
 mod codec;
 mod error;
 mod frame;
+#[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 mod layout;
+#[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
 #[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
@@ -67,8 +78,15 @@ mod sync;
 mod typed;
 
 #[cfg(not(any(loom, shuttle)))]
+pub use append::{
+    AppendFile,
+    error::{AppendError, FollowError},
+    follow::{Follower, Pinned},
+    options::{AppendOptions, SyncPolicy},
+};
+#[cfg(not(any(loom, shuttle)))]
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
-pub use error::{ClaimError, Error, PollError};
+pub use error::{ClaimError, Error, FileKind, PollError};
 pub use layout::frame::Position;
 #[cfg(not(any(loom, shuttle)))]
 pub use ring::{

@@ -3,15 +3,34 @@
 #[cfg(feature = "killpoints")]
 use crate::dying;
 use crate::harness::Script;
-#[cfg(feature = "guard")]
-use crate::truncating;
 use crate::{
-    creating, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
-    quiet, remote, resuming, sharing, waiting,
+    append, append_durable, append_following, append_full, append_golden, append_killing, creating, forking,
+    full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions, quiet, remote,
+    resuming, sharing, waiting,
 };
+#[cfg(feature = "guard")]
+use crate::{append_guard, truncating};
 
 /// Every role, by the name that tests call it.
 const ROLES: &[(&str, fn())] = &[
+    ("append::drops_everything", append::drops_everything),
+    ("append::forks", append::forks),
+    ("append::has_few_addresses", append::has_few_addresses),
+    ("append_durable::pusher", append_durable::pusher),
+    ("append_following::reader", append_following::reader),
+    ("append_following::tail", append_following::tail),
+    ("append_following::holder", append_following::holder),
+    ("append_following::pinner", append_following::pinner),
+    ("append_following::writer", append_following::writer),
+    ("append_full::alone", append_full::alone),
+    ("append_full::far_reader", append_full::far_reader),
+    ("append_full::limited", append_full::limited),
+    #[cfg(feature = "guard")]
+    ("append_guard::writer", append_guard::writer),
+    #[cfg(feature = "guard")]
+    ("append_guard::follower", append_guard::follower),
+    ("append_golden::make", append_golden::make),
+    ("append_killing::nursery", append_killing::nursery),
     ("creating::opener", creating::opener),
     ("creating::creator", creating::creator),
     ("creating::impatient", creating::impatient),

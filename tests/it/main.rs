@@ -2,6 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+mod append;
+mod append_durable;
+mod append_following;
+mod append_full;
+mod append_golden;
+#[cfg(feature = "guard")]
+mod append_guard;
+mod append_killing;
+mod append_refusing;
 mod child;
 mod corrupt;
 mod counting;

@@ -2,7 +2,7 @@
 //!
 //! | code | means | code | means |
 //! |------|-------|------|-------|
-//! | 0 | ok                       | 4 | not a ring, corrupt, or another version |
+//! | 0 | ok                       | 4 | not a ring (or another file of ours), corrupt, or another version |
 //! | 1 | it did not work          | 5 | full, and not to wait |
 //! | 2 | usage                    | 6 | records were lost (`tail --fail-on-loss`; `bench`: or damaged) |
 //! | 3 | the ring does not exist  | 7 | timeout |
@@ -99,6 +99,7 @@ impl From<Error> for Failure {
             Error::NotFound { .. } => Code::NotFound,
             Error::NotRegular { .. }
             | Error::NotARing { .. }
+            | Error::OtherKind { .. }
             | Error::Truncated { .. }
             | Error::Corrupt { .. }
             | Error::VersionMismatch { .. } => Code::Corrupt,

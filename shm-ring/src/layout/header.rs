@@ -57,7 +57,7 @@ impl Header {
     /// The first [`HEADER_BYTES`] of the file.
     pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
         let g = &self.geometry;
-        let mut out = Writer { bytes: [0; HEADER_BYTES], at: 0 };
+        let mut out = Writer::new();
         out.put(&MAGIC);
         out.put(&LAYOUT_VERSION.to_le_bytes());
         out.put(&[0; 4]);
@@ -79,14 +79,12 @@ impl Header {
             out.put(&u32::try_from(stride).expect("strides are small").to_le_bytes());
         }
         out.put(&g.data_offset.to_le_bytes());
-        let crc = checksum(&out.bytes);
-        out.bytes[12..16].copy_from_slice(&crc.to_le_bytes());
-        out.bytes
+        out.finish()
     }
 
     /// Reads a header, believing nothing.
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, Malformed> {
-        let mut input = Reader { bytes, at: 0 };
+        let mut input = Reader::new(bytes);
         let magic: [u8; 8] = input.take();
         if magic != MAGIC {
             return Err(Malformed::Magic { found: magic });
@@ -140,45 +138,66 @@ impl Header {
     }
 }
 
-fn field(what: &'static str, expected: String, found: String) -> Malformed {
+/// A field that is not what it must be.
+pub(super) fn field(what: &'static str, expected: String, found: String) -> Malformed {
     Malformed::Field { what, expected, found }
 }
 
-fn checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
+/// The checksum of a header: its own four bytes count as zero.
+pub(super) fn checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
     let before = crc32c::crc32c(&bytes[..12]);
     let hole = crc32c::crc32c_append(before, &[0; 4]);
     crc32c::crc32c_append(hole, &bytes[16..])
 }
 
-struct Writer {
+/// Puts fields behind each other.
+pub(super) struct Writer {
     bytes: [u8; HEADER_BYTES],
     at: usize,
 }
 
 impl Writer {
-    fn put(&mut self, bytes: &[u8]) {
+    /// Nothing but zeros so far.
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; HEADER_BYTES], at: 0 }
+    }
+
+    /// The bytes, with the checksum in its place.
+    pub(super) fn finish(mut self) -> [u8; HEADER_BYTES] {
+        let crc = checksum(&self.bytes);
+        self.bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        self.bytes
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) {
         self.bytes[self.at..self.at + bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
     }
 }
 
-struct Reader<'a> {
+/// Takes fields from behind each other.
+pub(super) struct Reader<'a> {
     bytes: &'a [u8; HEADER_BYTES],
     at: usize,
 }
 
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
+impl<'a> Reader<'a> {
+    /// From the first field on.
+    pub(super) fn new(bytes: &'a [u8; HEADER_BYTES]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
         let out = self.bytes[self.at..self.at + N].try_into().expect("the slice has N bytes");
         self.at += N;
         out
     }
 
-    fn u32(&mut self) -> u32 {
+    pub(super) fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
 
-    fn u64(&mut self) -> u64 {
+    pub(super) fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.take())
     }
 }

@@ -1,4 +1,6 @@
-//! Layout: what the bytes of a ring file mean. `docs/format.md` says the same in prose and with rulers.
+//! Layout: what the bytes of a file mean. `docs/format.md` says the same in prose and with rulers.
+//!
+//! A ring (a mapped file of plain bytes: see [`mapped`]):
 //!
 //! ```text
 //!  page 0      page 1      ..                ..                 data_offset
@@ -15,6 +17,7 @@
 pub(crate) mod frame;
 pub(crate) mod geometry;
 pub(crate) mod header;
+pub(crate) mod mapped;
 pub(crate) mod slots;
 
 #[cfg(not(all(target_os = "linux", target_endian = "little", target_pointer_width = "64")))]

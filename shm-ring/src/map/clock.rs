@@ -1,4 +1,4 @@
-//! Clock: the three times that the library uses.
+//! Clock: the three times that the library uses, and its random numbers.
 //!
 //! (I1) liveness never depends on a clock; (I2) waiting uses the monotonic one, records the wall clock.
 
@@ -26,6 +26,16 @@ pub(crate) fn boot_id() -> [u64; 2] {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     let half = |range| digits.get(range).and_then(|h| u64::from_str_radix(h, 16).ok()).unwrap_or(0);
     [half(0..16), half(16..32)]
+}
+
+/// A new random name (version 4, variant 1, as RFC 9562 wants it), and a secret.
+pub(crate) fn uuid() -> std::io::Result<([u8; 16], u64)> {
+    let random = random()?;
+    let (uuid, secret) = random.split_at(16);
+    let mut uuid: [u8; 16] = uuid.try_into().expect("24 bytes are 16 and 8");
+    uuid[6] = uuid[6] & 0x0f | 0x40;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    Ok((uuid, u64::from_le_bytes(secret.try_into().expect("24 bytes are 16 and 8"))))
 }
 
 /// Random bytes from the kernel.

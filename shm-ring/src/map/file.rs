@@ -1,4 +1,4 @@
-//! File: creating, checking and opening ring files.
+//! File: creating, checking and opening files, of whatever kind can be recognised.
 //!
 //! ```text
 //!   nameless file -> allocate all -> header -> populate -> link under the name
@@ -6,19 +6,23 @@
 //!   dies with the process                         EEXIST: somebody was first
 //! ```
 //!
-//! (I1) nobody ever sees half a ring; (I2) a file is never truncated, shrunk or written before it was recognised; (I3) every page
+//! (I1) nobody ever sees half a file; (I2) a file is never truncated, shrunk or written before it was recognised; (I3) every page
 //! exists before anybody maps it, so that a full disk is an error and not a signal; (I4) what is refused is left as it was; (I5) nothing is
 //! mapped from where two mappings need not be the same memory.
+//! Takes no exception from (I2) but one: [`extend`] gives back what it had got of an extension that failed, which nobody has been told of.
 
-use crate::error::Error;
-use crate::layout::header::{HEADER_BYTES, Header, LAYOUT_VERSION, Malformed};
+use crate::error::{Error, FileKind};
+use crate::layout::header::{self, HEADER_BYTES, Header, Malformed};
+use crate::layout::mapped;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, posix_fallocate};
+use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate, posix_fallocate};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::linkat;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -32,6 +36,110 @@ pub(crate) enum Trust {
     Anybody,
 }
 
+/// A kind of file, by its page 0.
+pub(crate) trait Recognise {
+    /// What page 0 says.
+    type Header;
+
+    /// What messages call it.
+    fn kind(&self) -> FileKind;
+    /// The layout version that this library writes.
+    fn version(&self) -> u32;
+    /// Whether a file that begins so is one, however short.
+    fn has_magic(&self, magic: [u8; 8]) -> bool;
+    /// Reads page 0, believing nothing.
+    fn decode(&self, bytes: &[u8; HEADER_BYTES]) -> Result<Self::Header, Malformed>;
+    /// The page size that it was made for.
+    fn page_bytes(header: &Self::Header) -> u64;
+    /// How long it must be.
+    fn length(header: &Self::Header) -> Length;
+}
+
+/// How long a file must be, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// No more and no less.
+    Exactly(u64),
+    /// It may have grown.
+    AtLeast(u64),
+}
+
+/// A ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RingFile;
+
+impl Recognise for RingFile {
+    type Header = Header;
+
+    fn kind(&self) -> FileKind {
+        FileKind::Ring
+    }
+
+    fn version(&self) -> u32 {
+        header::LAYOUT_VERSION
+    }
+
+    fn has_magic(&self, magic: [u8; 8]) -> bool {
+        magic == header::MAGIC
+    }
+
+    fn decode(&self, bytes: &[u8; HEADER_BYTES]) -> Result<Header, Malformed> {
+        Header::decode(bytes)
+    }
+
+    fn page_bytes(header: &Header) -> u64 {
+        header.geometry.page_bytes
+    }
+
+    fn length(header: &Header) -> Length {
+        Length::Exactly(header.geometry.file_bytes)
+    }
+}
+
+/// A mapped file of this kind: append, ranged, or either.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MappedFile(pub(crate) FileKind);
+
+impl Recognise for MappedFile {
+    type Header = mapped::Header;
+
+    fn kind(&self) -> FileKind {
+        self.0
+    }
+
+    fn version(&self) -> u32 {
+        mapped::LAYOUT_VERSION
+    }
+
+    fn has_magic(&self, magic: [u8; 8]) -> bool {
+        match self.0 {
+            FileKind::Append => magic == mapped::MAGIC_APPEND,
+            FileKind::Ranged => magic == mapped::MAGIC_RANGED,
+            _ => magic == mapped::MAGIC_APPEND || magic == mapped::MAGIC_RANGED,
+        }
+    }
+
+    fn decode(&self, bytes: &[u8; HEADER_BYTES]) -> Result<mapped::Header, Malformed> {
+        let magic = *bytes.first_chunk().expect("a header is longer than its magic");
+        if self.has_magic(magic) {
+            mapped::Header::decode(bytes)
+        } else {
+            Err(Malformed::Magic { found: magic })
+        }
+    }
+
+    fn page_bytes(header: &mapped::Header) -> u64 {
+        header.extent.page_bytes
+    }
+
+    fn length(header: &mapped::Header) -> Length {
+        match header.kind {
+            mapped::Kind::Append => Length::AtLeast(header.extent.file_bytes),
+            mapped::Kind::Ranged { .. } => Length::Exactly(header.extent.file_bytes),
+        }
+    }
+}
+
 /// A file that will get its name when it is complete.
 #[derive(Debug)]
 pub(crate) struct Unpublished {
@@ -43,14 +151,14 @@ pub(crate) struct Unpublished {
 
 impl Unpublished {
     /// A new, allocated file in the directory of `path`, which must be free.
-    pub(crate) fn new(path: &Path, file_bytes: u64, mode: u32) -> Result<Self, Error> {
+    pub(crate) fn new(path: &Path, kind: FileKind, file_bytes: u64, mode: u32) -> Result<Self, Error> {
         if path.symlink_metadata().is_ok() {
             return Err(Error::AlreadyExists { path: path.to_path_buf() });
         }
         let (file, temporary) = nameless(path).map_err(io_error("create", path))?;
         let this = Self { file, path: path.to_path_buf(), temporary };
-        refuse_network(&this.file, path)?;
-        allocate(&this.file, file_bytes, path)?;
+        refuse_network(&this.file, path, kind)?;
+        allocate(&this.file, file_bytes, path, kind)?;
         // After the umask, which does not apply to it.
         this.file.set_permissions(Permissions::from_mode(mode)).map_err(io_error("set the mode of", path))?;
         Ok(this)
@@ -90,10 +198,7 @@ impl Drop for Unpublished {
 }
 
 fn nameless(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     match options.clone().custom_flags(libc::O_TMPFILE).open(directory) {
@@ -110,41 +215,123 @@ fn nameless(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     Ok((file, Some(temporary)))
 }
 
+/// Where a file of that path is.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Gives every byte of the file its place on the medium.
-pub(crate) fn allocate(file: &File, file_bytes: u64, path: &Path) -> Result<(), Error> {
-    let length = i64::try_from(file_bytes).map_err(|_| Error::Invalid {
-        option: "capacity",
-        expected: "less than 2^63 bytes".into(),
-        found: file_bytes.to_string(),
-    })?;
+pub(crate) fn allocate(file: &File, file_bytes: u64, path: &Path, kind: FileKind) -> Result<(), Error> {
+    if i64::try_from(file_bytes).is_err() {
+        return Err(Error::Invalid {
+            option: "capacity",
+            expected: "less than 2^63 bytes".into(),
+            found: file_bytes.to_string(),
+        });
+    }
+    allocate_range(file, 0..file_bytes).map_err(|why| match why {
+        NotAllocated::NoSpace { free_bytes } => {
+            Error::NoSpace { kind, path: path.to_path_buf(), needed_bytes: file_bytes, free_bytes }
+        }
+        NotAllocated::Other(error) => io_error("allocate", path)(error.into()),
+    })
+}
+
+/// Why bytes of a file have no place on the medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotAllocated {
+    /// There is none.
+    NoSpace {
+        /// What the file system has left.
+        free_bytes: u64,
+    },
+    /// The system would not.
+    Other(Errno),
+}
+
+/// Gives these bytes of the file their place on the medium; the file is at least as long as they reach then. An empty range is none.
+pub(crate) fn allocate_range(file: &File, range: Range<u64>) -> Result<(), NotAllocated> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    // Beyond this limit the kernel does not only refuse: it kills, by SIGXFSZ.
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(NotAllocated::Other)?;
+    if range.end > limit {
+        return Err(NotAllocated::NoSpace { free_bytes: limit.saturating_sub(range.start) });
+    }
+    let too_far = |_| NotAllocated::Other(Errno::EFBIG);
+    let start = i64::try_from(range.start).map_err(too_far)?;
+    let length = i64::try_from(range.end - range.start).map_err(too_far)?;
     loop {
-        match posix_fallocate(file, 0, length) {
+        match posix_fallocate(file, start, length) {
             Ok(()) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT) => {
                 let free_bytes = fstatvfs(file).map_or(0, |s| s.blocks_available() * s.fragment_size());
-                return Err(Error::NoSpace {
-                    path: path.to_path_buf(),
-                    needed_bytes: file_bytes,
-                    free_bytes,
-                });
+                return Err(NotAllocated::NoSpace { free_bytes });
             }
-            Err(error) => return Err(io_error("allocate", path)(error.into())),
+            Err(error) => return Err(NotAllocated::Other(error)),
         }
     }
 }
 
-/// A ring file that was recognised.
+/// Makes the file longer, from where it ends to where it shall end, all of it allocated; if that fails, it is as it was.
+pub(crate) fn extend(file: &File, range: Range<u64>) -> Result<(), NotAllocated> {
+    allocate_range(file, range.clone()).inspect_err(|_| {
+        // Some file systems keep the part that they could allocate. Nobody was told of these bytes, and only one writer extends a file.
+        if file.metadata().is_ok_and(|found| found.len() > range.start) {
+            // Best effort: space that stays behind is harmless.
+            let _ = file.set_len(range.start);
+        }
+    })
+}
+
+/// Takes their place on the medium from bytes that are zeros from then on; the file stays as long as it is.
+pub(crate) fn give_back(file: &File, range: Range<u64>) {
+    let Ok(start) = i64::try_from(range.start) else { return };
+    let Ok(length) = i64::try_from(range.end.saturating_sub(range.start)) else { return };
+    if length > 0 {
+        // Best effort: not every file system can, and what stays allocated is only space.
+        let _ = fallocate(
+            file,
+            FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE,
+            start,
+            length,
+        );
+    }
+}
+
+/// A file that was recognised.
 #[derive(Debug)]
-pub(crate) struct Recognised {
+pub(crate) struct Recognised<H> {
     /// Open as asked.
     pub(crate) file: File,
     /// What page 0 says, from one read.
-    pub(crate) header: Header,
+    pub(crate) header: H,
+    /// Its length at that time.
+    pub(crate) file_bytes: u64,
 }
 
-/// Opens and checks an existing ring. Changes nothing.
-pub(crate) fn open(path: &Path, writable: bool, trust: Trust) -> Result<Recognised, Error> {
+/// Opens and checks an existing file. Changes nothing.
+pub(crate) fn open<R: Recognise>(
+    path: &Path,
+    wanted: &R,
+    writable: bool,
+    trust: Trust,
+) -> Result<Recognised<R::Header>, Error> {
+    let (file, file_bytes) = open_regular(path, wanted.kind(), writable)?;
+    let header = recognise(&file, file_bytes, path, wanted)?;
+    if trust == Trust::Owner {
+        check_owner(&file, path, wanted.kind())?;
+    }
+    Ok(Recognised { file, header, file_bytes })
+}
+
+/// Opens a regular file on a local file system, whatever is in it, and says how long it is.
+pub(crate) fn open_regular(path: &Path, kind: FileKind, writable: bool) -> Result<(File, u64), Error> {
     // NONBLOCK: a FIFO of that name must not stop us; it means nothing for regular files.
     let flags = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
     let refused = |found| Error::NotRegular { path: path.to_path_buf(), found };
@@ -152,53 +339,56 @@ pub(crate) fn open(path: &Path, writable: bool, trust: Trust) -> Result<Recognis
         Ok(file) => file,
         Err(error) => {
             return Err(match error.raw_os_error() {
-                Some(libc::ENOENT) => Error::NotFound { path: path.to_path_buf() },
+                Some(libc::ENOENT) => Error::NotFound { kind, path: path.to_path_buf() },
                 Some(libc::ELOOP) => refused("symbolic link, which is not followed"),
                 Some(libc::EISDIR) => refused("directory"),
                 Some(libc::ENXIO) => refused("socket or unconnected FIFO"),
                 Some(libc::EACCES | libc::EPERM | libc::EROFS) if writable && is_readable(path, flags) => {
-                    Error::NotWritable { path: path.to_path_buf(), source: error }
+                    Error::NotWritable { kind, path: path.to_path_buf(), source: error }
                 }
                 _ => io_error("open", path)(error),
             });
         }
     };
     let found = file.metadata().map_err(io_error("examine", path))?;
-    let kind = found.file_type();
-    if !kind.is_file() {
+    let type_of = found.file_type();
+    if !type_of.is_file() {
         return Err(refused(match () {
-            () if kind.is_dir() => "directory",
-            () if kind.is_char_device() => "character device",
-            () if kind.is_block_device() => "block device",
-            () if kind.is_fifo() => "FIFO",
+            () if type_of.is_dir() => "directory",
+            () if type_of.is_char_device() => "character device",
+            () if type_of.is_block_device() => "block device",
+            () if type_of.is_fifo() => "FIFO",
             () => "special file",
         }));
     }
-    refuse_network(&file, path)?;
-    let header = recognise(&file, found.len(), path)?;
-    if trust == Trust::Owner {
-        let mode = found.mode() & 0o7777;
-        let expected_uid = nix::unistd::geteuid().as_raw();
-        if found.uid() != expected_uid {
-            return Err(Error::WrongOwner { path: path.to_path_buf(), expected_uid, found_uid: found.uid() });
-        }
-        if mode & 0o022 != 0 {
-            return Err(Error::WrongMode { path: path.to_path_buf(), found_mode: mode });
-        }
+    refuse_network(&file, path, kind)?;
+    Ok((file, found.len()))
+}
+
+/// Refuses a file that others than this user can write.
+pub(crate) fn check_owner(file: &File, path: &Path, kind: FileKind) -> Result<(), Error> {
+    let found = file.metadata().map_err(io_error("examine", path))?;
+    let mode = found.mode() & 0o7777;
+    let (expected_uid, found_uid) = (nix::unistd::geteuid().as_raw(), found.uid());
+    if found_uid != expected_uid {
+        return Err(Error::WrongOwner { kind, path: path.to_path_buf(), expected_uid, found_uid });
     }
-    Ok(Recognised { file, header })
+    if mode & 0o022 != 0 {
+        return Err(Error::WrongMode { kind, path: path.to_path_buf(), found_mode: mode });
+    }
+    Ok(())
 }
 
 fn is_readable(path: &Path, flags: i32) -> bool {
     OpenOptions::new().read(true).custom_flags(flags).open(path).is_ok()
 }
 
-fn refuse_network(file: &File, path: &Path) -> Result<(), Error> {
+fn refuse_network(file: &File, path: &Path, kind: FileKind) -> Result<(), Error> {
     let found = fstatfs(file).map_err(|error| io_error("examine the file system of", path)(error.into()))?;
     // All magic numbers have 32 bits; some C libraries extend their sign.
     let magic = found.filesystem_type().0 & 0xffff_ffff;
     match u32::try_from(magic).ok().and_then(network_file_system) {
-        Some(found) => Err(Error::NetworkFileSystem { path: path.to_path_buf(), found }),
+        Some(found) => Err(Error::NetworkFileSystem { kind, path: path.to_path_buf(), found }),
         None => Ok(()),
     }
 }
@@ -226,33 +416,34 @@ fn network_file_system(magic: u32) -> Option<&'static str> {
     })
 }
 
-fn recognise(file: &File, found_bytes: u64, path: &Path) -> Result<Header, Error> {
+fn recognise<R: Recognise>(
+    file: &File,
+    found_bytes: u64,
+    path: &Path,
+    wanted: &R,
+) -> Result<R::Header, Error> {
     let mut bytes = [0; HEADER_BYTES];
-    let n = read_at_most(file, &mut bytes).map_err(io_error("read", path))?;
-    let path = path.to_path_buf();
+    let n = read_at_most(file, &mut bytes, 0).map_err(io_error("read", path))?;
+    let (path, kind) = (path.to_path_buf(), wanted.kind());
     if n == 0 {
-        return Err(Error::NotARing { path, found: "an empty file".into() });
+        return Err(not_wanted(path, kind, &[]));
     }
-    if n < HEADER_BYTES && bytes.starts_with(&crate::layout::header::MAGIC) {
-        return Err(Error::Truncated { path, expected_bytes: HEADER_BYTES as u64, found_bytes });
+    let magic = *bytes.first_chunk().expect("a header is longer than its magic");
+    if n < HEADER_BYTES && wanted.has_magic(magic) {
+        return Err(Error::Truncated { kind, path, expected_bytes: HEADER_BYTES as u64, found_bytes });
     }
-    let header = Header::decode(&bytes).map_err(|malformed| match malformed {
-        Malformed::Magic { found } => Error::NotARing {
-            path: path.clone(),
-            found: format!("{:?}", String::from_utf8_lossy(&found[..n.min(8)])),
-        },
+    let header = wanted.decode(&bytes).map_err(|malformed| match malformed {
+        Malformed::Magic { found } => not_wanted(path.clone(), kind, &found[..n.min(8)]),
         Malformed::Version { found } => {
-            Error::VersionMismatch { path: path.clone(), expected: LAYOUT_VERSION, found }
+            Error::VersionMismatch { path: path.clone(), expected: wanted.version(), found }
         }
-        Malformed::Field { what, expected, found } => {
-            Error::Corrupt { path: path.clone(), what, expected, found }
-        }
+        field @ Malformed::Field { .. } => corrupt(&path, field),
     })?;
-    let expected_bytes = header.geometry.file_bytes;
+    let (Length::Exactly(expected_bytes) | Length::AtLeast(expected_bytes)) = R::length(&header);
     if found_bytes < expected_bytes {
-        return Err(Error::Truncated { path, expected_bytes, found_bytes });
+        return Err(Error::Truncated { kind, path, expected_bytes, found_bytes });
     }
-    if found_bytes > expected_bytes {
+    if R::length(&header) == Length::Exactly(expected_bytes) && found_bytes > expected_bytes {
         return Err(Error::Corrupt {
             path,
             what: "length of the file",
@@ -260,23 +451,55 @@ fn recognise(file: &File, found_bytes: u64, path: &Path) -> Result<Header, Error
             found: format!("{found_bytes} bytes"),
         });
     }
-    let page = page_bytes();
-    if header.geometry.page_bytes % page != 0 {
+    let (made_for, page) = (R::page_bytes(&header), page_bytes());
+    if made_for % page != 0 {
         return Err(Error::Unsupported {
-            what: "this ring's page size",
-            reason: format!(
-                "it was made for pages of {} bytes, this machine has {page}",
-                header.geometry.page_bytes
-            ),
+            what: match kind {
+                FileKind::Ring => "this ring's page size",
+                _ => "this file's page size",
+            },
+            reason: format!("it was made for pages of {made_for} bytes, this machine has {page}"),
         });
     }
     Ok(header)
 }
 
-fn read_at_most(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
+/// The refusal of a file of which a part is not what it must be.
+pub(crate) fn corrupt(path: &Path, malformed: Malformed) -> Error {
+    let path = path.to_path_buf();
+    match malformed {
+        Malformed::Field { what, expected, found } => Error::Corrupt { path, what, expected, found },
+        other => Error::Corrupt {
+            path,
+            what: "header",
+            expected: "another one".into(),
+            found: format!("{other:?}"),
+        },
+    }
+}
+
+/// The refusal of a file that begins otherwise.
+pub(crate) fn not_wanted(path: PathBuf, expected: FileKind, begins: &[u8]) -> Error {
+    let text = || format!("{:?}", String::from_utf8_lossy(begins));
+    let found = match begins {
+        [] => "an empty file".into(),
+        _ if expected == FileKind::Ring => text(),
+        _ if begins == header::MAGIC => format!("a {}", FileKind::Ring),
+        _ if begins == mapped::MAGIC_APPEND => format!("an {}", FileKind::Append),
+        _ if begins == mapped::MAGIC_RANGED => format!("a {}", FileKind::Ranged),
+        _ => text(),
+    };
+    if expected == FileKind::Ring {
+        return Error::NotARing { path, found };
+    }
+    Error::OtherKind { path, expected, found }
+}
+
+/// Reads from `offset` on until `bytes` are full or the file ends; says how many were read.
+pub(crate) fn read_at_most(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut n = 0;
     while n < bytes.len() {
-        match file.read_at(&mut bytes[n..], n as u64) {
+        match file.read_at(&mut bytes[n..], offset + n as u64) {
             Ok(0) => break,
             Ok(more) => n += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -287,8 +510,8 @@ fn read_at_most(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Writes page 0; before publication only.
-pub(crate) fn write_header(file: &File, header: &Header, path: &Path) -> Result<(), Error> {
-    file.write_all_at(&header.encode(), 0).map_err(io_error("write the header of", path))
+pub(crate) fn write_header(file: &File, header: &[u8; HEADER_BYTES], path: &Path) -> Result<(), Error> {
+    file.write_all_at(header, 0).map_err(io_error("write the header of", path))
 }
 
 /// Permission bits of an open file.
@@ -337,6 +560,6 @@ mod tests {
         for magic in [tmpfs, ramfs, ext4, xfs, btrfs, zfs, f2fs, overlayfs, hugetlbfs, 0, u32::MAX] {
             assert_eq!(network_file_system(magic), None, "{magic:#x}");
         }
-        refuse_network(&tempfile::tempfile().unwrap(), Path::new("here")).unwrap();
+        refuse_network(&tempfile::tempfile().unwrap(), Path::new("here"), FileKind::Ring).unwrap();
     }
 }

@@ -1,9 +1,11 @@
-//! Lock: one byte per slot, write-locked by its owner, is the only proof of life.
+//! Lock: one byte per slot, locked by its owner, is the only proof of life.
 //!
 //! ```text
 //!   byte 0          repair and attachment            locked through the probe's description
 //!   byte 1 + i      producer slot i                  locked through a description of its owner alone
 //!   then            consumer slots
+//!
+//!   mapped files:   byte 0 set-up and repair, byte 1 writers (exclusive or shared), byte 2 holders of slices in place (shared)
 //! ```
 //!
 //! Open-file-description locks: the kernel drops them after the process's mappings are gone, whatever killed it; they work across
@@ -27,11 +29,25 @@ use std::time::Duration;
 const PAUSE_MIN: Duration = Duration::from_micros(50);
 const PAUSE_MAX: Duration = Duration::from_millis(5);
 
-/// A slot's byte, held until this is dropped or the process ends.
+/// A slot's byte, alone or shared, held until this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct SlotLock {
     descriptor: Registered,
     byte: u64,
+}
+
+impl SlotLock {
+    /// Wants a shared byte alone; false: somebody else shares it, and nothing changed.
+    pub(crate) fn try_alone(&self) -> io::Result<bool> {
+        Ok(set(&self.descriptor, self.byte, libc::F_WRLCK)?)
+    }
+
+    /// Shares the byte again that it held alone.
+    pub(crate) fn share_again(&self) -> io::Result<()> {
+        // Can't be refused: nobody else holds a byte that is held alone.
+        set(&self.descriptor, self.byte, libc::F_RDLCK)?;
+        Ok(())
+    }
 }
 
 impl Drop for SlotLock {
@@ -83,6 +99,12 @@ impl Locks {
         }
         drop(probe);
         Ok(Probe { locks: self, held })
+    }
+
+    /// Shares a byte with others who share it, through a description of its own; `None`: somebody has it alone. Needs no write permission.
+    pub(crate) fn share(&self, byte: u64) -> io::Result<Option<SlotLock>> {
+        let (descriptor, _) = open_registered(&self.file, self.writable, &ProcessLock::take())?;
+        Ok(if set(&descriptor, byte, libc::F_RDLCK)? { Some(SlotLock { descriptor, byte }) } else { None })
     }
 
     /// Takes byte 0, if nobody has it.
@@ -177,5 +199,37 @@ fn range(byte: u64, kind: i32) -> libc::flock {
         l_len: 1,
         // The kernel wants 0 for locks of a description.
         l_pid: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::mapped::{PIN_BYTE, WRITER_BYTE};
+
+    // Goal: a shared byte has many holders, or one alone, and never both. Method: two views of one file, as two processes have them.
+    #[test]
+    fn a_byte_is_shared_or_held_alone() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (one, other) =
+            (Locks::new(file.as_file(), true).unwrap(), Locks::new(file.as_file(), true).unwrap());
+        let read_only = File::open(file.path()).unwrap();
+        let reader = Locks::new(&read_only, false).unwrap();
+        for byte in [WRITER_BYTE, PIN_BYTE] {
+            let first = one.share(byte).unwrap().expect("nobody has it");
+            let second = reader.share(byte).unwrap().expect("it is shared");
+            assert!(!other.probe().unwrap().acquire(byte).unwrap(), "two share it");
+            assert!(!first.try_alone().unwrap(), "somebody else shares it");
+            drop(second);
+            assert!(first.try_alone().unwrap());
+            assert!(reader.share(byte).unwrap().is_none(), "it is held alone");
+            first.share_again().unwrap();
+            drop(reader.share(byte).unwrap().expect("it is shared again"));
+            drop(first);
+            let probe = other.probe().unwrap();
+            assert!(probe.acquire(byte).unwrap(), "nobody shares it any more");
+            assert!(one.share(byte).unwrap().is_none(), "the probe has it alone");
+            probe.release(byte);
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! (I1) allocated before it is used, sealed against shrinking and growing: no page of it can ever be missing.
 
 use super::file;
-use crate::error::Error;
+use crate::error::{Error, FileKind};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
@@ -19,7 +19,7 @@ pub(crate) fn create(file_bytes: u64) -> Result<File, Error> {
     let fd = memfd_create("shm-ring", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
         .map_err(io("create"))?;
     let file = File::from(fd);
-    file::allocate(&file, file_bytes, name)?;
+    file::allocate(&file, file_bytes, name, FileKind::Ring)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(io("seal"))?;
     Ok(file)

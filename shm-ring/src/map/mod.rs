@@ -2,10 +2,12 @@
 //!
 //! | file     | what it owns |
 //! |----------|--------------|
-//! | file     | creating, checking and opening ring files |
+//! | file     | creating, checking and opening files |
 //! | memfd    | the same for anonymous rings |
 //! | mirror   | the address range with the data mapped twice |
 //! | region   | typed views into it: live page, slots, frames |
+//! | growable | the address range of a mapped file, which grows in place |
+//! | seal     | the words that say that a mapped file is finished |
 //! | lock     | one byte per slot: who is alive |
 //! | futex    | sleeping and waking across processes |
 //! | fork     | which side of a fork a handle belongs to |
@@ -18,9 +20,11 @@ pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod growable;
 #[cfg(feature = "guard")]
 pub(crate) mod guard;
 pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mirror;
 pub(crate) mod region;
+pub(crate) mod seal;

@@ -34,12 +34,12 @@ pub(crate) mod stall;
 pub(crate) mod stats;
 pub(crate) mod wait;
 
-use crate::error::Error;
+use crate::error::{Error, FileKind};
 use crate::frame::table::Table;
 use crate::frame::view::Frames;
 use crate::layout::header::Header;
 use crate::layout::slots::producer_byte;
-use crate::map::file::{self, Trust, io_error};
+use crate::map::file::{self, RingFile, Trust, io_error};
 use crate::map::fork::Side;
 use crate::map::lock::{Locks, Repair};
 use crate::map::mirror::Access;
@@ -150,7 +150,12 @@ impl Core {
             _ => self.file.metadata().map_or(expected_bytes, |found| found.len()),
         };
         if self.region.is_truncated() || found_bytes < expected_bytes {
-            return Err(Error::Truncated { path: self.shown(), expected_bytes, found_bytes });
+            return Err(Error::Truncated {
+                kind: FileKind::Ring,
+                path: self.shown(),
+                expected_bytes,
+                found_bytes,
+            });
         }
         made
     }
@@ -249,7 +254,7 @@ impl Ring {
     }
 
     pub(crate) fn open_trusting(path: &Path, trust: Trust, wait: Wait) -> Result<Self, Error> {
-        let found = file::open(path, true, trust)?;
+        let found = file::open(path, &RingFile, true, trust)?;
         let region = Region::new(&found.file, found.header.geometry, Access::ReadWrite, false)
             .map_err(io_error("map", path))?;
         let populated = region.populate(false).map_err(io_error("populate the tables of", path));
@@ -269,7 +274,7 @@ impl Ring {
     /// As [`Ring::open`], but for owner and mode.
     pub fn open_observer(path: impl AsRef<Path>) -> Result<Observer, Error> {
         let path = path.as_ref();
-        let found = file::open(path, false, Trust::Anybody)?;
+        let found = file::open(path, &RingFile, false, Trust::Anybody)?;
         Observer::new(found.file, found.header, Some(path.to_path_buf()), Wait::default())
     }
 

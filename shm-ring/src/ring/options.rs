@@ -5,7 +5,7 @@
 
 use super::wait::Wait;
 use super::{Core, Ring, era};
-use crate::error::Error;
+use crate::error::{Error, FileKind};
 use crate::layout::frame::{FRAME_ALIGN, POSITION_END};
 use crate::layout::geometry::{Geometry, Shape, capacity_for};
 use crate::layout::header::Header;
@@ -126,8 +126,9 @@ impl RingOptions {
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Ring, Error> {
         let path = path.as_ref();
         let header = self.header()?;
-        let unpublished = Unpublished::new(path, header.geometry.file_bytes, self.mode & 0o7777)?;
-        file::write_header(unpublished.file(), &header, path)?;
+        let unpublished =
+            Unpublished::new(path, FileKind::Ring, header.geometry.file_bytes, self.mode & 0o7777)?;
+        file::write_header(unpublished.file(), &header.encode(), path)?;
         let region = Region::new(unpublished.file(), header.geometry, Access::ReadWrite, false)
             .map_err(io_error("map", path))?;
         region.populate(true).map_err(io_error("populate", path))?;
@@ -181,7 +182,7 @@ impl RingOptions {
         let header = self.header()?;
         let file = memfd::create(header.geometry.file_bytes)?;
         let shown = Path::new("(anonymous ring)");
-        file::write_header(&file, &header, shown)?;
+        file::write_header(&file, &header.encode(), shown)?;
         let region =
             Region::new(&file, header.geometry, Access::ReadWrite, true).map_err(io_error("map", shown))?;
         region.populate(true).map_err(io_error("populate", shown))?;
@@ -208,13 +209,8 @@ impl RingOptions {
                 self.start.to_string(),
             ));
         }
-        let random = clock::random().map_err(io_error("read", Path::new("/dev/urandom")))?;
-        let (uuid, nonce) = random.split_at(16);
-        let mut uuid: [u8; 16] = uuid.try_into().expect("24 bytes are 16 and 8");
-        // Version 4, variant 1, as RFC 9562 wants it.
-        uuid[6] = uuid[6] & 0x0f | 0x40;
-        uuid[8] = uuid[8] & 0x3f | 0x80;
-        let nonce = u64::from_le_bytes(nonce.try_into().expect("24 bytes are 16 and 8")) | 1;
+        let (uuid, secret) = clock::uuid().map_err(io_error("read", Path::new("/dev/urandom")))?;
+        let nonce = secret | 1;
         Ok(Header { uuid, nonce, created_ns: clock::realtime_ns(), geometry })
     }
 

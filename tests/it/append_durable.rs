@@ -1,0 +1,184 @@
+//! Append, durable: what reaches the medium, when, and what is said of it after a restart of the machine.
+
+use crate::harness::{PREFIX, Script, directory, say};
+use shm_ring::{AppendFile, AppendOptions, SyncPolicy};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const PAGE: u64 = 4096;
+/// In the live page: bytes that are durable, and the boot id.
+const DURABLE: u64 = PAGE + 128;
+const BOOT: u64 = PAGE + 152;
+
+fn word(path: &Path, at: u64) -> u64 {
+    let mut bytes = [0; 8];
+    File::open(path).unwrap().read_exact_at(&mut bytes, at).unwrap();
+    u64::from_le_bytes(bytes)
+}
+
+/// As if the machine had been restarted.
+fn restart(path: &Path) {
+    File::options().write(true).open(path).unwrap().write_all_at(b"no boot has this", BOOT).unwrap();
+}
+
+#[test]
+fn a_push_makes_the_system_calls_that_its_policy_asks_for() {
+    // Goal (A15): `Never` makes none, into pages that are there, also after a clear; `EachPush` syncs the data, then the live page, before it
+    // returns; `Interval` syncs when the time is over. Method: strace a process that pushes, and look at what it calls meanwhile.
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        println!("SKIPPED a_push_makes_the_system_calls_that_its_policy_asks_for: strace is not installed");
+        return;
+    }
+    assert_eq!(calls("never"), Vec::<String>::new());
+    let each = calls("each");
+    assert_eq!(each.len(), 2 * 10, "{each:#?}");
+    for pair in each.chunks(2) {
+        let address = |line: &str| line.split(['(', ',']).nth(1).map(String::from).unwrap();
+        assert!(pair.iter().all(|line| line.contains("msync(") && line.contains("MS_SYNC")), "{pair:?}");
+        assert!(
+            address(&pair[0]) > address(&pair[1]),
+            "data first, then the live page, which is in front of it: {pair:?}"
+        );
+    }
+    let interval = calls("interval");
+    assert_eq!(interval.iter().filter(|line| line.contains("msync(")).count(), 2, "{interval:#?}");
+}
+
+/// What a process calls while it pushes under that policy.
+fn calls(policy: &str) -> Vec<String> {
+    let directory = directory();
+    let (path, trace) = (directory.path().join("a"), directory.path().join("trace"));
+    let status = Command::new("strace")
+        .arg("-f")
+        .arg("-o")
+        .arg(&trace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["child::entry", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(format!("{PREFIX}ROLE"), "append_durable::pusher")
+        .env(format!("{PREFIX}path"), &path)
+        .env(format!("{PREFIX}policy"), policy)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let trace = fs::read_to_string(trace).unwrap();
+    assert!(trace.contains("@begin") && trace.contains("@end"), "{trace}");
+    let inside = trace.lines().skip_while(|line| !line.contains("@begin")).skip(1);
+    inside.take_while(|line| !line.contains("@end")).map(String::from).collect()
+}
+
+pub(crate) fn pusher() {
+    let policy = match Script::text("policy").as_str() {
+        "never" => SyncPolicy::Never,
+        "each" => SyncPolicy::EachPush,
+        _ => SyncPolicy::Interval(Duration::from_millis(300)),
+    };
+    let mut file = AppendOptions::new().capacity(4 << 20).sync(policy).create(Script::path()).unwrap();
+    if policy == SyncPolicy::Never {
+        file.push(&[1; 1 << 20]).unwrap();
+        file.clear().unwrap();
+    }
+    say("begin");
+    let push = |n: usize, len: usize| (0..n).all(|_| file.push(&[1; 300][..len]).is_ok());
+    let is_done = match policy {
+        SyncPolicy::Never => push(10_000, 300),
+        SyncPolicy::EachPush => push(10, 100),
+        _ => {
+            let start = std::time::Instant::now();
+            let is_done = push(10, 100);
+            while start.elapsed() < Duration::from_millis(310) {}
+            is_done && push(1, 100)
+        }
+    };
+    assert!(is_done);
+    say("end");
+}
+
+#[test]
+fn the_durable_length_is_what_was_synced() {
+    // Goal: `durable_len` counts what was synced and is still there, and no more, in the file too. Method: pushes, syncs and losses under
+    // each policy, the word in the file.
+    let directory = directory();
+    let path = directory.path().join("a");
+    let mut file = AppendOptions::new().create(&path).unwrap();
+    let is = |file: &AppendFile, durable| {
+        assert_eq!((file.durable_len(), word(&path, DURABLE)), (durable, durable))
+    };
+    file.push(&[1; 100]).unwrap();
+    is(&file, 0);
+    file.sync().unwrap();
+    is(&file, 100);
+    file.push(&[2; 100]).unwrap();
+    file.resize(150).unwrap();
+    is(&file, 100);
+    file.resize(50).unwrap();
+    is(&file, 50);
+    file.push(&[3; 100]).unwrap();
+    is(&file, 50);
+    drop(file);
+    let mut file = AppendOptions::new().sync(SyncPolicy::EachPush).open(&path).unwrap();
+    is(&file, 50);
+    file.push(&[4; 10]).unwrap();
+    is(&file, 160);
+    file.resize(5000).unwrap();
+    is(&file, 5000);
+    file.clear().unwrap();
+    is(&file, 0);
+    file.push(&[5; 10]).unwrap();
+    is(&file, 10);
+    // Refused: nothing is less durable for it.
+    let pinned = AppendFile::follow(&path).unwrap().pin().unwrap();
+    file.clear().unwrap_err();
+    is(&file, 10);
+    drop((pinned, file));
+    let file =
+        AppendOptions::new().sync(SyncPolicy::Interval(Duration::from_secs(3600))).open(&path).unwrap();
+    file.push(&[6; 10]).unwrap();
+    is(&file, 10);
+    drop(file);
+    assert_eq!(word(&path, DURABLE), 20, "closing syncs what the interval has not");
+    let file = AppendOptions::new().sync(SyncPolicy::Interval(Duration::ZERO)).open(&path).unwrap();
+    file.push(&[6; 10]).unwrap();
+    is(&file, 30);
+}
+
+#[test]
+fn what_a_restart_puts_in_doubt_is_told() {
+    // Goal (A15): after a restart of the machine, bytes that were never synced are named, until the caller syncs or drops them; within a boot
+    // nothing is in doubt. Method: another boot's id in the file.
+    let directory = directory();
+    let path = directory.path().join("a");
+    let file = AppendOptions::new().create(&path).unwrap();
+    file.push(&[1; 100]).unwrap();
+    file.sync().unwrap();
+    file.push(&[2; 23]).unwrap();
+    assert!(file.doubtful().is_empty());
+    drop(file);
+    assert!(AppendFile::open(&path).unwrap().doubtful().is_empty());
+    restart(&path);
+    // As often as it is opened.
+    for _ in 0..2 {
+        let file = AppendFile::open(&path).unwrap();
+        assert_eq!((file.doubtful(), file.len(), file.durable_len()), (100..123, 123, 100));
+    }
+    let mut file = AppendFile::open(&path).unwrap();
+    file.resize(110).unwrap();
+    assert_eq!(file.doubtful(), 100..110);
+    file.resize(file.durable_len()).unwrap();
+    assert!(file.doubtful().is_empty());
+    file.push(&[3; 10]).unwrap();
+    drop(file);
+    assert!(AppendFile::open(&path).unwrap().doubtful().is_empty());
+    restart(&path);
+    let file = AppendFile::open(&path).unwrap();
+    assert_eq!(file.doubtful(), 100..110);
+    file.sync().unwrap();
+    assert_eq!((file.doubtful().is_empty(), file.durable_len()), (true, 110));
+    drop(file);
+    restart(&path);
+    let file = AppendFile::open(&path).unwrap();
+    assert!(file.doubtful().is_empty(), "all of it is on the medium");
+}
