@@ -135,6 +135,14 @@ pub enum Error {
         /// The file that was refused.
         path: PathBuf,
     },
+    /// A ranged file that is to be sealed, and of which not every byte was written.
+    #[error("{path:?} can't be sealed: {missing_bytes} bytes of it are missing; write them, or ask which they are", path = path.as_os_str())]
+    Unfinished {
+        /// The file that was not sealed.
+        path: PathBuf,
+        /// How many bytes were never written, or were freed again; in whole units.
+        missing_bytes: u64,
+    },
     /// A file of another layout.
     #[error("{path:?} has layout version {found}, this program knows version {expected}: use the program version that made it", path = path.as_os_str())]
     VersionMismatch {
@@ -241,6 +249,7 @@ impl Error {
             | Self::NotARing { path, .. }
             | Self::OtherKind { path, .. }
             | Self::Sealed { path }
+            | Self::Unfinished { path, .. }
             | Self::Truncated { path, .. }
             | Self::Corrupt { path, .. }
             | Self::VersionMismatch { path, .. }

@@ -25,7 +25,7 @@
 //! # Bytes without records
 //!
 //! An [`AppendFile`] is a file of plain bytes that grows at the end: one process writes it, any number [follow](AppendFile::follow) it while
-//! it grows.
+//! it grows. A [`RangedFile`] has a fixed size, and any number of processes write it at once, each its own [ranges](Range).
 //!
 //! # Trust
 //!
@@ -33,11 +33,12 @@
 //! write a ring only through this library (or by [`format`](mod@format)). Whoever can write the file can also write nonsense into it: a
 //! `Consumer` hands out slices of shared memory and relies on producers to leave them alone until they are released. Use an `Observer` for
 //! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile` and a
-//! [`Pinned`] on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates* while it is mapped
+//! [`Pinned`], a `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates* while it is mapped
 //! ends the process with SIGBUS; this library never truncates one.
 //!
 //! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead, an
-//! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`]. It installs a handler for SIGBUS, for the whole process, when
+//! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`], a ranged one in [`AllocateError::Truncated`] or
+//! [`RangeError::Truncated`]. It installs a handler for SIGBUS, for the whole process, when
 //! the first file is mapped; faults that are not of a file of ours go on to the handler that was there before, and a handler that is
 //! installed later must pass on what is not its own. The [`Frame`] in hand when the file is cut, and the one that the cut goes through, show
 //! zeros from there on; the call after that says so. An observer never hands out such a record. A producer whose [`Claim::commit`] met the
@@ -71,6 +72,8 @@ mod layout;
 #[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
+#[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]
+mod ranges;
 #[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
 mod ring;
 mod sync;
@@ -88,6 +91,15 @@ pub use append::{
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
 pub use error::{ClaimError, Error, FileKind, PollError};
 pub use layout::frame::Position;
+#[cfg(not(any(loom, shuttle)))]
+pub use ranges::{
+    RangedFile,
+    options::{Alignment, RangedOptions},
+    range::{Range, Split},
+    receipt::Receipt,
+    refusal::{AllocateError, RangeError, Refused},
+    stats::RangedStats,
+};
 #[cfg(not(any(loom, shuttle)))]
 pub use ring::{
     Ring,

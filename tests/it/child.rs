@@ -5,11 +5,11 @@ use crate::dying;
 use crate::harness::Script;
 use crate::{
     append, append_durable, append_following, append_full, append_golden, append_killing, creating, forking,
-    full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions, quiet, remote,
-    resuming, sharing, waiting,
+    full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions, quiet, ranged,
+    ranged_files, ranged_golden, ranged_killing, remote, resuming, sharing, waiting,
 };
 #[cfg(feature = "guard")]
-use crate::{append_guard, truncating};
+use crate::{append_guard, ranged_guard, truncating};
 
 /// Every role, by the name that tests call it.
 const ROLES: &[(&str, fn())] = &[
@@ -89,6 +89,16 @@ const ROLES: &[(&str, fn())] = &[
     ("permissions::read_only", permissions::read_only),
     ("permissions::glutton", permissions::glutton),
     ("quiet::pusher", quiet::pusher),
+    ("ranged::forks", ranged::forks),
+    ("ranged::traced", ranged::traced),
+    ("ranged_files::alone", ranged_files::alone),
+    ("ranged_files::taker", ranged_files::taker),
+    ("ranged_golden::make", ranged_golden::make),
+    #[cfg(feature = "guard")]
+    ("ranged_guard::victim", ranged_guard::victim),
+    ("ranged_killing::fetcher", ranged_killing::fetcher),
+    ("ranged_killing::filler", ranged_killing::filler),
+    ("ranged_killing::nursery", ranged_killing::nursery),
     ("remote::asker", remote::asker),
     ("resuming::three", resuming::three),
     ("resuming::producer", resuming::producer),

@@ -66,14 +66,14 @@ pub(crate) fn alone() {
     listen();
 }
 
-fn mount_small(directory: &Path) -> nix::Result<()> {
+pub(crate) fn mount_small(directory: &Path) -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let no = None::<&str>;
     mount(no, "/", no, MsFlags::MS_REC | MsFlags::MS_PRIVATE, no)?;
     mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some("size=1m"))
 }
 
-fn fill_up(path: &Path) {
+pub(crate) fn fill_up(path: &Path) {
     let mut file = fs::File::create(path).unwrap();
     while file.write_all(&[1; 4096]).is_ok() {}
     while file.write_all(&[1]).is_ok() {}

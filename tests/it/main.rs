@@ -31,6 +31,13 @@ mod opening;
 mod order;
 mod permissions;
 mod quiet;
+mod ranged;
+mod ranged_files;
+mod ranged_golden;
+#[cfg(feature = "guard")]
+mod ranged_guard;
+mod ranged_killing;
+mod ranged_model;
 mod records;
 mod remote;
 mod resuming;

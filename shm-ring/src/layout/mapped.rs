@@ -3,7 +3,7 @@
 //! ```text
 //!  page 0    page 1    table_offset                data_offset             end of the file: whole pages
 //! +---------+---------+---------------------------+------------------------+
-//! | header  | live    | ranged: three bit tables, | data; byte 0 of what   |
+//! | header  | live    | ranged: four bit tables,  | data; byte 0 of what   |
 //! |         |         | one bit per unit each     | the user sees          |
 //! +---------+---------+---------------------------+------------------------+
 //!
@@ -17,7 +17,7 @@
 //! | kind   | magic       | unit         | tables        | size           | length of the file |
 //! |--------|-------------|--------------|---------------|----------------|--------------------|
 //! | append | `SHMAPND\0` | 0            | none          | 0              | grows, never shrinks; in the live page: how much of it counts |
-//! | ranged | `SHMRANG\0` | 1, 64 or 4096| free, written, durable, each in whole pages | of the data, exact | fixed |
+//! | ranged | `SHMRANG\0` | 1, 64 or 4096| free, written, and marks of what is durable, which take two; each in whole pages | of the data, exact | fixed |
 //!
 //! (I1) a header that decodes is one that [`Header::encode`] can have made; (I2) the checksum is that of a ring's header, and is checked
 //! before anything behind it is believed; (I3) the live page consists of atomics, each line written by one side; (I4) all-zero bytes are
@@ -44,8 +44,8 @@ const PAGE_BYTES_MIN: u64 = 4096;
 const PAGE_BYTES_MAX: u64 = 2 << 20;
 /// Files end below this: offsets are signed in system calls.
 const FILE_BYTES_END: u64 = 1 << 63;
-/// Bit tables of a ranged file.
-pub(crate) const N_TABLES: u64 = 3;
+/// Bit tables of a ranged file: free, written, and two for the marks of what is durable.
+pub(crate) const N_TABLES: u64 = 4;
 
 /// What the data is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +198,7 @@ pub(crate) struct Live {
     pub(crate) era: Line<Era>,
     /// Written once, when the file is finished.
     pub(crate) seal: Line<SealWords>,
-    /// For the kind to use.
+    /// Ranged: [`FREE_UNITS`], [`SYNC_FAILED`]. Append: nothing.
     pub(crate) more: Line<[AtomicU64; 16]>,
 }
 
@@ -208,7 +208,8 @@ pub(crate) struct Live {
 pub(crate) struct Era {
     /// Append: bytes that are known to be on the medium. Ranged: 0, its tables say it.
     pub(crate) durable: AtomicU64,
-    /// Append: grows by two whenever bytes below `len` are given up; odd in the middle of that.
+    /// Append: grows by two whenever bytes below `len` are given up; odd in the middle of that. Ranged: grows whenever bytes that were
+    /// written are freed.
     pub(crate) generation: AtomicU64,
     /// Append: what `len` is about to become; good while `generation` is odd.
     pub(crate) target: AtomicU64,
@@ -231,6 +232,11 @@ pub(crate) struct SealWords {
     /// crc32c of the uuid and the two words above.
     pub(crate) seal_crc: AtomicU64,
 }
+
+/// Of the fourth line: how many units of a ranged file are free again, or a few more.
+pub(crate) const FREE_UNITS: usize = 0;
+/// Of the fourth line: 1 after a sync of a ranged file has failed, until the next boot.
+pub(crate) const SYNC_FAILED: usize = 1;
 
 /// State of a file that may be written.
 pub(crate) const OPEN: u64 = 0;
@@ -358,7 +364,7 @@ mod tests {
                 let extent = Extent::new(Kind::Ranged { unit_bytes, size_bytes }, 4096).unwrap();
                 assert_eq!((extent.live_offset, extent.table_offset), (4096, 8192));
                 assert!(extent.table_bytes * 8 >= size_bytes.div_ceil(unit_bytes.into()));
-                assert_eq!(extent.data_offset, 8192 + 3 * extent.table_bytes);
+                assert_eq!(extent.data_offset, 8192 + N_TABLES * extent.table_bytes);
                 assert_eq!(extent.file_bytes, extent.data_offset + size_bytes.next_multiple_of(4096));
                 assert!([extent.table_bytes, extent.data_offset].iter().all(|part| part % 4096 == 0));
             }

@@ -514,6 +514,21 @@ pub(crate) fn write_header(file: &File, header: &[u8; HEADER_BYTES], path: &Path
     file.write_all_at(header, 0).map_err(io_error("write the header of", path))
 }
 
+/// Brings a file, all of it, to the medium.
+pub(crate) fn sync_file(file: &File, path: &Path) -> Result<(), Error> {
+    file.sync_all().map_err(io_error("sync", path))
+}
+
+/// Brings a file's name to the medium.
+pub(crate) fn sync_name(path: &Path) -> Result<(), Error> {
+    match File::open(directory_of(path)) {
+        Ok(directory) => directory.sync_all().map_err(io_error("sync the directory of", path)),
+        // Who may write a directory need not be allowed to read it: then nothing can be said, and nothing more be done.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(io_error("open the directory of", path)(error)),
+    }
+}
+
 /// Permission bits of an open file.
 pub(crate) fn mode_of(file: &File) -> u32 {
     file.metadata().map_or(0, |found| found.mode() & 0o7777)

@@ -106,6 +106,30 @@ pub(crate) fn spin_hint() {
     checker::hint::spin_loop();
 }
 
+/// Bytes that are no atomic, in which nothing stands: loom finds two accesses that nothing orders.
+#[derive(Debug, Default)]
+pub(crate) struct Plain {
+    #[cfg(loom)]
+    cell: loom::cell::UnsafeCell<()>,
+}
+
+// SAFETY: there is no byte in it, and loom's own bookkeeping is behind a lock.
+unsafe impl Sync for Plain {}
+
+impl Plain {
+    /// As if they were written.
+    pub(crate) fn write(&self) {
+        #[cfg(loom)]
+        self.cell.with_mut(|_| ());
+    }
+
+    /// As if they were read.
+    pub(crate) fn read(&self) {
+        #[cfg(loom)]
+        self.cell.with(|_| ());
+    }
+}
+
 macro_rules! atomic {
     ($name:ident, $word:ty $(, $field:ident: $type:ty = $init:expr)*) => {
         /// A word that processes share.
@@ -147,6 +171,11 @@ macro_rules! atomic {
             pub(crate) fn fetch_or(&self, value: $word, ordering: Ordering) -> $word {
                 step();
                 self.word.fetch_or(value, ordering)
+            }
+
+            pub(crate) fn fetch_and(&self, value: $word, ordering: Ordering) -> $word {
+                step();
+                self.word.fetch_and(value, ordering)
             }
 
             pub(crate) fn compare_exchange(
