@@ -135,6 +135,12 @@ pub enum Error {
         /// The file that was refused.
         path: PathBuf,
     },
+    /// The file is not finished: its bytes may still change.
+    #[error("{path:?} is not sealed, so its bytes may still change: seal it first, or follow it as what it is", path = path.as_os_str())]
+    NotSealed {
+        /// The file that was refused.
+        path: PathBuf,
+    },
     /// A ranged file that is to be sealed, and of which not every byte was written.
     #[error("{path:?} can't be sealed: {missing_bytes} bytes of it are missing; write them, or ask which they are", path = path.as_os_str())]
     Unfinished {
@@ -187,7 +193,7 @@ pub enum Error {
     },
     /// On a file system that other machines, or a process in between, may have a share in: there two mappings need not be the same memory,
     /// nor two locks the same lock.
-    #[error("{path:?} is on {found}, where processes do not reliably share memory and locks: put the {kind} on a local file system, such as /dev/shm", path = path.as_os_str())]
+    #[error("{path:?} is on {found}, where processes do not reliably share memory and locks: put the {kind} on a local file system, such as /dev/shm{}", network_text(*.kind), path = path.as_os_str())]
     NetworkFileSystem {
         /// What was wanted.
         kind: FileKind,
@@ -195,6 +201,14 @@ pub enum Error {
         path: PathBuf,
         /// What it is on.
         found: &'static str,
+    },
+    /// A budget has neither a map nor a descriptor left.
+    #[error("the budget has no map and none of its {descriptors} descriptors left for {path:?}: drop what is open, or allow more", path = path.as_os_str())]
+    OverBudget {
+        /// The file that was not opened.
+        path: PathBuf,
+        /// How many the budget has.
+        descriptors: u16,
     },
     /// Somebody else has it, and is alive.
     #[error("{what} is in use by a live process{}", pid_text(*.pid))]
@@ -249,6 +263,8 @@ impl Error {
             | Self::NotARing { path, .. }
             | Self::OtherKind { path, .. }
             | Self::Sealed { path }
+            | Self::NotSealed { path }
+            | Self::OverBudget { path, .. }
             | Self::Unfinished { path, .. }
             | Self::Truncated { path, .. }
             | Self::Corrupt { path, .. }
@@ -269,9 +285,19 @@ fn truncated_text(kind: FileKind) -> &'static str {
     }
 }
 
+fn network_text(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Plain | FileKind::Mapped => ", or read it with a `FileSnapshot`, which maps nothing",
+        _ => "",
+    }
+}
+
 fn wrong_owner_text(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Ring => "read it with an observer, or use the unsafe `open_shared` if you trust its owner",
+        FileKind::Plain | FileKind::Mapped => {
+            "its owner could change it while it is mapped: read it with a `FileSnapshot`, which copies"
+        }
         _ => "its owner could change it under a slice that is being read; copy it",
     }
 }
@@ -279,6 +305,7 @@ fn wrong_owner_text(kind: FileKind) -> &'static str {
 fn wrong_mode_text(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Ring => ", read it with an observer, or use the unsafe `open_shared` if you trust them",
+        FileKind::Plain | FileKind::Mapped => ", or read it with a `FileSnapshot`, which copies",
         _ => ", or copy it",
     }
 }

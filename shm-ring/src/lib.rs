@@ -27,6 +27,12 @@
 //! An [`AppendFile`] is a file of plain bytes that grows at the end: one process writes it, any number [follow](AppendFile::follow) it while
 //! it grows. A [`RangedFile`] has a fixed size, and any number of processes write it at once, each its own [ranges](Range).
 //!
+//! # Files that do not change
+//!
+//! A [`Snapshot`] is a file's bytes in place, with the length that they had when it was opened, and, for a file that was sealed, with the
+//! checksum of all of them compared. [`ReadAt`] reads it like a [`FileSnapshot`], which makes a system call for each read, and like a
+//! [`MemorySnapshot`]. Who opens many of them gives each a part of a [`MapBudget`]: what it has no map for is read by system calls.
+//!
 //! # Trust
 //!
 //! [`Ring::open`] is safe because it takes only files that nobody but this user can write, and other programs of this user are trusted to
@@ -44,6 +50,9 @@
 //! zeros from there on; the call after that says so. An observer never hands out such a record. A producer whose [`Claim::commit`] met the
 //! cut hears of it at its next claim. What is left to do is to drop all handles of that file. A file that is cut and made as long again
 //! before anybody looks is not noticed: its records are gone without a word.
+//!
+//! A [`Snapshot`] hands out slices of a file that nobody may write: it takes only files that nobody but this user and root can write, and
+//! trusts these to leave them alone. A [`FileSnapshot`] copies, and takes any.
 //!
 //! # Limits
 //!
@@ -76,6 +85,8 @@ mod map;
 mod ranges;
 #[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
 mod ring;
+#[cfg(not(any(loom, shuttle)))]
+mod snapshot;
 mod sync;
 #[cfg(not(any(loom, shuttle)))]
 mod typed;
@@ -91,6 +102,7 @@ pub use append::{
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
 pub use error::{ClaimError, Error, FileKind, PollError};
 pub use layout::frame::Position;
+pub use map::budget::{MapBudget, MapUsage, Permit};
 #[cfg(not(any(loom, shuttle)))]
 pub use ranges::{
     RangedFile,
@@ -117,6 +129,8 @@ pub use ring::{
     stats::{ConsumerStats, OpenClaim, ProducerStats, Stats},
     wait::Wait,
 };
+#[cfg(not(any(loom, shuttle)))]
+pub use snapshot::{Advice, FileSnapshot, MemorySnapshot, ReadAt, ReadError, Snapshot};
 
 #[cfg(all(feature = "bincode", not(any(loom, shuttle))))]
 pub use codec::bincode::CodecError;

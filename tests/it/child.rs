@@ -4,9 +4,10 @@
 use crate::dying;
 use crate::harness::Script;
 use crate::{
-    append, append_durable, append_following, append_full, append_golden, append_killing, creating, forking,
-    full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions, quiet, ranged,
-    ranged_files, ranged_golden, ranged_killing, remote, resuming, sharing, waiting,
+    append, append_durable, append_following, append_full, append_golden, append_killing, creating,
+    descriptors, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order, permissions,
+    quiet, ranged, ranged_files, ranged_golden, ranged_killing, remote, resuming, sharing, snapshot,
+    snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -56,6 +57,7 @@ const ROLES: &[(&str, fn())] = &[
     ("dying::starves", dying::starves),
     #[cfg(feature = "killpoints")]
     ("dying::stops_while_it_leaves", dying::stops_while_it_leaves),
+    ("descriptors::everything", descriptors::everything),
     ("forking::downwards", forking::downwards),
     ("forking::upwards", forking::upwards),
     ("forking::fan_out", forking::fan_out),
@@ -124,6 +126,15 @@ const ROLES: &[(&str, fn())] = &[
     ("truncating::handler", truncating::handler),
     ("waiting::consumer", waiting::consumer),
     ("waiting::producer", waiting::producer),
+    ("snapshot::reader", snapshot::reader),
+    ("snapshot::keeper", snapshot::keeper),
+    ("snapshot::parent", snapshot::parent),
+    ("snapshot_cut::victim", snapshot_cut::victim),
+    #[cfg(not(feature = "guard"))]
+    ("snapshot_cut::unguarded", snapshot_cut::unguarded),
+    ("snapshot_opening::stranger", snapshot_opening::stranger),
+    ("snapshot_opening::cramped", snapshot_opening::cramped),
+    ("snapshot_opening::no_descriptors", snapshot_opening::no_descriptors),
     ("waiting::echo", waiting::echo),
     ("waiting::sleeper", waiting::sleeper),
     ("waiting::idle", waiting::idle),

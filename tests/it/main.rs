@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+mod allocations;
 mod append;
 mod append_durable;
 mod append_following;
@@ -11,10 +12,12 @@ mod append_golden;
 mod append_guard;
 mod append_killing;
 mod append_refusing;
+mod budget;
 mod child;
 mod corrupt;
 mod counting;
 mod creating;
+mod descriptors;
 mod dropping;
 #[cfg(feature = "killpoints")]
 mod dying;
@@ -43,6 +46,10 @@ mod remote;
 mod resuming;
 mod seeking;
 mod sharing;
+mod snapshot;
+mod snapshot_cut;
+mod snapshot_opening;
+mod snapshot_sealed;
 #[cfg(feature = "guard")]
 mod truncating;
 mod values;

@@ -323,6 +323,7 @@ pub(crate) fn open<R: Recognise>(
     trust: Trust,
 ) -> Result<Recognised<R::Header>, Error> {
     let (file, file_bytes) = open_regular(path, wanted.kind(), writable)?;
+    refuse_network(&file, path, wanted.kind())?;
     let header = recognise(&file, file_bytes, path, wanted)?;
     if trust == Trust::Owner {
         check_owner(&file, path, wanted.kind())?;
@@ -330,7 +331,7 @@ pub(crate) fn open<R: Recognise>(
     Ok(Recognised { file, header, file_bytes })
 }
 
-/// Opens a regular file on a local file system, whatever is in it, and says how long it is.
+/// Opens a regular file, whatever is in it and wherever it is, and says how long it is.
 pub(crate) fn open_regular(path: &Path, kind: FileKind, writable: bool) -> Result<(File, u64), Error> {
     // NONBLOCK: a FIFO of that name must not stop us; it means nothing for regular files.
     let flags = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
@@ -361,16 +362,24 @@ pub(crate) fn open_regular(path: &Path, kind: FileKind, writable: bool) -> Resul
             () => "special file",
         }));
     }
-    refuse_network(&file, path, kind)?;
     Ok((file, found.len()))
 }
 
 /// Refuses a file that others than this user can write.
 pub(crate) fn check_owner(file: &File, path: &Path, kind: FileKind) -> Result<(), Error> {
+    check_writers(file, path, kind, None)
+}
+
+/// Refuses a file that others than this user and root can write, for one that is only read: root can write them all, whosever they are.
+pub(crate) fn check_reader(file: &File, path: &Path, kind: FileKind) -> Result<(), Error> {
+    check_writers(file, path, kind, Some(0))
+}
+
+fn check_writers(file: &File, path: &Path, kind: FileKind, other_uid: Option<u32>) -> Result<(), Error> {
     let found = file.metadata().map_err(io_error("examine", path))?;
     let mode = found.mode() & 0o7777;
     let (expected_uid, found_uid) = (nix::unistd::geteuid().as_raw(), found.uid());
-    if found_uid != expected_uid {
+    if found_uid != expected_uid && Some(found_uid) != other_uid {
         return Err(Error::WrongOwner { kind, path: path.to_path_buf(), expected_uid, found_uid });
     }
     if mode & 0o022 != 0 {
@@ -383,7 +392,8 @@ fn is_readable(path: &Path, flags: i32) -> bool {
     OpenOptions::new().read(true).custom_flags(flags).open(path).is_ok()
 }
 
-fn refuse_network(file: &File, path: &Path, kind: FileKind) -> Result<(), Error> {
+/// Refuses a file of which two mappings need not be the same memory.
+pub(crate) fn refuse_network(file: &File, path: &Path, kind: FileKind) -> Result<(), Error> {
     let found = fstatfs(file).map_err(|error| io_error("examine the file system of", path)(error.into()))?;
     // All magic numbers have 32 bits; some C libraries extend their sign.
     let magic = found.filesystem_type().0 & 0xffff_ffff;
@@ -416,7 +426,8 @@ fn network_file_system(magic: u32) -> Option<&'static str> {
     })
 }
 
-fn recognise<R: Recognise>(
+/// What page 0 says, if it says what is wanted, and the file is as long as it must be then.
+pub(crate) fn recognise<R: Recognise>(
     file: &File,
     found_bytes: u64,
     path: &Path,

@@ -12,7 +12,8 @@
 //! (I1) the handler takes no lock, allocates nothing, and makes system calls only; (I2) entries of the table are never freed, and their
 //! words are read under a version, so that a handler on another thread never puts halves of two ranges together; (I3) a range is
 //! registered before its first access and given up before it is unmapped, so that what is replaced is a page of its own; (I4) an entry
-//! counts on the side of a fork where it was made: a child does not have the range, and something else may stand there; (I5) broken
+//! counts on the side of a fork where it was made: a child does not have the range, and something else may stand there, unless the range
+//! is one that children inherit, and then their copy of the table has their copy of the entry; (I5) broken
 //! memory is no truncation: only missing pages are replaced.
 //! Knows no ring; decides nothing about what follows from a mark.
 
@@ -38,7 +39,7 @@ struct Node {
     start: AtomicUsize,
     /// 0: the entry is free.
     end: AtomicUsize,
-    /// The side of a fork that has the range.
+    /// The side of a fork that has the range, or [`EVERYWHERE`].
     side: AtomicU64,
     /// A page of it was missing.
     hit: AtomicBool,
@@ -50,6 +51,9 @@ unsafe impl Sync for Node {}
 // SAFETY: the same; nodes belong to no thread.
 unsafe impl Send for Node {}
 
+/// The number of no side: children have the range, too.
+const EVERYWHERE: u64 = 0;
+
 static TABLE: AtomicPtr<Node> = AtomicPtr::new(ptr::null_mut());
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// What was installed before; null: the default action.
@@ -59,11 +63,22 @@ static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
 impl Guarded {
     /// Registers a range that this process has mapped and that its children will not have.
     pub(crate) fn new(range: Range<usize>, side: Side) -> io::Result<Self> {
+        Self::with(range, side.number())
+    }
+
+    /// Registers a range that this process has mapped and that its children inherit, each with an entry of its own.
+    pub(crate) fn everywhere(range: Range<usize>) -> io::Result<Self> {
+        // Not for its number: the table's lock is held over forks from here on.
+        Side::current()?;
+        Self::with(range, EVERYWHERE)
+    }
+
+    fn with(range: Range<usize>, side: u64) -> io::Result<Self> {
         let held = ProcessLock::take();
         install(&held)?;
         let node = free_node().unwrap_or_else(|| new_node(&held));
         node.hit.store(false, Ordering::Relaxed);
-        node.set(range, side.number(), &held);
+        node.set(range, side, &held);
         Ok(Self { node })
     }
 
@@ -76,7 +91,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         let held = ProcessLock::take();
-        self.node.set(0..0, 0, &held);
+        self.node.set(0..0, EVERYWHERE, &held);
     }
 }
 
@@ -104,7 +119,7 @@ impl Node {
         version % 2 == 0
             && self.version.load(Ordering::Relaxed) == version
             && (start..end).contains(&address)
-            && fork::is_here(side)
+            && (side == EVERYWHERE || fork::is_here(side))
     }
 }
 

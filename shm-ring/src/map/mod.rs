@@ -2,9 +2,11 @@
 //!
 //! | file     | what it owns |
 //! |----------|--------------|
+//! | budget   | how much of the rest a process allows itself |
 //! | file     | creating, checking and opening files |
 //! | memfd    | the same for anonymous rings |
 //! | mirror   | the address range with the data mapped twice |
+//! | readonly | a part of a file that is only read |
 //! | region   | typed views into it: live page, slots, frames |
 //! | growable | the address range of a mapped file, which grows in place |
 //! | seal     | the words that say that a mapped file is finished |
@@ -16,6 +18,7 @@
 //!
 //! (I1) no other folder names a raw pointer that it did not get from here; (I2) nothing here knows what a frame means.
 
+pub(crate) mod budget;
 pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod fork;
@@ -26,5 +29,6 @@ pub(crate) mod guard;
 pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mirror;
+pub(crate) mod readonly;
 pub(crate) mod region;
 pub(crate) mod seal;

@@ -163,6 +163,11 @@ macro_rules! atomic {
                 self.word.fetch_add(value, ordering)
             }
 
+            pub(crate) fn fetch_sub(&self, value: $word, ordering: Ordering) -> $word {
+                step();
+                self.word.fetch_sub(value, ordering)
+            }
+
             pub(crate) fn fetch_max(&self, value: $word, ordering: Ordering) -> $word {
                 step();
                 self.word.fetch_max(value, ordering)
