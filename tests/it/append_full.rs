@@ -47,14 +47,14 @@ pub(crate) fn alone() {
     let (path, rest) = (directory.join("a"), directory.join("rest"));
     let mut file = AppendOptions::new().capacity(PAGE).create(&path).unwrap();
     let mut model = vec![];
-    for n in 0..7 {
+    for n in 0..5 {
         fill_up(&rest);
         // What it has it can use, though nothing is left.
         let edge = record(0, n, (file.capacity_bytes() - file.len()) as usize);
         file.push(&edge).unwrap();
         model.extend(edge);
         let before = (file.len(), file.capacity_bytes(), file_bytes(&path));
-        for needed in [1, 5000, 200 << 20] {
+        for needed in [1, 5000, 20 << 20] {
             for refused in [file.push(&vec![1; needed]).map(drop), file.resize(before.0 + needed as u64)] {
                 let Err(AppendError::NoSpace { needed_bytes, free_bytes }) = refused else {
                     panic!("{refused:?}")
