@@ -76,9 +76,7 @@ mod append;
 mod codec;
 mod error;
 mod frame;
-#[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 mod layout;
-#[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
 #[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]
