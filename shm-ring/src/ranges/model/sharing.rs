@@ -22,7 +22,7 @@ fn live(heap: &Heap, plan: Plan, stamp: u64) -> Vec<Run> {
     let hint = AtomicU64::new(0);
     let mut kept = vec![];
     for (n, (least, most)) in plan.units.iter().enumerate() {
-        let run = match heap.table().allocate(*least, *most, &hint) {
+        let run = match heap.allocate(*least, *most, &hint) {
             Ok(run) => run,
             Err(Refusal::Full) => continue,
             Err(refusal) => panic!("{refusal:?}"),
@@ -46,7 +46,7 @@ fn share(n_units: u64, used: u64, free: &[Run], plans: &[Plan]) -> Vec<Run> {
     let hint = AtomicU64::new(0);
     let mut written = used;
     if used > 0 {
-        let all = heap.table().allocate(used, used, &hint).expect("it is empty");
+        let all = heap.allocate(used, used, &hint).expect("it is empty");
         heap.write(all, 1);
         heap.table().commit(all);
     }
@@ -81,14 +81,14 @@ fn read_beside_a_new_owner() {
     const BOTH: Run = Run { first: 0, n: 2 };
     let heap = Heap::new(2);
     let hint = AtomicU64::new(0);
-    assert_eq!(heap.table().allocate(2, 2, &hint), Ok(BOTH));
+    assert_eq!(heap.allocate(2, 2, &hint), Ok(BOTH));
     heap.stamp(BOTH, 1);
     heap.table().commit(BOTH);
     let writer = Arc::clone(&heap);
     let writing = spawn(move || {
         let hint = AtomicU64::new(0);
         writer.table().release(BOTH, &*writer, &hint).expect("a medium that works");
-        assert_eq!(writer.table().allocate(2, 2, &hint), Ok(BOTH));
+        assert_eq!(writer.allocate(2, 2, &hint), Ok(BOTH));
         writer.stamp(BOTH, 2);
         writer.table().commit(BOTH);
     });
@@ -115,7 +115,7 @@ fn sync_beside_a_new_owner(is_durable: bool) {
     let heap = Heap::new(2);
     let hint = AtomicU64::new(0);
     for unit in 0..2 {
-        let run = heap.table().allocate(1, 1, &hint).expect("it is empty");
+        let run = heap.allocate(1, 1, &hint).expect("it is empty");
         heap.stamp(run, 1);
         heap.table().commit(run);
         if is_durable && unit == 0 {
@@ -128,7 +128,7 @@ fn sync_beside_a_new_owner(is_durable: bool) {
     let writing = spawn(move || {
         let hint = AtomicU64::new(0);
         writer.table().release(FIRST, &*writer, &hint).expect("a medium that works");
-        assert_eq!(writer.table().allocate(1, 1, &hint), Ok(FIRST));
+        assert_eq!(writer.allocate(1, 1, &hint), Ok(FIRST));
         assert_eq!(writer.stored().marks[0] & 1, 0, "handed out, and durable");
         writer.stamp(FIRST, 2);
         yield_now();
