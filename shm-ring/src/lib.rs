@@ -32,16 +32,17 @@
 //! [`Ring::open`] is safe because it takes only files that nobody but this user can write, and other programs of this user are trusted to
 //! write a ring only through this library (or by [`format`](mod@format)). Whoever can write the file can also write nonsense into it: a
 //! `Consumer` hands out slices of shared memory and relies on producers to leave them alone until they are released. Use an `Observer` for
-//! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile` and a
-//! [`Pinned`], a `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates* while it is mapped
-//! ends the process with SIGBUS; this library never truncates one.
+//! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile`, a [`Pinned`], a
+//! `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates*
+//! while it is mapped ends the process with SIGBUS; this library never truncates one.
 //!
-//! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead
-//! ([`AppendError::Truncated`], [`FollowError::Truncated`], [`AllocateError::Truncated`], [`RangeError::Truncated`]). It installs a handler for SIGBUS, for the whole process, when the first file is mapped; faults that are not a ring's go on to the handler
-//! that was there before, and a handler that is installed later must pass on what is not its own. The [`Frame`] in hand when the file is
-//! cut, and the one that the cut goes through, show zeros from there on; the call after that says so. An observer never hands out such a
-//! record. A producer whose [`Claim::commit`] met the cut hears of it at its next claim. What is left to do is to drop all handles of that
-//! ring. A file that is cut and made as long again before anybody looks is not noticed: its records are gone without a word.
+//! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead, an
+//! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`], a ranged file in [`AllocateError::Truncated`] or
+//! [`RangeError::Truncated`]. It installs a handler for SIGBUS, for the whole process, when the first file is mapped; faults that are not of a file of ours go on to the handler that was there before, and a handler that is
+//! installed later must pass on what is not its own. The [`Frame`] in hand when the file is cut, and the one that the cut goes through, show
+//! zeros from there on; the call after that says so. An observer never hands out such a record. A producer whose [`Claim::commit`] met the
+//! cut hears of it at its next claim. What is left to do is to drop all handles of that file. A file that is cut and made as long again
+//! before anybody looks is not noticed: its records are gone without a word.
 //!
 //! # Limits
 //!
@@ -59,7 +60,7 @@
 )]
 
 // The model checkers run `frame/` and the protocol of `ring/` over a modelled kernel, and nothing above them: docs/models.md.
-#[cfg(not(any(loom, shuttle)))]
+#[cfg_attr(any(loom, shuttle), path = "append/model/mod.rs")]
 mod append;
 #[cfg(not(any(loom, shuttle)))]
 mod codec;

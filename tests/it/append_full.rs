@@ -47,14 +47,14 @@ pub(crate) fn alone() {
     let (path, rest) = (directory.join("a"), directory.join("rest"));
     let mut file = AppendOptions::new().capacity(PAGE).create(&path).unwrap();
     let mut model = vec![];
-    for n in 0..7 {
+    for n in 0..5 {
         fill_up(&rest);
         // What it has it can use, though nothing is left.
         let edge = record(0, n, (file.capacity_bytes() - file.len()) as usize);
         file.push(&edge).unwrap();
         model.extend(edge);
         let before = (file.len(), file.capacity_bytes(), file_bytes(&path));
-        for needed in [1, 5000, 200 << 20] {
+        for needed in [1, 5000, 20 << 20] {
             for refused in [file.push(&vec![1; needed]).map(drop), file.resize(before.0 + needed as u64)] {
                 let Err(AppendError::NoSpace { needed_bytes, free_bytes }) = refused else {
                     panic!("{refused:?}")
@@ -78,6 +78,11 @@ pub(crate) fn alone() {
     let (room, capacity) = (16 << 10, file.capacity_bytes());
     let length = file_bytes(&rest);
     File::options().write(true).open(&rest).unwrap().set_len(length - room).unwrap();
+    // Not enough for this, and none of it is kept.
+    let before = file_bytes(&path);
+    let refused = file.push(&vec![1; 4 * room as usize]);
+    assert!(matches!(refused, Err(AppendError::NoSpace { .. })), "{refused:?}");
+    assert_eq!(file_bytes(&path), before);
     file.push(&[1]).unwrap();
     assert_eq!(file.capacity_bytes(), capacity + PAGE);
     drop(file);
@@ -140,6 +145,27 @@ fn fill_up(path: &Path) {
     let mut file = File::create(path).unwrap();
     while file.write_all(&[1; 4096]).is_ok() {}
     while file.write_all(&[1]).is_ok() {}
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error() {
+    // Goal: who may not make files longer hears `NoSpace`, and is not killed by SIGXFSZ; what fits is taken. Method: a process that limits
+    // itself to 1 MiB.
+    let directory = directory();
+    crate::harness::alone("append_full::limited", &[("path", &directory.path().join("a").display())]);
+}
+
+pub(crate) fn limited() {
+    use nix::sys::resource::{Resource, setrlimit};
+    let path = Script::path();
+    setrlimit(Resource::RLIMIT_FSIZE, 1 << 20, 1 << 20).unwrap();
+    let error = AppendOptions::new().capacity(1 << 20).create(&path).unwrap_err();
+    assert!(matches!(error, Error::NoSpace { kind: FileKind::Append, .. }), "{error:?}");
+    let file = AppendOptions::new().create(&path).unwrap();
+    while file.push(&[1; 1000]).is_ok() {}
+    assert_eq!(file_bytes(&path), 1 << 20);
+    assert!(matches!(file.push(&[1; 1000]), Err(AppendError::NoSpace { needed_bytes: PAGE, free_bytes: 0 })));
+    assert!(file.capacity_bytes() - file.len() < 1000 && file.is_valid());
 }
 
 #[test]

@@ -24,6 +24,7 @@ const ROLES: &[(&str, fn())] = &[
     ("append_following::writer", append_following::writer),
     ("append_full::alone", append_full::alone),
     ("append_full::far_reader", append_full::far_reader),
+    ("append_full::limited", append_full::limited),
     #[cfg(feature = "guard")]
     ("append_guard::writer", append_guard::writer),
     #[cfg(feature = "guard")]

@@ -16,6 +16,7 @@ use crate::layout::header::{self, HEADER_BYTES, Header, Malformed};
 use crate::layout::mapped;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate, posix_fallocate};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::linkat;
@@ -255,6 +256,11 @@ pub(crate) enum NotAllocated {
 pub(crate) fn allocate_range(file: &File, range: Range<u64>) -> Result<(), NotAllocated> {
     if range.is_empty() {
         return Ok(());
+    }
+    // Beyond this limit the kernel does not only refuse: it kills, by SIGXFSZ.
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(NotAllocated::Other)?;
+    if range.end > limit {
+        return Err(NotAllocated::NoSpace { free_bytes: limit.saturating_sub(range.start) });
     }
     let too_far = |_| NotAllocated::Other(Errno::EFBIG);
     let start = i64::try_from(range.start).map_err(too_far)?;

@@ -109,6 +109,26 @@ fn read_beside_a_new_owner() {
     reading.join().expect("it ends");
 }
 
+/// Somebody writes a whole word of units and some more, while another one looks for what is written.
+fn find_beside_a_writer() {
+    let heap = Heap::new(68);
+    let writer = Arc::clone(&heap);
+    let writing = spawn(move || {
+        let hint = AtomicU64::new(0);
+        let run = writer.allocate(67, 67, &hint).expect("it is empty");
+        writer.write(run, 7);
+        writer.table().commit(run);
+    });
+    let finder = Arc::clone(&heap);
+    let finding = spawn(move || {
+        if let Some(run) = finder.table().written.next_run(0, 68, true) {
+            assert_eq!(finder.read(run), vec![7; usize::try_from(run.n).unwrap()]);
+        }
+    });
+    writing.join().expect("it ends");
+    finding.join().expect("it ends");
+}
+
 /// Somebody frees a unit and takes it again, while another one brings the whole file to the medium and the kernel writes pages back.
 fn sync_beside_a_new_owner(is_durable: bool) {
     const FIRST: Run = Run { first: 0, n: 1 };
@@ -207,6 +227,12 @@ mod orders {
             share(3, 2, &[Run { first: 1, n: 1 }], &[BOTH, ONE]);
         })
         .tell("ranges: folded");
+    }
+
+    // Goal: what is found to be written is there. Method: somebody who looks for it, beside its writer.
+    #[test]
+    fn what_is_found_written_is_there() {
+        explore(Bounds::preemptions(3, 4), find_beside_a_writer).tell("ranges: finding");
     }
 
     // Goal: who reads by place and not by receipt never takes bytes of two owners for one's. Method: a reader beside a new owner.
