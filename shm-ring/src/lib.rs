@@ -38,9 +38,9 @@
 //! [`Ring::open`] is safe because it takes only files that nobody but this user can write, and other programs of this user are trusted to
 //! write a ring only through this library (or by [`format`](mod@format)). Whoever can write the file can also write nonsense into it: a
 //! `Consumer` hands out slices of shared memory and relies on producers to leave them alone until they are released. Use an `Observer` for
-//! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile` and a
-//! [`Pinned`], a `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates* while it is mapped
-//! ends the process with SIGBUS; this library never truncates one.
+//! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile`, a [`Pinned`], a
+//! `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates*
+//! while it is mapped ends the process with SIGBUS; this library never truncates one.
 //!
 //! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead, an
 //! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`], a ranged one in [`AllocateError::Truncated`] or

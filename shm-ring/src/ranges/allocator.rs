@@ -120,18 +120,19 @@ const ATTEMPTS: u32 = 1000;
 const SYNC_WORDS: usize = 1 << 17;
 
 impl Table<'_> {
-    /// Takes at least so many units in a row, and as many as there are up to `most`. `hint`: where this process found or freed some.
-    pub(crate) fn allocate(&self, least: u64, most: u64, hint: &AtomicU64) -> Result<Run, Refusal> {
-        debug_assert!(0 < least && least <= most);
+    /// Takes at least so many units in a row in front of `end`, and as many as there are up to `most`. `hint`: where this process found or
+    /// freed some.
+    pub(crate) fn allocate(&self, least: u64, most: u64, end: u64, hint: &AtomicU64) -> Result<Run, Refusal> {
+        debug_assert!(0 < least && least <= most && end <= self.n_units);
         for _ in 0..ATTEMPTS {
-            let used = match self.bump(least, most)? {
+            let used = match self.bump(least, most, end)? {
                 Bumped::Run(run) => return Ok(run),
                 Bumped::Short { used } => used,
             };
-            if let Some(run) = self.reuse(used, least, most, hint) {
+            if let Some(run) = self.reuse(used.min(end), least, most, hint) {
                 return Ok(run);
             }
-            if !self.fold(used, least, hint) {
+            if !self.fold(used, least, end, hint) {
                 break;
             }
         }
@@ -160,10 +161,10 @@ impl Table<'_> {
         Ok(used)
     }
 
-    fn bump(&self, least: u64, most: u64) -> Result<Bumped, Refusal> {
+    fn bump(&self, least: u64, most: u64, end: u64) -> Result<Bumped, Refusal> {
         let mut used = self.used()?;
         loop {
-            let n = most.min(self.n_units - used);
+            let n = most.min(end.saturating_sub(used));
             if n < least {
                 return Ok(Bumped::Short { used });
             }
@@ -187,15 +188,15 @@ impl Table<'_> {
         self.next.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).map(drop)
     }
 
-    fn reuse(&self, used: u64, least: u64, most: u64, hint: &AtomicU64) -> Option<Run> {
+    fn reuse(&self, end: u64, least: u64, most: u64, hint: &AtomicU64) -> Option<Run> {
         // ORDER none (Relaxed), here and for the hint: never less than there are; where to begin.
         if self.free_units.load(Ordering::Relaxed) < least {
             return None;
         }
-        let start = hint.load(Ordering::Relaxed).min(used);
+        let start = hint.load(Ordering::Relaxed).min(end);
         for from in [start, 0] {
             let mut at = from;
-            while let Some(run) = self.free.find(at, used, least, most) {
+            while let Some(run) = self.free.find(at, end, least, most) {
                 match self.free.claim(run) {
                     Ok(()) => {
                         // ORDER U9 (Release fence, pairs with U10): the generation, which came with the free bits, before any new byte.
@@ -216,9 +217,9 @@ impl Table<'_> {
 
     /// Where free units end at the part that was never handed out, and the two together would do: makes the latter free as well. Whether
     /// it is worth another attempt.
-    fn fold(&self, used: u64, least: u64, hint: &AtomicU64) -> bool {
+    fn fold(&self, used: u64, least: u64, end: u64, hint: &AtomicU64) -> bool {
         let Some(rest) = Run::between(used, self.n_units) else { return false };
-        if self.free.trailing(used) + rest.n < least {
+        if self.free.trailing(used) + end.saturating_sub(used) < least {
             return false;
         }
         if self.move_next(used, self.n_units).is_ok() {

@@ -173,18 +173,10 @@ impl RangedFile {
         }
         let most = len.div_ceil(opening.unit_bytes());
         let least = if or_less { 1 } else { most };
-        let attempt = || opening.table().allocate(least, most, opening.hint());
-        let mut taken = attempt();
-        if let Ok(run) = taken {
-            if !or_less && opening.bytes(run).end < run.first * opening.unit_bytes() + len {
-                // Its last unit is the file's, which is shorter than the others; there may be some elsewhere, and without this one.
-                taken = attempt();
-                opening.table().give_back(run, opening.hint());
-            }
-        }
+        let taken = opening.table().allocate(least, most, opening.end_for(len, or_less), opening.hint());
         // Tables that were cut off are zeros, by which everything is free.
         opening.check().map_err(refused)?;
-        let run = taken.map_err(|why| match why {
+        let run = taken.map_err(|refusal| match refusal {
             Refusal::Full => AllocateError::Full {
                 needed_bytes: if or_less { 1 } else { len },
                 free_bytes: self.remaining(),

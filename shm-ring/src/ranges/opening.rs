@@ -233,6 +233,14 @@ impl Opening {
         Run { first: start / self.unit_bytes, n: len.div_ceil(self.unit_bytes) }
     }
 
+    /// In front of which unit so many bytes have to end: the file's last unit may be cut off, and too short for the last of them.
+    #[inline]
+    pub(crate) fn end_for(&self, len: u64, or_less: bool) -> u64 {
+        let last_bytes = self.size_bytes - (self.n_units - 1) * self.unit_bytes;
+        let in_last = (len - 1) % self.unit_bytes + 1;
+        if or_less || in_last <= last_bytes { self.n_units } else { self.n_units - 1 }
+    }
+
     /// The bytes of these units that the data has.
     pub(crate) fn bytes(&self, run: Run) -> std::ops::Range<u64> {
         run.first * self.unit_bytes..(run.end() * self.unit_bytes).min(self.size_bytes)

@@ -22,7 +22,7 @@ enum Unit {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Allocate { least: u64, more: u64 },
+    Allocate { least: u64, more: u64, short: u64 },
     Commit(usize),
     GiveBack(usize),
     Split(usize),
@@ -38,8 +38,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let any = 0..1000usize;
     prop_oneof![
-        6 => (1..140u64, 0..3u64).prop_map(|(least, more)| Step::Allocate { least, more: more * 40 }),
-        4 => (1..9u64).prop_map(|least| Step::Allocate { least, more: 0 }),
+        6 => (1..140u64, 0..3u64, 0..2u64)
+            .prop_map(|(least, more, short)| Step::Allocate { least, more: more * 40, short }),
+        4 => (1..9u64).prop_map(|least| Step::Allocate { least, more: 0, short: 0 }),
         6 => any.clone().prop_map(Step::Commit),
         3 => any.clone().prop_map(Step::GiveBack),
         2 => any.clone().prop_map(Step::Split),
@@ -81,9 +82,9 @@ impl Trial {
         matches!(self.units[unit], Unit::Never | Unit::Free)
     }
 
-    /// The longest run that can be handed out.
-    fn longest(&self) -> u64 {
-        let open: Vec<bool> = (0..self.units.len()).map(|unit| self.is_open(unit)).collect();
+    /// The longest run in front of `end` that can be handed out.
+    fn longest(&self, end: u64) -> u64 {
+        let open: Vec<bool> = (0..usize::try_from(end).unwrap()).map(|unit| self.is_open(unit)).collect();
         open.split(|open| !open).map(|run| run.len() as u64).max().unwrap_or(0)
     }
 
@@ -98,21 +99,18 @@ impl Trial {
         if runs.is_empty() { None } else { Some(runs.swap_remove(which % runs.len())) }
     }
 
-    fn allocate(&mut self, least: u64, most: u64) {
-        match self.heap.table().allocate(least, most, &self.hint) {
+    fn allocate(&mut self, least: u64, most: u64, end: u64) {
+        match self.heap.table().allocate(least, most, end, &self.hint) {
             Ok(run) => {
-                assert!(run.n >= least && run.n <= most, "{run:?}");
+                assert!(run.n >= least && run.n <= most && run.end() <= end, "{run:?}");
                 assert!((run.first..run.end()).all(|unit| self.is_open(usize::try_from(unit).unwrap())));
                 self.each(run, |_| Unit::Taken);
                 self.ranges.push(run);
             }
             Err(refusal) => {
                 assert_eq!(refusal, Refusal::Full);
-                assert!(
-                    self.longest() < least,
-                    "{} in a row were there, {least} were asked for",
-                    self.longest()
-                );
+                let longest = self.longest(end);
+                assert!(longest < least, "{longest} in a row were there, {least} were asked for");
             }
         }
         // What was never handed out may have become free.
@@ -127,7 +125,9 @@ impl Trial {
     fn play(&mut self, step: Step) {
         let table = self.heap.table();
         match step {
-            Step::Allocate { least, more } => self.allocate(least, least + more),
+            Step::Allocate { least, more, short } => {
+                self.allocate(least, least + more, self.units.len() as u64 - short);
+            }
             Step::Commit(which) => {
                 let Some(run) = Self::take(&mut self.ranges, which) else { return };
                 self.stamp += 1;
@@ -335,7 +335,7 @@ proptest! {
         let hint = AtomicU64::new(seed.next().unwrap());
         // Before it is made fit, as one finds it who is not alone.
         for (least, most) in [(1, 1), (1, u64::MAX), (3, 70), (n_units, n_units)] {
-            if let Ok(run) = heap.table().allocate(least, most, &hint) {
+            if let Ok(run) = heap.allocate(least, most, &hint) {
                 prop_assert!(run.n >= least && run.n <= most && run.end() <= n_units);
             }
         }

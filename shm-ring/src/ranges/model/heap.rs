@@ -89,6 +89,11 @@ impl Heap {
         }
     }
 
+    /// An allocation anywhere.
+    pub(crate) fn allocate(&self, least: u64, most: u64, hint: &AtomicU64) -> Result<Run, Refusal> {
+        self.table().allocate(least, most, self.n_units, hint)
+    }
+
     /// Writes a stamp to every unit of a run.
     pub(crate) fn stamp(&self, run: Run, stamp: u64) {
         for word in self.units(run) {
@@ -179,7 +184,7 @@ impl Heap {
         let hint = AtomicU64::new(0);
         let mut units = vec![];
         loop {
-            match self.table().allocate(1, 1, &hint) {
+            match self.allocate(1, 1, &hint) {
                 Ok(run) => units.push(run.first),
                 Err(Refusal::Full) => break,
                 Err(refusal) => panic!("{refusal:?}"),
