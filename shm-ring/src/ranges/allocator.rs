@@ -53,6 +53,14 @@
 //! - in `make_fit`: every word is computed from W, D and `next`, which it changes only upwards and to what the next one would; it is simply
 //!   done again, as the boot id is stored behind it.
 //!
+//! # Failed syncs
+//!
+//! The kernel reports that it could not write a page once to each description of the file, to whichever sync comes first, and calls the
+//! page clean. An opening has one description, so its syncs come one at a time, each looks first whether one has failed, and whoever fails
+//! says so before the next: no sync succeeds for bytes of which another one was told that they are lost. A mark that is taken back for a
+//! release needs no such look, as its page is made dirty again. A process that is killed between the kernel's report and its note leaves
+//! none.
+//!
 //! # After a reboot
 //!
 //! Pages reached the medium in any order, or not at all, so that W, F and `next` say nothing; D does (I3). What is durable is written, `next`
@@ -90,6 +98,9 @@ pub(crate) struct Table<'a> {
 
 /// What brings pages to the medium.
 pub(crate) trait Medium {
+    /// Runs one sync at a time of all those whose failure the system reports to one of them only: what it could not write it calls clean
+    /// from then on, so the others succeed. Whoever is next looks first whether one has failed.
+    fn one_at_a_time<T>(&self, sync: impl FnOnce() -> T) -> T;
     /// The bytes of these units.
     fn sync_data(&self, run: Run) -> io::Result<()>;
     /// The durable marks of these units.
@@ -249,8 +260,12 @@ impl Table<'_> {
         self.generation.fetch_add(1, Ordering::Release);
         let retired = self.durable.retire(run);
         if !retired.is_empty() {
-            if let Err(error) = medium.sync_marks(run) {
-                self.fail();
+            let synced = medium.one_at_a_time(|| {
+                // Once more: the page is to be written now, whatever became of it in a sync that failed meanwhile.
+                self.durable.retire(run);
+                medium.sync_marks(run).inspect_err(|_| self.fail())
+            });
+            if let Err(error) = synced {
                 self.durable.restore(&retired);
                 self.written.set(run);
                 return Err(error);
@@ -262,21 +277,24 @@ impl Table<'_> {
 
     /// Brings a written run, whose receipt the caller has, to the medium.
     pub(crate) fn flush(&self, run: Run, medium: &impl Medium) -> io::Result<()> {
-        self.refuse_failed()?;
-        let synced = medium.sync_data(run).and_then(|()| {
+        self.attempt(medium, || {
+            medium.sync_data(run)?;
             self.durable.set(run);
             medium.sync_marks(run)
-        });
-        synced.inspect_err(|_| self.fail())
+        })
+    }
+
+    /// A sync, unless one has failed; if it fails itself, everybody hears of it before the next one begins.
+    fn attempt(&self, medium: &impl Medium, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        medium.one_at_a_time(|| {
+            self.refuse_failed()?;
+            sync().inspect_err(|_| self.fail())
+        })
     }
 
     /// Brings everything that is written by now to the medium. One process at a time, and one thread of it.
     pub(crate) fn sync_all(&self, medium: &impl Medium) -> io::Result<()> {
         self.refuse_failed()?;
-        self.sync_written(medium).inspect_err(|_| self.fail())
-    }
-
-    fn sync_written(&self, medium: &impl Medium) -> io::Result<()> {
         let n_words = self.durable.words().len();
         let mut first = 0;
         while first < n_words {
@@ -287,7 +305,8 @@ impl Table<'_> {
             {
                 let units = units_of_marks(first + from, first + to);
                 let end = units.end().min(self.n_units);
-                medium.sync_data(Run { n: end - units.first, ..units })?;
+                let units = Run { n: end - units.first, ..units };
+                self.attempt(medium, || medium.sync_data(units))?;
             }
             for (index, begun) in (first..).zip(begun) {
                 if begun != 0 && !self.durable.finish(index, begun) {
@@ -296,7 +315,7 @@ impl Table<'_> {
             }
             first = end;
         }
-        medium.sync_marks(Run { first: 0, n: self.n_units })
+        self.attempt(medium, || medium.sync_marks(Run { first: 0, n: self.n_units }))
     }
 
     fn refuse_failed(&self) -> io::Result<()> {

@@ -52,7 +52,9 @@ pub(crate) struct Opening {
     /// Where this process found or freed units last.
     hint: AtomicU64,
     /// Syncs of the whole file come one after the other.
-    pub(super) syncing: Mutex<()>,
+    syncing: Mutex<()>,
+    /// All syncs do: the mapping's description hears of a failure once.
+    one_sync: Mutex<()>,
     locks: Locks,
     /// Asked for its length.
     #[cfg(feature = "guard")]
@@ -131,6 +133,7 @@ impl Opening {
             n_units: size_bytes.div_ceil(unit_bytes),
             hint: AtomicU64::new(0),
             syncing: Mutex::new(()),
+            one_sync: Mutex::new(()),
             locks,
             #[cfg(feature = "guard")]
             file: file.try_clone().map_err(io_error("duplicate", path))?,
@@ -398,6 +401,11 @@ impl Drop for Alone<'_> {
 }
 
 impl Medium for Opening {
+    fn one_at_a_time<T>(&self, sync: impl FnOnce() -> T) -> T {
+        let _one = self.one_sync.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sync()
+    }
+
     fn sync_data(&self, run: Run) -> io::Result<()> {
         let bytes = self.bytes(run);
         self.map.sync_data(bytes.start, bytes.end - bytes.start)
