@@ -3,7 +3,8 @@
 //! ```text
 //!   plain    regular file --> its length                                                                      --> read
 //!   sealed   regular file --> header --> seal: not sealed? wrong? --> length: truncated? --> checksum of all  --> read
-//!   mapped   local file system, nobody else can write it; room in the budget                --no--> an error, or pread
+//!   mapped   local file system, nobody else can write it, no file that this library writes  --no--> an error, or pread
+//!            (a sealed one it does not); room in the budget
 //! ```
 //!
 //! (I1) what is refused is left as it was; (I2) nothing is believed before what covers it was checked; (I3) the length is from the one
@@ -88,7 +89,15 @@ impl Checked {
     /// Refuses to have it mapped where others could change it under a slice.
     pub(super) fn may_be_mapped(&self, path: &Path) -> Result<(), Error> {
         file::refuse_network(&self.file, path, self.kind)?;
-        file::check_reader(&self.file, path, self.kind)
+        file::check_reader(&self.file, path, self.kind)?;
+        if self.kind != FileKind::Plain {
+            // Sealed: nobody opens it for writing any more.
+            return Ok(());
+        }
+        match file::kind_of(&self.file).map_err(io_error("read", path))? {
+            Some(found) => Err(Error::NotPlain { path: path.into(), found }),
+            None => Ok(()),
+        }
     }
 
     /// Compares the checksum that was promised, if one was, with that of the bytes.
