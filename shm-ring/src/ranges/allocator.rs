@@ -46,9 +46,9 @@
 //! - in `commit`: a word's bits are set one word after the other, each after all bytes of the range. Units that have their bit are written,
 //!   and kept; the others come back. So a range that spans words may stay in part: who must know has the receipt, or asks what is missing.
 //! - in `flush`: W alone, or W and D; the data was on the medium before D was set.
-//! - in `release`: W is cleared word by word. Units that have lost it come back, the others stay written. D that was cleared in memory may
-//!   still be set on the medium, and F is not set before it is not: here by a sync of the marks, or else by that of `make_fit`, which
-//!   syncs them whenever something comes back (I2).
+//! - in `release`: W is cleared word by word, and D behind it. Units that have lost both come back, the others stay written. D that was
+//!   cleared in memory may still be set on the medium, and F is not set before it is not: here by a sync of the marks, or else by that of
+//!   `make_fit`, which syncs them whenever something comes back (I2).
 //! - in `give_back`: F for some words, F = W = 0 for others, which come back. `free_units` was raised before; nothing but time is lost.
 //! - in `make_fit`: every word is computed from W, D and `next`, which it changes only upwards and to what the next one would; it is simply
 //!   done again, as the boot id is stored behind it.
@@ -64,7 +64,7 @@
 //! # After a reboot
 //!
 //! Pages reached the medium in any order, or not at all, so that W, F and `next` say nothing; D does (I3). What is durable is written, `next`
-//! covers it, and everything else below `next` is free. A page that is torn between sectors has single bits of two times, each of which
+//! covers it, and everything else below `next` is free. In the same boot, D is believed too, and W beside it. A page that is torn between sectors has single bits of two times, each of which
 //! was right.
 //!
 //! Works on words and runs of units; knows no file. The bytes are the caller's.
@@ -360,8 +360,8 @@ impl Table<'_> {
     ) -> Result<io::Result<u64>, Refusal> {
         let used = self.used()?;
         // ORDER none (Relaxed), for all of it: nobody else is alive, and the lock that says so carries what they did.
+        self.believe_the_marks(rebooted);
         if rebooted {
-            self.believe_the_marks();
             self.failed.store(0, Ordering::Relaxed);
         }
         let used = used.max(self.last_written());
@@ -410,15 +410,17 @@ impl Table<'_> {
         [load(self.written.words()) & below(self.n_units), load(self.free.words()), below(used)]
     }
 
-    /// After a reboot: W becomes D.
-    fn believe_the_marks(&self) {
+    /// What is durable is written. After a reboot that is all there is; in the same boot it holds all the same, as the pages of W may be
+    /// older: those of a disk that went away and came back.
+    fn believe_the_marks(&self, rebooted: bool) {
         for (index, word) in self.written.words().iter().enumerate() {
             let half = |half: usize| {
                 let index = index * 2 + half;
                 if index < self.durable.words().len() { self.durable.marks(index) } else { 0 }
             };
-            // ORDER none (Relaxed): alone.
-            word.store(half(0) | half(1) << 32, Ordering::Relaxed);
+            // ORDER none (Relaxed), for both: alone.
+            let kept = if rebooted { 0 } else { word.load(Ordering::Relaxed) };
+            word.store(kept | half(0) | half(1) << 32, Ordering::Relaxed);
         }
     }
 

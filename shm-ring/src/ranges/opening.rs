@@ -10,7 +10,7 @@
 //! | found under byte 0              | done, with byte 1 alone |
 //! |---------------------------------|-------------------------|
 //! | somebody else has byte 1        | nothing: what the dead had stays out until somebody is alone |
-//! | nobody has, the same boot id    | what was handed out and not written comes back |
+//! | nobody has, the same boot id    | what was handed out and neither written nor durable comes back |
 //! | nobody has, another boot id     | what is not marked durable is forgotten first; the boot id is stored last |
 //!
 //! (I1) under one hold of byte 0 an opening shares byte 1 and asks whether it is alone, so that of many that open at once the first one is;
