@@ -506,20 +506,6 @@ pub(crate) fn not_wanted(path: PathBuf, expected: FileKind, begins: &[u8]) -> Er
     Error::OtherKind { path, expected, found }
 }
 
-/// What a file begins as, if it is one that this library's own handles write while others look.
-pub(crate) fn kind_of(file: &File) -> io::Result<Option<FileKind>> {
-    let mut magic = [0; 8];
-    if read_at_most(file, &mut magic, 0)? < magic.len() {
-        return Ok(None);
-    }
-    Ok(match magic {
-        header::MAGIC => Some(FileKind::Ring),
-        mapped::MAGIC_APPEND => Some(FileKind::Append),
-        mapped::MAGIC_RANGED => Some(FileKind::Ranged),
-        _ => None,
-    })
-}
-
 /// Reads from `offset` on until `bytes` are full or the file ends; says how many were read.
 pub(crate) fn read_at_most(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut n = 0;
