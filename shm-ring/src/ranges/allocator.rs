@@ -45,7 +45,7 @@
 //! - in the user's hands: the same, whatever bytes were written.
 //! - in `commit`: a word's bits are set one word after the other, each after all bytes of the range. Units that have their bit are written,
 //!   and kept; the others come back. So a range that spans words may stay in part: who must know has the receipt, or asks what is missing.
-//! - in `flush`: W alone, or W and D; the data was on the medium before D was set.
+//! - in `flush`: W alone, or W and D; the data was on the medium before D was set, and D is there when `make_fit` has synced the marks.
 //! - in `release`: W is cleared word by word, and D behind it. Units that have lost both come back, the others stay written. D that was
 //!   cleared in memory may still be set on the medium, and F is not set before it is not: here by a sync of the marks, or else by that of
 //!   `make_fit`, which syncs them whenever something comes back (I2).
@@ -64,8 +64,9 @@
 //! # After a reboot
 //!
 //! Pages reached the medium in any order, or not at all, so that W, F and `next` say nothing; D does (I3). What is durable is written, `next`
-//! covers it, and everything else below `next` is free. In the same boot, D is believed too, and W beside it. A page that is torn between sectors has single bits of two times, each of which
-//! was right.
+//! covers it, and everything else below `next` is free. In the same boot, D is believed too, beside W, whose pages may be older under a
+//! host that lives: those of a disk that went away and came back. A page that is torn between sectors has single bits of two times, each
+//! of which was right.
 //!
 //! Works on words and runs of units; knows no file. The bytes are the caller's.
 
@@ -365,6 +366,8 @@ impl Table<'_> {
             self.failed.store(0, Ordering::Relaxed);
         }
         let used = used.max(self.last_written());
+        // The pages of the marks may be called clean, and not be there.
+        let is_doubtful = self.failed.load(Ordering::Relaxed) != 0;
         let (mut came_back, mut is_dirty) = (0, false);
         for index in 0..self.free.words().len() {
             let [written, free, valid] = self.word(index, used);
@@ -373,8 +376,10 @@ impl Table<'_> {
             for half in 0..2 {
                 let Some(word) = self.durable.words().get(index * 2 + half) else { continue };
                 let marks = self.durable.marks(index * 2 + half);
+                // Who set them may have died before they were on the medium.
+                is_dirty |= marks != 0;
                 let kept = marks & (written >> (half * 32));
-                if kept != marks || (back >> (half * 32)) & u64::from(u32::MAX) != 0 {
+                if is_doubtful || kept != marks || (back >> (half * 32)) & u64::from(u32::MAX) != 0 {
                     // Even where it is the same: its page is to be written, whatever became of the last attempt.
                     word.store(kept, Ordering::Relaxed);
                     is_dirty = true;
@@ -382,7 +387,7 @@ impl Table<'_> {
             }
         }
         if is_dirty {
-            // (I2): no mark of what is free stays behind on the medium.
+            // (I2): no mark of what is free stays behind on the medium; and one that stays is there from now on.
             if let Err(error) = medium.sync_marks(Run { first: 0, n: self.n_units }) {
                 self.fail();
                 return Ok(Err(error));

@@ -56,6 +56,8 @@ pub(crate) struct Opening {
     syncing: Mutex<()>,
     /// All syncs do: the mapping's description hears of a failure once.
     one_sync: Mutex<()>,
+    /// 1 after a sync of marks has failed here: what stands in memory may not be on the medium.
+    doubts_marks: AtomicU64,
     locks: Locks,
     /// Asked for its length.
     #[cfg(feature = "guard")]
@@ -148,6 +150,7 @@ impl Opening {
             hint: AtomicU64::new(0),
             syncing: Mutex::new(()),
             one_sync: Mutex::new(()),
+            doubts_marks: AtomicU64::new(0),
             locks,
             #[cfg(feature = "guard")]
             file: file.try_clone().map_err(io_error("duplicate", path))?,
@@ -241,6 +244,13 @@ impl Opening {
     /// Units of the data; the last one may be cut off.
     pub(crate) fn n_units(&self) -> u64 {
         self.n_units
+    }
+
+    /// Whether the marks of these units are set, and no sync of marks has failed here. Of other openings nothing is known: a mark is not
+    /// taken back when its sync fails, as somebody else's may have succeeded meanwhile.
+    pub(crate) fn is_durable(&self, run: Run) -> bool {
+        // ORDER none (Relaxed): carries nothing.
+        self.doubts_marks.load(Ordering::Relaxed) == 0 && self.table().durable.all(run)
     }
 
     /// The units of these bytes, which begin with one.
@@ -431,7 +441,9 @@ impl Medium for Opening {
         let extent = self.map.extent();
         let marks = extent.table_offset + 2 * extent.table_bytes;
         let (first, last) = (run.first / 32 * 8, (run.end() - 1) / 32 * 8);
-        self.map.sync(marks + first, last + 8 - first)
+        // ORDER none (Relaxed): carries nothing.
+        let doubt = |_: &io::Error| self.doubts_marks.store(1, Ordering::Relaxed);
+        self.map.sync(marks + first, last + 8 - first).inspect_err(doubt)
     }
 }
 
@@ -476,6 +488,18 @@ mod tests {
         let (second, is_alone) = Opening::new(&file, header, &path).unwrap();
         assert!(is_alone && second.make_fit(&file, is_alone).unwrap());
         assert!(locks.share(WRITER_BYTE).unwrap().is_some());
+    }
+
+    // Goal: after the marks could not be brought to the medium, none of them is taken for a promise here. Method: the word that says so.
+    #[test]
+    fn after_a_failed_sync_of_marks_nothing_is_called_durable_here() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = RangedOptions::new().create(directory.path().join("file"), 4096).unwrap();
+        let receipt = made.write(made.allocate(64).unwrap(), &[1; 64]).unwrap();
+        made.flush(&receipt).unwrap();
+        assert!(receipt.is_durable());
+        receipt.span().opening.doubts_marks.store(1, Ordering::Relaxed);
+        assert!(!receipt.is_durable());
     }
 
     // Goal: that somebody has the lock byte is no sign that a file of another boot was made fit: who opens it waits, and does it. Method:

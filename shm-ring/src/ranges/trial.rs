@@ -420,3 +420,22 @@ fn no_sync_succeeds_beside_one_that_has_failed() {
         assert!(table.release(runs[1], &medium, &AtomicU64::new(0)).is_ok(), "nothing of it was marked");
     }
 }
+
+// Goal: what is called durable after somebody had the file alone is so, though the flush that said it first was cut short, or failed.
+// Method: a flush whose data reaches the medium and whose marks don't, the page clean or not; made fit; a power cut.
+#[test]
+fn a_mark_that_is_found_is_on_the_medium_once_the_file_is_fit() {
+    let heap = Heap::new(40);
+    let run = heap.table().allocate(40, 40, &AtomicU64::new(0)).unwrap();
+    heap.stamp(run, 7);
+    heap.table().commit(run);
+    heap.fail_after(1);
+    heap.table().flush(run, &*heap).unwrap_err();
+    assert!(heap.table().durable.all(run) && heap.stored().marks == [0, 0]);
+    assert_eq!(heap.make_fit(false), 0);
+    assert!(heap.table().durable.all(run));
+    let after = Heap::after_power_cut(40, &heap.stored());
+    after.make_fit(true);
+    assert!(after.table().written.all(run));
+    assert_eq!(after.stamps(run), [7; 40]);
+}
