@@ -396,7 +396,7 @@ impl RangedFile {
     pub fn reclaim(&mut self) -> Result<u64, Error> {
         self.only()?;
         let opening = &self.opening;
-        let units = alone(opening)?.make_fit(false)?;
+        let units = alone(opening)?.make_fit()?;
         Ok(units * opening.unit_bytes())
     }
 
@@ -440,7 +440,7 @@ impl RangedFile {
         self.only()?;
         let opening = &*self.opening;
         let alone = alone(opening)?;
-        alone.make_fit(false)?;
+        alone.make_fit()?;
         let missing = runs(opening, false).map_err(|_| Error::Forked)?;
         let missing_bytes = missing.map(|bytes| bytes.end - bytes.start).sum();
         if missing_bytes > 0 {

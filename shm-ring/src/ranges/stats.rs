@@ -32,7 +32,7 @@ pub struct RangedStats {
     pub next_position: u64,
     /// Bytes that are written, in whole units; as the next two.
     pub written_bytes: u64,
-    /// Bytes of those that are known to be on the medium.
+    /// Bytes of those that are on the medium, but for such as are just being flushed, or whose flush has failed.
     pub durable_bytes: u64,
     /// Bytes that were handed out and are free again.
     pub freed_bytes: u64,

@@ -3,12 +3,14 @@
 //! (I1) one thread, so every answer has to be the right one: `Full` only where no run is long enough.
 //! Orders and deaths are the models': `model/`.
 
-use super::allocator::Refusal;
+use super::allocator::{Medium, Refusal};
 use super::bits::{Bits, Run};
 use super::heap::Heap;
 use crate::sync::AtomicU64;
 use proptest::prelude::*;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 /// What a unit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -353,4 +355,87 @@ proptest! {
             }
         }
     }
+}
+
+/// The kernel, as one description of a file sees it: the first sync is told that pages are lost, the others that they are clean.
+#[derive(Default)]
+struct Lossy {
+    one_sync: Mutex<()>,
+    n_syncs: Mutex<u32>,
+    was_told: Condvar,
+}
+
+impl Lossy {
+    fn sync(&self) -> io::Result<()> {
+        let mut n_syncs = self.n_syncs.lock().unwrap();
+        *n_syncs += 1;
+        if *n_syncs > 1 {
+            return Ok(());
+        }
+        self.was_told.notify_all();
+        drop(n_syncs);
+        // As long as the others would need to get by, did nobody hold them up.
+        std::thread::sleep(Duration::from_millis(300));
+        Err(io::Error::other("lost"))
+    }
+}
+
+impl Medium for Lossy {
+    fn one_at_a_time<T>(&self, sync: impl FnOnce() -> T) -> T {
+        let _one = self.one_sync.lock().unwrap();
+        sync()
+    }
+
+    fn sync_data(&self, _: Run) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn sync_marks(&self, _: Run) -> io::Result<()> {
+        self.sync()
+    }
+}
+
+// Goal: of many syncs through one description, to one of which the kernel reports what it has lost, none succeeds. Method: a medium that
+// fails once and calls everything clean then; a flush that fails, and beside it, begun before it is back, a flush of other units, a sync of
+// the whole file.
+#[test]
+fn no_sync_succeeds_beside_one_that_has_failed() {
+    for syncs_all in [false, true] {
+        let (heap, medium) = (Heap::new(200), Lossy::default());
+        let table = heap.table();
+        let runs = [0, 1].map(|_| {
+            let run = table.allocate(70, 70, &AtomicU64::new(0)).unwrap();
+            table.commit(run);
+            run
+        });
+        let (first, second) = std::thread::scope(|scope| {
+            let first = scope.spawn(|| table.flush(runs[0], &medium));
+            let n_syncs = medium.n_syncs.lock().unwrap();
+            drop(medium.was_told.wait_while(n_syncs, |n| *n == 0).unwrap());
+            let second = if syncs_all { table.sync_all(&medium) } else { table.flush(runs[1], &medium) };
+            (first.join().unwrap(), second)
+        });
+        assert!(first.is_err() && second.is_err(), "{syncs_all}: {first:?}, {second:?}");
+        assert!(runs.iter().all(|run| !table.durable.all(*run)));
+        assert!(table.release(runs[1], &medium, &AtomicU64::new(0)).is_ok(), "nothing of it was marked");
+    }
+}
+
+// Goal: what is called durable after somebody had the file alone is so, though the flush that said it first was cut short, or failed.
+// Method: a flush whose data reaches the medium and whose marks don't, the page clean or not; made fit; a power cut.
+#[test]
+fn a_mark_that_is_found_is_on_the_medium_once_the_file_is_fit() {
+    let heap = Heap::new(40);
+    let run = heap.table().allocate(40, 40, &AtomicU64::new(0)).unwrap();
+    heap.stamp(run, 7);
+    heap.table().commit(run);
+    heap.fail_after(1);
+    heap.table().flush(run, &*heap).unwrap_err();
+    assert!(heap.table().durable.all(run) && heap.stored().marks == [0, 0]);
+    assert_eq!(heap.make_fit(false), 0);
+    assert!(heap.table().durable.all(run));
+    let after = Heap::after_power_cut(40, &heap.stored());
+    after.make_fit(true);
+    assert!(after.table().written.all(run));
+    assert_eq!(after.stamps(run), [7; 40]);
 }

@@ -205,7 +205,12 @@ impl Heap {
     }
 }
 
+/// Whoever syncs is a process, with a description of its own.
 impl Medium for Heap {
+    fn one_at_a_time<T>(&self, sync: impl FnOnce() -> T) -> T {
+        sync()
+    }
+
     fn sync_data(&self, run: Run) -> io::Result<()> {
         self.may_sync()?;
         for unit in run.first..run.end() {
