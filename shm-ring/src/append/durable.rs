@@ -13,7 +13,7 @@
 
 use super::error::{AppendError, errno_of};
 use super::options::SyncPolicy;
-use super::{AppendFile, publish};
+use super::{AppendFile, Rest, publish};
 use crate::error::{Error, FileKind};
 use crate::layout::mapped::Live;
 use crate::map::file::{self, io_error};
@@ -30,15 +30,11 @@ impl AppendFile {
     /// [`AppendError::SyncFailed`], which is final; [`AppendError::Forked`]; [`AppendError::Truncated`].
     pub fn sync(&self) -> Result<(), AppendError> {
         self.check()?;
-        let (from, to) = (self.durable.get(), self.len.get());
-        self.synced(self.map.sync_data(from, to - from))?;
+        let to = self.len.get();
+        self.bring(to)?;
         self.note_durable(to);
         self.end_doubt();
         self.synced(self.map.sync_live())?;
-        if !self.is_named.get() {
-            self.synced(sync_name(&self.path))?;
-            self.is_named.set(true);
-        }
         self.synced_at_ns.set(clock::monotonic_ns());
         Ok(())
     }
@@ -84,7 +80,10 @@ impl AppendFile {
     }
 
     /// What of the published bytes is on the medium, and what is in doubt, as an earlier writer left it.
-    pub(super) fn find_durable(&self) {
+    ///
+    /// What is called durable is brought to the medium, by a policy that syncs each push all of it: an earlier writer may have died before it
+    /// was there, or somebody copied the file.
+    pub(super) fn find_durable(&self) -> Result<(), AppendError> {
         let live = self.map.live();
         // ORDER none (Relaxed): stored by an earlier writer, whose lock byte this one has now.
         let (durable, len) = (live.era.0.durable.load(Ordering::Relaxed), self.len.get());
@@ -94,13 +93,44 @@ impl AppendFile {
         } else {
             store_boot(live);
         }
+        match self.policy {
+            SyncPolicy::EachPush => self.bring_rest(),
+            _ if durable == 0 => Ok(()),
+            _ => {
+                let data_offset = self.map.extent().data_offset;
+                self.synced(self.map.sync(0, data_offset + self.durable.get()))?;
+                self.synced(sync_name(&self.path))
+            }
+        }
+    }
+
+    /// Brings the bytes below `end` to the medium, and what they need to be found there.
+    fn bring(&self, end: u64) -> Result<(), AppendError> {
+        if self.rest.get() == Rest::Synced {
+            let from = self.durable.get();
+            return self.synced(self.map.sync_data(from, end - from));
+        }
+        self.bring_rest()
+    }
+
+    /// Brings everything to the medium: the header, the length, the name, and all bytes, whoever wrote them.
+    fn bring_rest(&self) -> Result<(), AppendError> {
+        if self.rest.get() == Rest::Found {
+            // A sync that failed leaves pages that the system takes for clean: they have to be written again.
+            let page_bytes = self.map.extent().page_bytes;
+            let from = self.durable.get() / page_bytes * page_bytes;
+            self.populate(from, self.len.get().next_multiple_of(page_bytes).max(from))?;
+        }
+        self.synced(self.file.sync_all())?;
+        self.synced(sync_name(&self.path))?;
+        self.rest.set(Rest::Synced);
+        Ok(())
     }
 
     /// Publishes what was written below `end` with the policy's sync.
     pub(super) fn publish_and_sync(&self, end: u64) -> Result<(), AppendError> {
         if matches!(self.policy, SyncPolicy::EachPush) {
-            let from = self.durable.get();
-            self.synced(self.map.sync_data(from, end - from))?;
+            self.bring(end)?;
         }
         publish::publish(self.map.live(), end);
         self.len.set(end);

@@ -127,8 +127,8 @@ pub struct AppendFile {
     durable: Cell<u64>,
     /// Written before a restart of the machine, and not known to be on the medium since.
     doubtful: Cell<(u64, u64)>,
-    /// Whether the directory knows the file, on the medium.
-    is_named: Cell<bool>,
+    /// What was brought to the medium besides the bytes of pushes.
+    rest: Cell<Rest>,
     synced_at_ns: Cell<u64>,
     failed: Cell<Option<AppendError>>,
 }
@@ -362,6 +362,17 @@ impl AppendFile {
         }
         AppendError::System { operation, errno }
     }
+}
+
+/// What of the file, besides the bytes that this handle pushed, is on the medium: the header, bytes of others, its length, its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// Nobody knows, and a sync of somebody else may have failed.
+    Found,
+    /// Nobody knows, and all of it is of this handle.
+    Made,
+    /// All of it.
+    Synced,
 }
 
 /// The moment in which nobody pins.

@@ -7,7 +7,7 @@ use super::durable::store_boot;
 use super::error::AppendError;
 use super::follow::Follower;
 use super::import::Legacy;
-use super::{AppendFile, PATIENCE, publish};
+use super::{AppendFile, PATIENCE, Rest, publish};
 use crate::error::{Error, FileKind};
 use crate::layout::mapped::{Extent, Header, Kind, WRITER_BYTE};
 use crate::map::file::{self, MappedFile, NotAllocated, Trust, Unpublished, io_error};
@@ -144,7 +144,7 @@ impl AppendOptions {
         this.len.set(len);
         // Whatever a writer left that was killed, or that gave it up.
         this.touched.set(capacity);
-        this.find_durable();
+        this.find_durable().map_err(|error| not_synced(error, path))?;
         Ok(this)
     }
 
@@ -227,20 +227,18 @@ impl AppendOptions {
         map.populate(0, extent.data_offset + resident).map_err(io_error("populate", path))?;
         let this = self.attach(map, file, lock, header, path, capacity);
         this.ready.set(resident);
-        this.is_named.set(false);
+        this.rest.set(Rest::Made);
         fill(&this)?;
         if self.policy == SyncPolicy::Never {
+            // A name without a header would be in the way of everybody.
+            this.map.sync(0, page_bytes).map_err(io_error("sync", path))?;
             unpublished.publish()?;
             return Ok(this);
         }
-        let failed = |error| match error {
-            AppendError::SyncFailed { errno } => io_error("sync", path)(io::Error::from_raw_os_error(errno)),
-            other => io_error("sync", path)(io::Error::other(other)),
-        };
         // Complete on the medium before its name is, and then the name.
         unpublished.file().sync_all().map_err(io_error("sync", path))?;
         unpublished.publish()?;
-        this.sync().map_err(failed)?;
+        this.sync().map_err(|error| not_synced(error, path))?;
         Ok(this)
     }
 
@@ -270,7 +268,7 @@ impl AppendOptions {
             touched: Cell::new(0),
             durable: Cell::new(0),
             doubtful: Cell::new((0, 0)),
-            is_named: Cell::new(true),
+            rest: Cell::new(Rest::Found),
             synced_at_ns: Cell::new(clock::monotonic_ns()),
             failed: Cell::new(None),
         }
@@ -346,6 +344,16 @@ fn check_len(map: &Growable, header: &Header, file_bytes: u64, path: &Path) -> R
         });
     }
     Ok(len_bytes)
+}
+
+fn not_synced(why: AppendError, path: &Path) -> Error {
+    let source = match why {
+        AppendError::SyncFailed { errno } | AppendError::System { errno, .. } => {
+            io::Error::from_raw_os_error(errno)
+        }
+        other => io::Error::other(other),
+    };
+    io_error("sync", path)(source)
 }
 
 fn not_allocated(why: NotAllocated, path: &Path, needed_bytes: u64) -> Error {
