@@ -34,7 +34,7 @@ impl AppendFile {
         self.bring(to)?;
         self.note_durable(to);
         self.end_doubt();
-        self.synced(self.map.sync_live())?;
+        self.sync_live()?;
         self.synced_at_ns.set(clock::monotonic_ns());
         Ok(())
     }
@@ -99,6 +99,7 @@ impl AppendFile {
             _ => {
                 let data_offset = self.map.extent().data_offset;
                 self.synced(self.map.sync(0, data_offset + self.durable.get()))?;
+                self.is_word_known.set(true);
                 self.synced(sync_name(&self.path))
             }
         }
@@ -122,6 +123,7 @@ impl AppendFile {
             self.populate(from, self.len.get().next_multiple_of(page_bytes).max(from))?;
         }
         self.synced(self.file.sync_all())?;
+        self.is_word_known.set(true);
         self.synced(sync_name(&self.path))?;
         self.rest.set(Rest::Synced);
         Ok(())
@@ -138,7 +140,7 @@ impl AppendFile {
             SyncPolicy::EachPush => {
                 self.note_durable(end);
                 self.end_doubt();
-                self.synced(self.map.sync_live())
+                self.sync_live()
             }
             SyncPolicy::Interval(time) if !is_over(self.synced_at_ns.get(), time) => Ok(()),
             SyncPolicy::Interval(_) => self.sync(),
@@ -149,7 +151,7 @@ impl AppendFile {
     /// Lets the durable length fall to `target`, on the medium.
     pub(super) fn lower_durable(&self, target: u64) -> Result<(), AppendError> {
         self.note_durable(target);
-        self.synced(self.map.sync_live())
+        self.sync_live()
     }
 
     /// What follows when the length has fallen to `target`.
@@ -158,7 +160,7 @@ impl AppendFile {
             (from, to) if from < target => self.doubtful.set((from, to.min(target))),
             _ => self.end_doubt(),
         }
-        if matches!(self.policy, SyncPolicy::EachPush) { self.synced(self.map.sync_live()) } else { Ok(()) }
+        if matches!(self.policy, SyncPolicy::EachPush) { self.sync_live() } else { Ok(()) }
     }
 
     /// What is there was brought to the medium now, whatever it is.
@@ -173,6 +175,12 @@ impl AppendFile {
         self.durable.set(durable);
         // ORDER none (Relaxed): who reads it has the file after this writer, or only shows it.
         self.map.live().era.0.durable.store(durable, Ordering::Relaxed);
+    }
+
+    fn sync_live(&self) -> Result<(), AppendError> {
+        self.synced(self.map.sync_live())?;
+        self.is_word_known.set(true);
+        Ok(())
     }
 
     fn synced(&self, result: io::Result<()>) -> Result<(), AppendError> {

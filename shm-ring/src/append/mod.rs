@@ -129,6 +129,8 @@ pub struct AppendFile {
     doubtful: Cell<(u64, u64)>,
     /// What was brought to the medium besides the bytes of pushes.
     rest: Cell<Rest>,
+    /// Whether the durable word on the medium is known to be no more than this handle's.
+    is_word_known: Cell<bool>,
     synced_at_ns: Cell<u64>,
     failed: Cell<Option<AppendError>>,
 }
@@ -296,10 +298,11 @@ impl AppendFile {
 
     fn give_up(&self, target: u64) -> Result<(), AppendError> {
         let durable = self.durable.get();
-        if durable > target {
+        let is_claimed = durable > target || !self.is_word_known.get();
+        if is_claimed {
             // On the medium before anything else is: it must never call bytes durable that are written anew.
             drop(self.without_pins()?);
-            self.lower_durable(target)?;
+            self.lower_durable(durable.min(target))?;
         }
         let moment = self.without_pins().inspect_err(|_| {
             if durable > target {

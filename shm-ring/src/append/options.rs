@@ -228,6 +228,7 @@ impl AppendOptions {
         let this = self.attach(map, file, lock, header, path, capacity);
         this.ready.set(resident);
         this.rest.set(Rest::Made);
+        this.is_word_known.set(true);
         fill(&this)?;
         if self.policy == SyncPolicy::Never {
             // A name without a header would be in the way of everybody.
@@ -269,6 +270,7 @@ impl AppendOptions {
             durable: Cell::new(0),
             doubtful: Cell::new((0, 0)),
             rest: Cell::new(Rest::Found),
+            is_word_known: Cell::new(false),
             synced_at_ns: Cell::new(clock::monotonic_ns()),
             failed: Cell::new(None),
         }
