@@ -121,19 +121,27 @@ impl AppendOptions {
     pub fn open(&self, path: impl AsRef<Path>) -> Result<AppendFile, Error> {
         let path = path.as_ref();
         let found = file::open(path, &MappedFile(FileKind::Append), true, Trust::Owner)?;
-        let page_bytes = found.header.extent.page_bytes;
-        // A file that somebody cut inside a page is made whole again.
-        let file_bytes = found.file_bytes.checked_next_multiple_of(page_bytes).unwrap_or(found.file_bytes);
-        let reserve_bytes = self.reserve_for(&found.header.extent, file_bytes);
-        let map =
-            map(&found.file, &found.header.extent, found.file_bytes, reserve_bytes, Access::ReadWrite, path)?;
+        let extent = found.header.extent;
+        let mapped = |file_bytes| {
+            let reserve_bytes = self.reserve_for(&extent, file_bytes);
+            map(&found.file, &extent, file_bytes, reserve_bytes, Access::ReadWrite, path)
+        };
+        let mut map = mapped(found.file_bytes)?;
         let lock = take_writer(&found.file, &map, path)?;
+        // Until now, another writer may have made it longer.
+        let found_bytes = found.file.metadata().map_err(io_error("examine", path))?.len();
+        if found_bytes > map.reserve_bytes() {
+            map = mapped(found_bytes)?;
+        }
+        map.note_bytes(found_bytes);
+        // A file that somebody cut inside a page is made whole again.
+        let file_bytes = found_bytes.checked_next_multiple_of(extent.page_bytes).unwrap_or(found_bytes);
         if is_sealed(&map, &found.header, path)? {
             return Err(Error::Sealed { path: path.to_path_buf() });
         }
-        let len = check_len(&map, &found.header, found.file_bytes, path)?;
+        let len = check_len(&map, &found.header, &found.file, path)?;
         // What was copied from elsewhere may have holes, and a hole may be where the disk is full.
-        let data_offset = found.header.extent.data_offset;
+        let data_offset = extent.data_offset;
         for range in [0..data_offset, data_offset + len..file_bytes] {
             file::allocate_range(&found.file, range).map_err(|why| not_allocated(why, path, file_bytes))?;
         }
@@ -181,7 +189,7 @@ impl AppendOptions {
         let map =
             map(&found.file, &found.header.extent, found.file_bytes, reserve_bytes, Access::ReadOnly, path)?;
         is_sealed(&map, &found.header, path)?;
-        check_len(&map, &found.header, found.file_bytes, path)?;
+        check_len(&map, &found.header, &found.file, path)?;
         Follower::new(map, found.file, found.header, path)
     }
 
@@ -330,20 +338,18 @@ fn is_sealed(map: &Growable, header: &Header, path: &Path) -> Result<bool, Error
 }
 
 /// The published length, if it can be.
-fn check_len(map: &Growable, header: &Header, file_bytes: u64, path: &Path) -> Result<u64, Error> {
+fn check_len(map: &Growable, header: &Header, file: &File, path: &Path) -> Result<u64, Error> {
     let len_bytes = publish::look(map.live()).len_bytes;
     let (path, expected_bytes) = (path.to_path_buf(), header.extent.data_offset.saturating_add(len_bytes));
     if expected_bytes > FILE_BYTES_MAX {
         let (expected, found) = (format!("at most {FILE_BYTES_MAX}"), len_bytes.to_string());
         return Err(Error::Corrupt { path, what: "length", expected, found });
     }
-    if expected_bytes > file_bytes {
-        return Err(Error::Truncated {
-            kind: FileKind::Append,
-            path,
-            expected_bytes,
-            found_bytes: file_bytes,
-        });
+    // Behind the look: a writer makes the file longer before it publishes what is there.
+    let found_bytes = file.metadata().map_err(io_error("examine", &path))?.len();
+    map.note_bytes(found_bytes);
+    if expected_bytes > found_bytes {
+        return Err(Error::Truncated { kind: FileKind::Append, path, expected_bytes, found_bytes });
     }
     Ok(len_bytes)
 }
