@@ -18,6 +18,7 @@ const ROLES: &[(&str, fn())] = &[
     ("append::forks", append::forks),
     ("append::has_few_addresses", append::has_few_addresses),
     ("append_cut::alone", append_cut::alone),
+    ("append_durable::failing", append_durable::failing),
     ("append_durable::pusher", append_durable::pusher),
     ("append_following::reader", append_following::reader),
     ("append_following::tail", append_following::tail),

@@ -22,6 +22,9 @@ use crate::sync::Ordering;
 use std::io;
 use std::path::Path;
 
+/// The boot id that no boot has: a sync has failed.
+const NO_BOOT: [u64; 2] = [u64::MAX; 2];
+
 impl AppendFile {
     /// Brings everything that is published to the medium, and returns when it is there.
     ///
@@ -30,18 +33,15 @@ impl AppendFile {
     /// [`AppendError::SyncFailed`], which is final; [`AppendError::Forked`]; [`AppendError::Truncated`].
     pub fn sync(&self) -> Result<(), AppendError> {
         self.check()?;
-        let to = self.len.get();
-        self.bring(to)?;
-        self.note_durable(to);
+        self.bring(self.len.get())?;
+        let doubtful = self.doubtful.get();
         self.end_doubt();
-        self.sync_live()?;
-        self.synced_at_ns.set(clock::monotonic_ns());
-        Ok(())
+        self.claim(self.len.get()).inspect_err(|_| self.doubtful.set(doubtful))
     }
 
-    /// Published bytes that are known to be on the medium.
+    /// Published bytes that are known to be on the medium. While some are [doubtful](Self::doubtful), none of those behind them count.
     pub fn durable_len(&self) -> u64 {
-        if self.map.is_here() { self.durable.get() } else { 0 }
+        if self.map.is_here() { self.claimable(self.durable.get()) } else { 0 }
     }
 
     /// Finishes the file: nobody writes it any more, and a checksum covers its length and its bytes. From then on it can be opened as a
@@ -86,8 +86,9 @@ impl AppendFile {
     pub(super) fn find_durable(&self) -> Result<(), AppendError> {
         let live = self.map.live();
         // ORDER none (Relaxed): stored by an earlier writer, whose lock byte this one has now.
-        let (durable, len) = (live.era.0.durable.load(Ordering::Relaxed), self.len.get());
-        self.durable.set(durable.min(len));
+        let (word, len) = (live.era.0.durable.load(Ordering::Relaxed), self.len.get());
+        let durable = word.min(len);
+        self.note_durable(durable);
         if !is_of_this_boot(live) && durable < len {
             self.doubtful.set((durable, len));
         } else {
@@ -137,14 +138,33 @@ impl AppendFile {
         publish::publish(self.map.live(), end);
         self.len.set(end);
         match self.policy {
-            SyncPolicy::EachPush => {
-                self.note_durable(end);
-                self.end_doubt();
-                self.sync_live()
-            }
-            SyncPolicy::Interval(time) if !is_over(self.synced_at_ns.get(), time) => Ok(()),
-            SyncPolicy::Interval(_) => self.sync(),
-            SyncPolicy::Never => Ok(()),
+            SyncPolicy::EachPush => self.claim(end),
+            SyncPolicy::Interval(time) if is_over(self.synced_at_ns.get(), time) => self.sync_quietly(),
+            SyncPolicy::Interval(_) | SyncPolicy::Never => Ok(()),
+        }
+    }
+
+    /// The sync that nobody has asked for: what is in doubt stays so.
+    fn sync_quietly(&self) -> Result<(), AppendError> {
+        self.check()?;
+        self.bring(self.len.get())?;
+        self.claim(self.len.get())
+    }
+
+    /// Says on the medium that the bytes below `end`, which were brought there, are durable.
+    fn claim(&self, end: u64) -> Result<(), AppendError> {
+        self.store_durable(self.claimable(end));
+        self.sync_live()?;
+        self.durable.set(end);
+        self.synced_at_ns.set(clock::monotonic_ns());
+        Ok(())
+    }
+
+    /// How much of the bytes below `end`, which are on the medium, may be called durable.
+    fn claimable(&self, end: u64) -> u64 {
+        match self.doubtful.get() {
+            (from, to) if from < to => end.min(from),
+            _ => end,
         }
     }
 
@@ -173,6 +193,10 @@ impl AppendFile {
 
     pub(super) fn note_durable(&self, durable: u64) {
         self.durable.set(durable);
+        self.store_durable(self.claimable(durable));
+    }
+
+    fn store_durable(&self, durable: u64) {
         // ORDER none (Relaxed): who reads it has the file after this writer, or only shows it.
         self.map.live().era.0.durable.store(durable, Ordering::Relaxed);
     }
@@ -184,9 +208,21 @@ impl AppendFile {
     }
 
     fn synced(&self, result: io::Result<()>) -> Result<(), AppendError> {
-        let failed = |error: io::Error| self.fail(AppendError::SyncFailed { errno: errno_of(&error) });
-        result.map_err(failed)?;
+        if let Err(error) = result {
+            self.leave_doubt();
+            return Err(self.fail(AppendError::SyncFailed { errno: errno_of(&error) }));
+        }
         if self.map.was_hit() { Err(self.fail(AppendError::Truncated)) } else { Ok(()) }
+    }
+}
+
+impl AppendFile {
+    /// After a sync that failed: the system may have dropped pages, the next sync would not say so, and the next writer may be of this boot.
+    fn leave_doubt(&self) {
+        if self.file.metadata().is_ok_and(|found| found.len() >= self.map.known_bytes()) {
+            self.note_durable(self.durable.get());
+            store_words(self.map.live(), NO_BOOT);
+        }
     }
 }
 
@@ -194,7 +230,7 @@ impl Drop for AppendFile {
     fn drop(&mut self) {
         if matches!(self.policy, SyncPolicy::Interval(_)) && self.durable.get() < self.len.get() {
             // Best effort: there is nobody left to hear of it.
-            let _ = self.sync();
+            let _ = self.sync_quietly();
         }
     }
 }
@@ -208,13 +244,20 @@ fn is_of_this_boot(live: &Live) -> bool {
     let boot = clock::boot_id();
     // ORDER none (Relaxed): stored by an earlier writer, whose lock byte this one has now.
     let stored = [0, 1].map(|half: usize| live.era.0.boot_id[half].load(Ordering::Relaxed));
+    if stored == NO_BOOT {
+        return false;
+    }
     // Zeros: /proc could not be read, then or now. That is no sign of a restart.
     stored == boot || stored == [0, 0] || boot == [0, 0]
 }
 
 /// Notes that all bytes of the file are good in this boot.
 pub(super) fn store_boot(live: &Live) {
-    for (word, id) in live.era.0.boot_id.iter().zip(clock::boot_id()) {
+    store_words(live, clock::boot_id());
+}
+
+fn store_words(live: &Live, boot: [u64; 2]) {
+    for (word, id) in live.era.0.boot_id.iter().zip(boot) {
         // ORDER none (Relaxed): as above.
         word.store(id, Ordering::Relaxed);
     }
