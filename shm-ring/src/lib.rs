@@ -25,7 +25,8 @@
 //! # Bytes without records
 //!
 //! An [`AppendFile`] is a file of plain bytes that grows at the end: one process writes it, any number [follow](AppendFile::follow) it while
-//! it grows. A [`RangedFile`] has a fixed size, and any number of processes write it at once, each its own [ranges](Range).
+//! it grows. A [`RangedFile`] has a fixed size, and any number of processes write it at once, each its own [ranges](Range). What a file is, and
+//! how it stands, [`FileKind::of`], [`AppendFile::inspect`] and [`RangedFile::inspect`] say; they change nothing and disturb nobody.
 //!
 //! # Files that do not change
 //!
@@ -39,8 +40,8 @@
 //! write a ring only through this library (or by [`format`](mod@format)). Whoever can write the file can also write nonsense into it: a
 //! `Consumer` hands out slices of shared memory and relies on producers to leave them alone until they are released. Use an `Observer` for
 //! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile`, a [`Pinned`], a
-//! `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] copies on the other. A file that somebody *truncates*
-//! while it is mapped ends the process with SIGBUS; this library never truncates one.
+//! `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] and a [`RangedObserver`] copy on the other. A file that
+//! somebody *truncates* while it is mapped ends the process with SIGBUS; this library never truncates one.
 //!
 //! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead, an
 //! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`], a ranged one in [`AllocateError::Truncated`] or
@@ -95,6 +96,7 @@ pub use append::{
     error::{AppendError, FollowError},
     follow::{Follower, Pinned},
     options::{AppendOptions, SyncPolicy},
+    stats::AppendStats,
 };
 #[cfg(not(any(loom, shuttle)))]
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
@@ -104,6 +106,7 @@ pub use map::budget::{MapBudget, MapUsage, Permit};
 #[cfg(not(any(loom, shuttle)))]
 pub use ranges::{
     RangedFile,
+    observer::RangedObserver,
     options::{Alignment, RangedOptions},
     range::{Range, Split},
     receipt::Receipt,

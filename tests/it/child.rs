@@ -5,9 +5,9 @@ use crate::dying;
 use crate::harness::Script;
 use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
-    creating, descriptors, forking, full_disk, golden, joining, killing, limits, liveness, lossy, order,
-    permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, remote, resuming, sharing,
-    snapshot, snapshot_cut, snapshot_opening, waiting,
+    creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness, lossy,
+    order, permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, remote, resuming,
+    sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -20,6 +20,7 @@ const ROLES: &[(&str, fn())] = &[
     ("append_cut::alone", append_cut::alone),
     ("append_durable::failing", append_durable::failing),
     ("append_durable::pusher", append_durable::pusher),
+    ("append_durable::syncer", append_durable::syncer),
     ("append_following::reader", append_following::reader),
     ("append_following::tail", append_following::tail),
     ("append_following::holder", append_following::holder),
@@ -71,6 +72,7 @@ const ROLES: &[(&str, fn())] = &[
     ("forking::orphans", forking::orphans),
     ("full_disk::alone", full_disk::alone),
     ("golden::make", golden::make),
+    ("inspecting::forks", inspecting::forks),
     ("joining::producer", joining::producer),
     ("killing::nursery", killing::nursery),
     ("killing::exclusive", killing::exclusive),

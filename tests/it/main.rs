@@ -26,6 +26,7 @@ mod forking;
 mod full_disk;
 mod golden;
 mod harness;
+mod inspecting;
 mod joining;
 mod killing;
 mod limits;

@@ -276,11 +276,15 @@ impl Model {
             assert_eq!(file.written().unwrap().collect::<Vec<_>>(), written);
             let missing = self.runs(|unit| !matches!(unit, Unit::Written { .. }));
             assert_eq!(file.missing().unwrap().collect::<Vec<_>>(), missing);
-            let free: u64 = self.runs(|unit| unit == Unit::Free).iter().map(|run| run.end - run.start).sum();
+            let bytes =
+                |runs: &[std::ops::Range<u64>]| runs.iter().map(|run| run.end - run.start).sum::<u64>();
+            let free = bytes(&self.runs(|unit| unit == Unit::Free));
             assert_eq!(file.remaining(), free);
             let durable = self.runs(|unit| matches!(unit, Unit::Written { is_durable: true, .. }));
-            let units: u64 = durable.iter().map(|run| (run.end - run.start).div_ceil(self.unit)).sum();
-            assert_eq!(file.stats().unwrap().durable_bytes, (units * self.unit).min(self.size));
+            let stats = file.stats().unwrap();
+            assert_eq!((stats.durable_bytes, stats.free_bytes), (bytes(&durable), free));
+            assert_eq!((stats.written_bytes, stats.missing_bytes), (bytes(&written), bytes(&missing)));
+            assert_eq!(stats.taken_bytes, bytes(&missing) - free);
         }
         // Every record that is whole is read as it was written.
         for (n, record) in (0..).zip(&self.records) {

@@ -11,6 +11,7 @@
 //! Does not parse Rust: `super::` paths, macros and renamed imports go unseen, a reviewer has to see them.
 
 mod samples;
+mod tables;
 mod text;
 
 use text::{

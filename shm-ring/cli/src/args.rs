@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 no such ring, 4 not a ring, corrupt or of another version, 5 full (push \
+Exit codes: 0 ok, 1 failed, 2 usage, 3 no such ring or file, 4 not a ring (or another kind of file), corrupt or of another version, 5 full (push \
 --when-full fail), 6 records were lost (tail --fail-on-loss; bench: or damaged), 7 timeout (tail --count with --idle; bench), 9 the dead \
 left something to repair (doctor, repair), 10 somebody is in the way from whom nothing is taken (doctor, repair). exec passes its \
 command's code on.";
@@ -27,7 +27,7 @@ Examples:
                                                         latency under a steady load, as a page
   shm-ring bench --workload fanin --producers 4 --rate 50k --wait block --seconds 10";
 
-/// Create, fill, follow and inspect shared-memory rings.
+/// Create, fill, follow and inspect shared-memory rings; inspect and finish mapped files.
 #[derive(Debug, Parser)]
 #[command(name = "shm-ring", version, about, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -91,11 +91,17 @@ pub(crate) enum Command {
     /// claims: producer, claims), lapped (overwritten before it was read: first bytes, then records of each producer as they become known),
     /// away (overwritten while nobody read under the name: bytes).
     Tail(Tail),
-    /// Show a ring's tables: positions, producers, consumers.
+    /// Show a ring's tables: positions, producers, consumers; or what an append file or a ranged file has.
     ///
     /// Reads the file only: takes no slot, disturbs nobody, and needs no right to write.
+    ///
+    /// JSON keys of the latter two: path, kind (append, ranged), uuid, layout_version, permissions, created_ns, file_bytes, data_bytes (append:
+    /// published; ranged: the size), capacity_bytes, usage_ratio (append: of the capacity; ranged: written of the size), durable_bytes,
+    /// doubtful_bytes (written before a restart of the machine and never synced), writer (somebody has it open for writing), writer_pid,
+    /// sealed, data_crc; pinned (append: somebody reads in place); alignment, next_position, handed_out_bytes (and not written),
+    /// written_bytes, missing_bytes, free_bytes, sync_failed (ranged). What does not apply is null.
     Stat(Stat),
-    /// Explain a ring's state: who holds what, who is in whose way, and what to do.
+    /// Explain a ring's state: who holds what, who is in whose way, and what to do; or an append file's or a ranged file's.
     ///
     /// The first line is the verdict: healthy; repairable, when the dead left something; blocked, when somebody is in the way from whom
     /// nothing is taken: somebody alive, or a durable name. Then a line per finding, the most important one first. Reads the file only:
@@ -107,6 +113,9 @@ pub(crate) enum Command {
     /// JSON keys: path, verdict (healthy, repairable, blocked, missing, unusable, unreadable), repairable, blocked and findings. Each
     /// finding has kind, severity (blocked, repairable, note, fatal), message and advice, and what applies of slot, name, pid, pid_here, process,
     /// state, position, bytes, percent, age_min_ms, age_max_ms, waiting, records, claims, epoch, taken and slots.
+    ///
+    /// Of an append file or a ranged file it says what the dead left, what a power cut would take, what a restart of the machine has put in
+    /// doubt, and who has it open. It reads all bytes of a sealed one, and compares their checksum: if that is wrong, the code is 4.
     Doctor(Doctor),
     /// Repair what the dead left, and say what was done.
     ///
@@ -116,6 +125,20 @@ pub(crate) enum Command {
     /// JSON keys: path, repaired, producers, claims, bytes, consumers, members, groups (how many were repaired), epoch (the new one, or
     /// null), then verdict, repairable, blocked and findings as doctor has them, of what is left.
     Repair(Repair),
+    /// Write the bytes of an append file or a ranged file to stdout, as they are.
+    ///
+    /// Of an append file what is published when it begins; of a sealed file everything, after its checksum was compared. A ranged file of
+    /// which not everything is written is refused; with --partial, zeros stand where nothing is written, so that every byte is at its place,
+    /// and stderr says how many they are. Changes nothing, and works on files of others.
+    Cat(Cat),
+    /// Finish an append file or a ranged file: its bytes get a checksum, and nobody writes it any more.
+    ///
+    /// Of a ranged file, every byte has to be written. Fails while somebody else has the file open for writing.
+    Seal(Seal),
+    /// Make an append file of a legacy one, which begins with 0xdeadbeef and a length of 32 bits.
+    ///
+    /// The legacy file is only read. The new one is on the medium when this ends.
+    Import(Import),
     /// Measure rings between processes on this machine, next to what the machine itself can do.
     ///
     /// Starts a process per producer and per consumer, each on a CPU of its own where there are enough, over a new ring in memory that is
@@ -297,7 +320,7 @@ pub(crate) enum Format {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
-    /// The ring.
+    /// The ring, append file or ranged file.
     #[arg(env = "SHM_RING")]
     pub(crate) ring: PathBuf,
     /// One JSON object.
@@ -319,8 +342,43 @@ pub(crate) struct Repair {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Cat {
+    /// The append file or ranged file, open or sealed.
+    pub(crate) file: PathBuf,
+    /// Show zeros for bytes of a ranged file that are not written, rather than to refuse it.
+    #[arg(long)]
+    pub(crate) partial: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Seal {
+    /// The append file or ranged file.
+    pub(crate) file: PathBuf,
+    /// What to do with bytes of an append file that were written before the machine was restarted, and never synced.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) doubtful: Option<Doubtful>,
+}
+
+/// What to do with bytes that may be others than were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Doubtful {
+    /// Take them as they are.
+    Keep,
+    /// Seal the file without them, and what follows them.
+    Drop,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// The legacy file.
+    pub(crate) legacy: PathBuf,
+    /// The file to make; it must not exist.
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Stat {
-    /// The ring.
+    /// The ring, append file or ranged file.
     #[arg(env = "SHM_RING")]
     pub(crate) ring: PathBuf,
     /// One JSON object.

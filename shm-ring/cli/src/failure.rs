@@ -5,7 +5,7 @@
 //! | 0 | ok                       | 4 | not a ring (or another file of ours), corrupt, or another version |
 //! | 1 | it did not work          | 5 | full, and not to wait |
 //! | 2 | usage                    | 6 | records were lost (`tail --fail-on-loss`; `bench`: or damaged) |
-//! | 3 | the ring does not exist  | 7 | timeout |
+//! | 3 | the ring, or the file, does not exist  | 7 | timeout |
 //! | 9 | the dead left something to repair (`doctor`, `repair`) | 10 | somebody is in the way from whom nothing is taken (`doctor`, `repair`) |
 //!
 //! 8 is not used yet.

@@ -1,7 +1,7 @@
-//! shm-ring: creates, fills, follows and inspects rings.
+//! shm-ring: creates, fills, follows and inspects rings; inspects and finishes mapped files.
 //!
 //! ```text
-//!   args --> create | push | exec | tail | stat | doctor | repair | bench | completions --> exit code
+//!   args --> create | push | exec | tail | stat | doctor | repair | cat | seal | import | bench | completions --> exit code
 //!                       \      \      \
 //!                        input --> sink --> ring --> source --> show --> stdout
 //! ```
@@ -11,6 +11,7 @@
 //! | args    | the command line, and with it the help |
 //! | create, push, exec, tail, stat, repair | a command each |
 //! | doctor  | what is wrong with a ring, who is in whose way, and what to do |
+//! | mapped  | append files and ranged files: what `stat` and `doctor` say of them, and `cat`, `seal`, `import` |
 //! | bench   | rings between processes, measured next to the machine itself |
 //! | child   | `exec`'s command: its end, and the signals that it is to get |
 //! | input   | blocks of bytes into lines or length-prefixed records |
@@ -19,6 +20,7 @@
 //! | losses  | what a reader did not get, each told once |
 //! | show    | a record as text, JSON or bytes |
 //! | stop    | Ctrl-C, also while something blocks |
+//! | progress | how far something is that takes long, on a terminal |
 //! | output, size, failure | stdout and messages; sizes, durations and levels; exit codes |
 //!
 //! (I1) stdout is data, stderr is messages; (I2) what fails says so in one line and in the exit code; (I3) a closed pipe and Ctrl-C end
@@ -34,7 +36,9 @@ mod exec;
 mod failure;
 mod input;
 mod losses;
+mod mapped;
 mod output;
+mod progress;
 mod push;
 mod repair;
 mod show;
@@ -71,8 +75,11 @@ fn run(args: &Args, messages: Messages) -> Result<ExitCode, Failure> {
         Command::Exec(exec) => return exec::run(exec, messages),
         Command::Tail(tail) => tail::run(tail, args.color, messages)?,
         Command::Stat(stat) => stat::run(stat)?,
-        Command::Doctor(doctor) => return doctor::run(doctor),
+        Command::Doctor(doctor) => return doctor::run(doctor, messages),
         Command::Repair(repair) => return repair::run(repair),
+        Command::Cat(cat) => mapped::cat(cat, messages)?,
+        Command::Seal(seal) => mapped::seal(seal, messages)?,
+        Command::Import(import) => mapped::import(import, messages)?,
         Command::Bench(bench) => bench::run(bench, args.color, messages)?,
         Command::Completions { shell } => completions(*shell)?,
     }

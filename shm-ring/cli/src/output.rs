@@ -24,6 +24,11 @@ impl Messages {
         Self { quiet, verbose }
     }
 
+    /// Whether nothing is to be said but errors.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
     /// Something that a user should know.
     pub(crate) fn note(self, message: &str) {
         if !self.quiet {

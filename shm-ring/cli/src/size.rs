@@ -11,6 +11,7 @@
 //!
 //! Parses and formats; knows no ring.
 
+use jiff::Timestamp;
 use std::time::Duration;
 
 const LEVELS: [&[&str]; 8] = [
@@ -141,6 +142,13 @@ pub(crate) fn show_duration(time: Duration) -> String {
         seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
         seconds => format!("{} days", seconds / 86_400),
     }
+}
+
+/// A moment, ns since the Unix epoch, to the second.
+pub(crate) fn show_time(since_epoch_ns: u64) -> String {
+    let second = i64::try_from(since_epoch_ns / 1_000_000_000).ok();
+    let time = second.and_then(|second| Timestamp::from_second(second).ok());
+    time.map_or("?".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// So many of them, in words.

@@ -240,15 +240,10 @@ fn is_over(since_ns: u64, time: std::time::Duration) -> bool {
 }
 
 /// Whether the file was last made fit in this boot, as far as that is known.
-fn is_of_this_boot(live: &Live) -> bool {
-    let boot = clock::boot_id();
+pub(super) fn is_of_this_boot(live: &Live) -> bool {
     // ORDER none (Relaxed): stored by an earlier writer, whose lock byte this one has now.
     let stored = [0, 1].map(|half: usize| live.era.0.boot_id[half].load(Ordering::Relaxed));
-    if stored == NO_BOOT {
-        return false;
-    }
-    // Zeros: /proc could not be read, then or now. That is no sign of a restart.
-    stored == boot || stored == [0, 0] || boot == [0, 0]
+    stored != NO_BOOT && clock::is_one_boot(stored, clock::boot_id())
 }
 
 /// Notes that all bytes of the file are good in this boot.

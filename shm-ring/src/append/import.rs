@@ -13,13 +13,13 @@
 use super::AppendFile;
 use super::error::AppendError;
 use crate::error::{Error, FileKind};
+use crate::layout::mapped::MAGIC_LEGACY;
 use crate::map::file::{self, io_error};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-const MAGIC: u32 = 0xdead_beef;
 const HEADER_BYTES: u64 = 8;
 const CHUNK_BYTES: u64 = 1 << 20;
 
@@ -37,7 +37,7 @@ impl Legacy {
         let (file, found_bytes) = file::open_regular(path, FileKind::Legacy, false)?;
         let mut header = [0; 8];
         let n = file::read_at_most(&file, &mut header, 0).map_err(io_error("read", path))?;
-        if n < 4 || header[..4] != MAGIC.to_le_bytes() {
+        if n < 4 || header[..4] != MAGIC_LEGACY {
             return Err(file::not_wanted(path.to_path_buf(), FileKind::Legacy, &header[..n]));
         }
         let truncated = |expected_bytes| Error::Truncated {

@@ -40,6 +40,7 @@ mod grow;
 mod import;
 pub(crate) mod options;
 mod publish;
+pub(crate) mod stats;
 
 use crate::error::Error;
 use crate::frame::copy::copy_in;
@@ -49,6 +50,7 @@ use crate::map::lock::{Locks, Probe, SlotLock};
 use error::{AppendError, errno_of};
 use follow::Follower;
 use options::{AppendOptions, SyncPolicy};
+use stats::AppendStats;
 use std::cell::Cell;
 use std::fs::File;
 use std::ops::Range;
@@ -156,6 +158,29 @@ impl AppendFile {
     /// As [`open`](Self::open), but for a living writer, a seal and the file's owner.
     pub fn follow(path: impl AsRef<Path>) -> Result<Follower, Error> {
         AppendOptions::new().follow(path)
+    }
+
+    /// What the file at `path` says of itself, whoever has it open, sealed or not. Changes nothing, disturbs nobody, and needs permission to
+    /// read it, and no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`follow`](Self::follow); [`Error::Corrupt`] also for a seal that can't be.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("app.bytes");
+    /// # let writer = shm_ring::AppendOptions::new().create(&path)?;
+    /// # writer.push(b"hello")?;
+    /// let stats = shm_ring::AppendFile::inspect(&path)?;
+    /// assert_eq!((stats.len_bytes, stats.durable_bytes), (5, 0));
+    /// assert!(stats.has_writer && !stats.is_sealed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn inspect(path: impl AsRef<Path>) -> Result<AppendStats, Error> {
+        stats::of_path(path.as_ref())
     }
 
     /// Creates an append file at `path` with the bytes of a legacy one: a header of `0xdeadbeef` and a `u32` length, then the data.

@@ -291,7 +291,7 @@ impl AppendOptions {
     }
 }
 
-fn map(
+pub(super) fn map(
     file: &File,
     extent: &Extent,
     file_bytes: u64,
@@ -338,7 +338,7 @@ fn is_sealed(map: &Growable, header: &Header, path: &Path) -> Result<bool, Error
 }
 
 /// The published length, if it can be.
-fn check_len(map: &Growable, header: &Header, file: &File, path: &Path) -> Result<u64, Error> {
+pub(super) fn check_len(map: &Growable, header: &Header, file: &File, path: &Path) -> Result<u64, Error> {
     let len_bytes = publish::look(map.live()).len_bytes;
     let (path, expected_bytes) = (path.to_path_buf(), header.extent.data_offset.saturating_add(len_bytes));
     if expected_bytes > FILE_BYTES_MAX {

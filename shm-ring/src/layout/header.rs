@@ -29,6 +29,12 @@ pub(crate) const HEADER_BYTES: usize = 256;
 const FLAG_METADATA: u32 = 1;
 const FLAG_SINGLE_PRODUCER: u32 = 2;
 
+/// A uuid as people write it.
+pub(crate) fn uuid_text(uuid: &[u8; 16]) -> String {
+    let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[0..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32]].join("-")
+}
+
 /// Everything that page 0 says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {

@@ -32,6 +32,8 @@ use crate::sync::AtomicU64;
 pub(crate) const MAGIC_APPEND: [u8; 8] = *b"SHMAPND\0";
 /// The first eight bytes of a ranged file.
 pub(crate) const MAGIC_RANGED: [u8; 8] = *b"SHMRANG\0";
+/// The first four bytes of an append file as older programs wrote them.
+pub(crate) const MAGIC_LEGACY: [u8; 4] = 0xdead_beef_u32.to_le_bytes();
 /// Grows when a reader of the old layout would misread the new one.
 pub(crate) const LAYOUT_VERSION: u32 = 1;
 

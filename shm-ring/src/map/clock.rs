@@ -28,6 +28,11 @@ pub(crate) fn boot_id() -> [u64; 2] {
     [half(0..16), half(16..32)]
 }
 
+/// Whether two ids are of one boot, as far as is known: zeros, because /proc could not be read then or now, are no sign of a restart.
+pub(crate) fn is_one_boot(one: [u64; 2], other: [u64; 2]) -> bool {
+    one == other || one == [0, 0] || other == [0, 0]
+}
+
 /// A new random name (version 4, variant 1, as RFC 9562 wants it), and a secret.
 pub(crate) fn uuid() -> std::io::Result<([u8; 16], u64)> {
     let random = random()?;

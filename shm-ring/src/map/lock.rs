@@ -90,6 +90,11 @@ impl Locks {
         Ok(Self { file, probe: Mutex::new(probe), writable })
     }
 
+    /// The file that they are of.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Gets ready to look at lock bytes.
     pub(crate) fn probe(&self) -> io::Result<Probe<'_>> {
         let held = ProcessLock::take();

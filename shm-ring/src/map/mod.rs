@@ -6,6 +6,7 @@
 //! | file     | creating, checking and opening files |
 //! | memfd    | the same for anonymous rings |
 //! | mirror   | the address range with the data mapped twice |
+//! | kind     | what a file is, by how it begins |
 //! | readonly | a part of a file that is only read |
 //! | region   | typed views into it: live page, slots, frames |
 //! | growable | the address range of a mapped file, which grows in place |
@@ -26,6 +27,7 @@ pub(crate) mod futex;
 pub(crate) mod growable;
 #[cfg(feature = "guard")]
 pub(crate) mod guard;
+mod kind;
 pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mirror;

@@ -10,7 +10,7 @@
 
 use super::growable::Growable;
 use crate::layout::header::Malformed;
-use crate::layout::mapped::{Live, SEALED, Seal};
+use crate::layout::mapped::{Live, OPEN, SEALED, Seal};
 use crate::sync::Ordering;
 use std::io;
 
@@ -23,6 +23,16 @@ pub(crate) fn load(live: &Live, uuid: &[u8; 16]) -> Result<Option<Seal>, Malform
     // ORDER none (Relaxed): behind the state, see S2.
     let [len_bytes, data_crc, seal_crc] = rest.map(|word| word.load(Ordering::Relaxed));
     Seal::decode([state, len_bytes, data_crc, seal_crc], uuid)
+}
+
+/// Whether somebody began to seal an open file, and did not live to finish.
+pub(crate) fn is_begun(live: &Live) -> bool {
+    let words = &live.seal.0;
+    // ORDER none (Relaxed): shown.
+    words.state.load(Ordering::Relaxed) == OPEN
+        && [&words.sealed_len, &words.data_crc, &words.seal_crc]
+            .iter()
+            .any(|word| word.load(Ordering::Relaxed) != 0)
 }
 
 /// Seals the first `len_bytes` of the data, which nobody writes any more.

@@ -344,6 +344,13 @@ impl Table<'_> {
         self.written.all(run).then_some(generation)
     }
 
+    /// The same after a reboot, when only what is marked durable counts.
+    pub(crate) fn begin_reading_durable(&self, run: Run) -> Option<u64> {
+        // ORDER U8 (Acquire, pairs with U7): as above; who makes the file fit, and then frees, raises it as well.
+        let generation = self.generation.load(Ordering::Acquire);
+        self.durable.all(run).then_some(generation)
+    }
+
     /// After it: whether nothing was released meanwhile.
     pub(crate) fn end_reading(&self, generation: u64) -> bool {
         // ORDER U10 (Acquire fence, pairs with U9): if any byte was a new owner's, the generation is a newer one.

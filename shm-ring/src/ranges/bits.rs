@@ -323,8 +323,14 @@ impl<'a> Marks<'a> {
 
     /// The marks of word `index`.
     pub(crate) fn marks(self, index: usize) -> u64 {
-        // ORDER none (Relaxed): for who is alone.
+        // ORDER none (Relaxed): for who is alone, or shows them.
         self.words[index].load(Ordering::Relaxed) & MARKS
+    }
+
+    /// The marks of the units of word `index` of [`Bits`].
+    pub(crate) fn bits(self, index: usize) -> u64 {
+        let half = |index| if index < self.words.len() { self.marks(index) } else { 0 };
+        half(index * 2) | half(index * 2 + 1) << 32
     }
 
     fn each(self, run: Run) -> impl Iterator<Item = (usize, u64)> {

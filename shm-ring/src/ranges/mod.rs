@@ -7,6 +7,8 @@
 //! | opening   | one process's mapping of a file, its locks, and being alone |
 //! | range     | bytes that are nobody else's |
 //! | receipt   | bytes that are written |
+//! | reading   | copies of bytes that are written, without a receipt |
+//! | observer  | a file, for who only looks |
 //! | options   | what a new file looks like |
 //! | stats     | what the tables say, for who only looks |
 //! | refusal   | why something was not done |
@@ -16,9 +18,11 @@
 
 pub(crate) mod allocator;
 pub(crate) mod bits;
+pub(crate) mod observer;
 mod opening;
 pub(crate) mod options;
 pub(crate) mod range;
+mod reading;
 pub(crate) mod receipt;
 pub(crate) mod refusal;
 pub(crate) mod stats;
@@ -34,6 +38,7 @@ use crate::map::file::io_error;
 use crate::map::seal;
 use allocator::Refusal;
 use bits::Run;
+use observer::RangedObserver;
 use opening::{Alone, Opening};
 use options::Alignment;
 use range::Range;
@@ -52,6 +57,13 @@ use std::sync::Arc;
 /// [units](crate::Alignment).
 ///
 /// Clones share one mapping, and may be used by any number of threads. A handle works on the side of a `fork` where it was made.
+///
+/// # Units
+///
+/// The file knows no smaller part than a unit, as large as its [alignment](Alignment). A range has its units whole: if its length is no
+/// multiple of the alignment, nobody else gets the rest of its last unit, which counts as written when the range is. What stands in that
+/// rest is whatever stood there before, zeros or an earlier owner's bytes, and so it is read [by place](Self::read_at) and in a
+/// [`Snapshot`](crate::Snapshot) of the sealed file. Who wants every byte to be its own chooses [`Alignment::Byte`], or fills the rest.
 ///
 /// # Durability
 ///
@@ -112,9 +124,6 @@ use std::sync::Arc;
 pub struct RangedFile {
     opening: Arc<Opening>,
 }
-
-/// How often bytes are read again because something was freed meanwhile.
-const READ_ATTEMPTS: u32 = 100;
 
 impl RangedFile {
     pub(crate) fn new(opening: Arc<Opening>) -> Self {
@@ -245,25 +254,8 @@ impl RangedFile {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RangeError> {
         let opening = &self.opening;
         opening.check()?;
-        let end = offset.saturating_add(buffer.len() as u64);
-        if end > self.size() {
-            return Err(RangeError::OutOfBounds { start: offset, end, size_bytes: self.size() });
-        }
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let first = offset / opening.unit_bytes();
-        let run = Run { first, n: end.div_ceil(opening.unit_bytes()) - first };
-        for _ in 0..READ_ATTEMPTS {
-            let Some(generation) = opening.table().begin_reading(run) else {
-                return Err(RangeError::NotWritten);
-            };
-            opening.map().copy_out(offset, buffer);
-            if opening.table().end_reading(generation) {
-                return opening.check_whole();
-            }
-        }
-        Err(RangeError::Unsettled)
+        opening.reading().read_at(offset, buffer)?;
+        opening.check_whole()
     }
 
     /// Frees what was written: its bytes may be handed out again, and written by others.
@@ -371,17 +363,28 @@ impl RangedFile {
     ///
     /// [`Error::Corrupt`], [`Error::Forked`], [`Error::Truncated`].
     pub fn stats(&self) -> Result<RangedStats, Error> {
-        self.opening.check_slowly()?;
-        stats::of_opening(&self.opening)
+        let opening = &self.opening;
+        opening.check_slowly()?;
+        stats::read(&opening.reading(), opening.locks(), opening.header(), opening.path())
     }
 
-    /// What the tables of the file at `path` say, whoever has it open, sealed or not. Changes nothing, and wants no write permission.
+    /// Opens the file at `path` to look at it, whoever has it open, sealed or not. Changes nothing, disturbs nobody, and needs permission to
+    /// read it, and no more.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open), but for a seal and the file's owner.
+    pub fn observe(path: impl AsRef<Path>) -> Result<RangedObserver, Error> {
+        RangedObserver::open(path.as_ref())
+    }
+
+    /// What the tables of the file at `path` say: an [`observe`](Self::observe) and its [`stats`](RangedObserver::stats).
+    ///
+    /// # Errors
+    ///
+    /// As [`observe`](Self::observe); [`Error::Corrupt`] also for words that can't be.
     pub fn inspect(path: impl AsRef<Path>) -> Result<RangedStats, Error> {
-        stats::of_path(path.as_ref())
+        Self::observe(path)?.stats()
     }
 
     /// Frees what dead processes had and did not write; how many bytes, in whole units.
@@ -420,8 +423,8 @@ impl RangedFile {
         Ok(runs.into_iter().map(receipt).collect())
     }
 
-    /// Finishes a file of which every byte is written: it gets a checksum, is brought to the medium, and can't be opened for writing any
-    /// more.
+    /// Finishes a file of which every [unit](Self#units) is written: it gets a checksum, is brought to the medium, and can't be opened for
+    /// writing any more.
     ///
     /// # Errors
     ///
@@ -478,13 +481,5 @@ fn alone(opening: &Opening) -> Result<Alone<'_>, Error> {
 
 fn runs(opening: &Opening, written: bool) -> Result<impl Iterator<Item = ops::Range<u64>> + '_, RangeError> {
     opening.check()?;
-    let mut from = 0;
-    Ok(std::iter::from_fn(move || {
-        // A child that goes on with its parent's iterator finds its end, and so does who meets the zeros of a file that was cut.
-        opening.check().ok()?;
-        let run = opening.table().written.next_run(from, opening.n_units(), written)?;
-        opening.check().ok()?;
-        from = run.end();
-        Some(opening.bytes(run))
-    }))
+    Ok(opening.reading().runs(written))
 }

@@ -20,6 +20,7 @@
 
 use super::allocator::{Medium, Refusal, Table};
 use super::bits::{Bits, Marks, Run, bits_words, marks_words};
+use super::reading::Reading;
 use super::refusal::RangeError;
 use crate::error::{Error, FileKind};
 use crate::layout::mapped::{FREE_UNITS, Header, Kind, SYNC_FAILED, WRITER_BYTE};
@@ -193,8 +194,7 @@ impl Opening {
     fn is_of(&self, boot: [u64; 2]) -> bool {
         // ORDER none (Relaxed): with byte 1, which carries what its last holder did, and is had alone by who stores them.
         let stored = [0, 1].map(|half: usize| self.map.live().era.0.boot_id[half].load(Ordering::Relaxed));
-        // Zeros: /proc could not be read, then or now. That is no sign of a reboot.
-        stored == boot || stored == [0, 0] || boot == [0, 0]
+        clock::is_one_boot(stored, boot)
     }
 
     fn store_boot(&self, boot: [u64; 2]) {
@@ -214,6 +214,11 @@ impl Opening {
     /// Where this process found or freed units last.
     pub(crate) fn hint(&self) -> &AtomicU64 {
         &self.hint
+    }
+
+    /// Its lock bytes.
+    pub(super) fn locks(&self) -> &Locks {
+        &self.locks
     }
 
     /// The mapping.
@@ -271,6 +276,11 @@ impl Opening {
     /// The bytes of these units that the data has.
     pub(crate) fn bytes(&self, run: Run) -> std::ops::Range<u64> {
         run.first * self.unit_bytes..(run.end() * self.unit_bytes).min(self.size_bytes)
+    }
+
+    /// What is written, to be read. On this side of a fork only.
+    pub(super) fn reading(&self) -> Reading<'_> {
+        Reading { map: &self.map, table: self.table(), size_bytes: self.size_bytes, after_reboot: false }
     }
 
     /// Whether the file can be used: on this side of a fork, and not cut where somebody has noticed it.
@@ -455,7 +465,8 @@ impl Medium for Opening {
     }
 }
 
-#[cfg(all(test, not(any(loom, shuttle))))]
+#[cfg(not(any(loom, shuttle)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::ranges::options::RangedOptions;

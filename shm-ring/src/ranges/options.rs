@@ -10,7 +10,7 @@ use crate::map::clock;
 use crate::map::file::{self, io_error};
 use std::path::Path;
 
-/// Where the ranges of a file begin, and what of them one bit stands for.
+/// Where the ranges of a file begin, and what of them one bit stands for: the file's [unit](RangedFile#units).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Alignment {

@@ -404,7 +404,7 @@ fn no_sync_succeeds_beside_one_that_has_failed() {
         let (heap, medium) = (Heap::new(200), Lossy::default());
         let table = heap.table();
         let runs = [0, 1].map(|_| {
-            let run = table.allocate(70, 70, &AtomicU64::new(0)).unwrap();
+            let run = heap.allocate(70, 70, &AtomicU64::new(0)).unwrap();
             table.commit(run);
             run
         });
@@ -426,7 +426,7 @@ fn no_sync_succeeds_beside_one_that_has_failed() {
 #[test]
 fn a_mark_that_is_found_is_on_the_medium_once_the_file_is_fit() {
     let heap = Heap::new(40);
-    let run = heap.table().allocate(40, 40, &AtomicU64::new(0)).unwrap();
+    let run = heap.allocate(40, 40, &AtomicU64::new(0)).unwrap();
     heap.stamp(run, 7);
     heap.table().commit(run);
     heap.fail_after(1);

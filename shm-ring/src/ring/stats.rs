@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::frame::claim::holds;
 use crate::frame::table::Table;
 use crate::layout::frame::{IDLE, Position};
-use crate::layout::header::LAYOUT_VERSION;
+use crate::layout::header::{LAYOUT_VERSION, uuid_text};
 use crate::layout::slots::{DURABLE, GROUP, MEMBER, ProducerSlot, REPAIR_BYTE, consumer_byte, producer_byte};
 use crate::map::file::{io_error, mode_of};
 use crate::sync::Ordering;
@@ -129,8 +129,7 @@ pub struct ConsumerStats {
 impl Stats {
     /// The uuid as people write it.
     pub fn uuid_string(&self) -> String {
-        let hex: String = self.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-        [&hex[0..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32]].join("-")
+        uuid_text(&self.uuid)
     }
 }
 

@@ -15,6 +15,8 @@
 //! | process  | what `/proc` knows of a pid |
 //! | finding  | a sentence, an advice, numbers |
 //!
+//! Mapped files have findings of their own: `mapped/doctor.rs`.
+//!
 //! (I1) nothing is taken and nothing is changed; (I2) blocked wins over repairable, that over healthy.
 
 mod blocking;
@@ -26,11 +28,14 @@ mod process;
 
 use crate::args::Doctor;
 use crate::failure::{Code, Failure};
-use crate::output;
+use crate::mapped;
+use crate::output::{self, Messages};
 use crate::size::{show_count, show_size};
 pub(crate) use blocking::called;
-use finding::{Finding, Numbers, Severity};
+pub(crate) use finding::{Finding, Numbers as FindingNumbers, Severity};
 use look::Look;
+pub(crate) use look::quoted;
+pub(crate) use process::Processes;
 use serde::Serialize;
 use shm_ring::{Error, Stats};
 use std::path::Path;
@@ -57,10 +62,13 @@ struct DoctorJson<'a> {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &Doctor) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Doctor, messages: Messages) -> Result<ExitCode, Failure> {
     let path = args.ring.to_string_lossy();
-    let found = examine(&args.ring, args.patience);
-    let (diagnosis, stats) = match found {
+    let found = mapped::examine(&args.ring, args.patience, messages).and_then(|found| match found {
+        Some(found) => Ok(found),
+        None => examine(&args.ring, args.patience).map(|(diagnosis, stats)| (diagnosis, summary(&stats))),
+    });
+    let (diagnosis, summary) = match found {
         Ok(found) => found,
         Err(unfit) => {
             if args.json {
@@ -73,7 +81,7 @@ pub(crate) fn run(args: &Doctor) -> Result<ExitCode, Failure> {
     let text = if args.json {
         json(&DoctorJson { path: &path, diagnosis: &diagnosis })
     } else {
-        diagnosis.text(&path, &stats)
+        diagnosis.text(&path, &summary)
     };
     output::print(text.as_bytes())?;
     Ok(diagnosis.code())
@@ -117,6 +125,11 @@ impl From<Error> for Unfit {
 }
 
 impl Unfit {
+    /// For programs; why, for people and the shell; what to do.
+    pub(crate) fn new(kind: &'static str, failure: Failure, advice: &'static str) -> Self {
+        Self { kind, failure, advice }
+    }
+
     fn diagnosis(&self) -> Diagnosis {
         let verdict = match self.failure.code {
             Code::NotFound => "missing",
@@ -128,7 +141,7 @@ impl Unfit {
             severity: Severity::Fatal,
             message: self.failure.message.clone(),
             advice: self.advice.to_owned(),
-            numbers: Numbers::default(),
+            numbers: FindingNumbers::default(),
         };
         Diagnosis { verdict, repairable: false, blocked: false, findings: vec![finding] }
     }
@@ -163,6 +176,11 @@ impl Diagnosis {
             findings.extend(dead::find(look));
         }
         findings.extend(notes::find(look));
+        Self::new(findings)
+    }
+
+    /// What the findings come to.
+    pub(crate) fn new(mut findings: Vec<Finding>) -> Self {
         findings.sort_by_key(|finding| finding.severity);
         let has = |severity| findings.iter().any(|finding: &Finding| finding.severity == severity);
         let (blocked, repairable) = (has(Severity::Blocked), has(Severity::Repairable));
@@ -194,7 +212,8 @@ impl Diagnosis {
         left.map(Finding::line).collect()
     }
 
-    fn text(&self, path: &str, stats: &Stats) -> String {
+    /// For people; the summary is for what is well.
+    fn text(&self, path: &str, summary: &str) -> String {
         let n = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count() as u64;
         let repairs = show_count(n(Severity::Repairable), "thing", "things");
         let mut text = format!("{path}: {}", self.verdict);
@@ -208,7 +227,7 @@ impl Diagnosis {
         }
         text.push('\n');
         if self.is_healthy() {
-            text.push_str(&summary(stats));
+            text.push_str(summary);
         }
         self.findings.iter().for_each(|finding| text.push_str(&finding.line()));
         text
@@ -218,6 +237,7 @@ impl Diagnosis {
         match self.findings.first().map_or("", |finding| finding.kind) {
             "repair_lock" => "nobody can attach",
             "open_claim" => "readers wait",
+            "sync_failed" => "nothing can be flushed",
             _ => "producers wait",
         }
     }

@@ -4,7 +4,7 @@
 
 use super::wait_until;
 use nix::sys::signal::{Signal, kill};
-use shm_ring::{ConsumerOptions, Ring, Start};
+use shm_ring::{AppendFile, ConsumerOptions, RangedFile, Ring, Start};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -76,9 +76,23 @@ fn pid_of(child: &Child) -> nix::unistd::Pid {
 /// Plays the role that the environment says, if it says one.
 pub(crate) fn play() {
     let Some(role) = std::env::var_os(ROLE) else { return };
-    let ring = Ring::open(std::env::var_os(PATH).unwrap()).unwrap();
+    let (role, path) = (role.to_str().unwrap(), std::env::var_os(PATH).unwrap());
+    match role {
+        "append writer" => {
+            let file = AppendFile::open(path).unwrap();
+            file.push(b", and more").unwrap();
+            return wait_for_our_word();
+        }
+        "range owner" => {
+            let file = RangedFile::open(path).unwrap();
+            let _range = file.allocate(100).unwrap();
+            return wait_for_our_word();
+        }
+        _ => {}
+    }
+    let ring = Ring::open(path).unwrap();
     let oldest = ConsumerOptions::new().start(Start::Oldest);
-    match role.to_str().unwrap() {
+    match role {
         "open claim" => {
             let mut producer = ring.producer().unwrap();
             producer.push(b"before").unwrap();
