@@ -451,7 +451,7 @@ fn cat_writes_a_ranged_file_whole_or_with_zeros() {
         held.push(None);
         let [start, end] = [range.start(), range.end()].map(|at| usize::try_from(at).unwrap());
         expected[start..end].copy_from_slice(&noise(end)[start..]);
-        drop(file.write(range, &expected[start..end].to_vec()).unwrap());
+        drop(file.write(range, &expected[start..end]).unwrap());
     }
     let missing: u64 = held.iter().flatten().map(Range::len).sum();
     let (code, out, err) = bytes_of(&rig, &["cat", "r"]);
