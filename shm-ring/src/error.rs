@@ -141,6 +141,14 @@ pub enum Error {
         /// The file that was refused.
         path: PathBuf,
     },
+    /// A ring or a mapped file, to be mapped as a plain one: whoever has it open writes it, in safe code.
+    #[error("{path:?} begins as a {found}, whose bytes change while it is in use: seal it and open it with `Snapshot::open`, or read it with a `FileSnapshot`, which copies", path = path.as_os_str())]
+    NotPlain {
+        /// The file that was refused.
+        path: PathBuf,
+        /// What it begins as.
+        found: FileKind,
+    },
     /// A ranged file that is to be sealed, and of which not every byte was written.
     #[error("{path:?} can't be sealed: {missing_bytes} bytes of it are missing; write them, or ask which they are", path = path.as_os_str())]
     Unfinished {
@@ -265,6 +273,7 @@ impl Error {
             | Self::Sealed { path }
             | Self::NotSealed { path }
             | Self::OverBudget { path, .. }
+            | Self::NotPlain { path, .. }
             | Self::Unfinished { path, .. }
             | Self::Truncated { path, .. }
             | Self::Corrupt { path, .. }

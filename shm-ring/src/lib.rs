@@ -39,13 +39,14 @@
 //! [`Ring::open`] is safe because it takes only files that nobody but this user can write, and other programs of this user are trusted to
 //! write a ring only through this library (or by [`format`](mod@format)). Whoever can write the file can also write nonsense into it: a
 //! `Consumer` hands out slices of shared memory and relies on producers to leave them alone until they are released. Use an `Observer` for
-//! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile` and a
-//! [`Pinned`], a `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] and a [`RangedObserver`] copy on the other.
-//! A file that somebody *truncates* while it is mapped ends the process with SIGBUS; this library never truncates one.
+//! files of people you don't trust; it copies, checks everything and never misbehaves. The same goes for an `AppendFile`, a [`Pinned`], a
+//! `RangedFile` and what it hands out on the one hand, and for what a [`Follower`] and a [`RangedObserver`] copy on the other. A file that
+//! somebody *truncates* while it is mapped ends the process with SIGBUS; this library never truncates one.
 //!
 //! With the feature `guard`, such a file ends in [`PollError::Truncated`], [`ClaimError::Truncated`] or [`Error::Truncated`] instead, an
 //! append file in [`AppendError::Truncated`] or [`FollowError::Truncated`], a ranged one in [`AllocateError::Truncated`] or
-//! [`RangeError::Truncated`]. It installs a handler for SIGBUS, for the whole process, when the first file is mapped; faults that are not of a file of ours go on to the handler that was there before, and a handler that is
+//! [`RangeError::Truncated`]. It installs a handler for SIGBUS, for the whole process, when
+//! the first file is mapped; faults that are not of a file of ours go on to the handler that was there before, and a handler that is
 //! installed later must pass on what is not its own. The [`Frame`] in hand when the file is cut, and the one that the cut goes through, show
 //! zeros from there on; the call after that says so. An observer never hands out such a record. A producer whose [`Claim::commit`] met the
 //! cut hears of it at its next claim. What is left to do is to drop all handles of that file. A file that is cut and made as long again
@@ -76,9 +77,7 @@ mod append;
 mod codec;
 mod error;
 mod frame;
-#[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 mod layout;
-#[allow(dead_code, reason = "of mapped files, the kinds that use all of it are not there yet")]
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
 #[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]

@@ -3,10 +3,13 @@
 //! Words of the file are `era << 40 | index`: whoever sees a byte of another era, or from another place, knows it. The writer tells nobody
 //! anything; followers find out by themselves.
 
-use crate::append::DATA_OFFSET;
+use crate::append::{DATA_OFFSET, file_bytes};
 use crate::harness::{Actor, PATIENCE, Script, directory, eventually, listen, say};
 use crate::records::mix;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
 use shm_ring::{AppendError, AppendFile, AppendOptions, Error, FollowError, Follower};
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 /// Clears of the file that two processes follow.
@@ -364,5 +367,71 @@ fn followers_of_one_process_are_independent() {
             });
         }
     });
-    assert_eq!(crate::append::file_bytes(&path), DATA_OFFSET + (512 << 10));
+    assert_eq!(file_bytes(&path), DATA_OFFSET + (512 << 10));
+}
+
+#[test]
+fn whoever_opens_while_the_file_grows_sees_all_of_it() {
+    // Goal: the length of the file is looked at when nobody can change it any more: the next writer has the whole capacity, and appends
+    // zeros and nothing that was given up. Method: a writer that opens is held at lock byte 0, while the one before it grows, clears, ends.
+    let directory = directory();
+    let path = directory.path().join("a");
+    let before = AppendOptions::new().capacity(4096).create(&path).unwrap();
+    let (held, mut lock) = (File::options().read(true).write(true).open(&path).unwrap(), byte_0());
+    fcntl(&held, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+    let next = std::thread::spawn({
+        let path = path.clone();
+        move || AppendFile::open(path).unwrap()
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let mut before = before;
+    before.push(&[0xaa; 1 << 20]).unwrap();
+    before.clear().unwrap();
+    drop(before);
+    lock.l_type = i16::try_from(F_UNLCK).unwrap();
+    fcntl(&held, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+    let mut file = next.join().unwrap();
+    assert_eq!(file.capacity_bytes() + DATA_OFFSET, file_bytes(&path));
+    file.resize(1 << 20).unwrap();
+    assert!(file.data().iter().all(|byte| *byte == 0), "what was given up is back");
+}
+
+/// Lock byte 0, as a request.
+fn byte_0() -> flock {
+    let int = |value: i32| i16::try_from(value).unwrap();
+    flock { l_type: int(F_WRLCK), l_whence: int(SEEK_SET), l_start: 0, l_len: 1, l_pid: 0 }
+}
+
+#[test]
+fn a_growing_file_is_never_called_truncated() {
+    // Goal: who follows a file meets its writer at any moment, and hears of no truncation when there is none. Method: follow, again and
+    // again, while a thread grows one file after the other.
+    let directory = directory();
+    let path = directory.path().join("a");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let mut n = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = std::fs::remove_file(&path);
+                let file = AppendOptions::new().capacity(4096).create(&path).unwrap();
+                while file.len() < 4 << 20 {
+                    let room = file.capacity_bytes() - file.len();
+                    file.push(&vec![1; room as usize + 1]).unwrap();
+                }
+            }
+        });
+        let start = Instant::now();
+        let mut failed = None;
+        while start.elapsed() < Duration::from_secs(2) && failed.is_none() {
+            match AppendFile::follow(&path) {
+                Ok(_) => n += 1,
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(failed.is_none(), "after {n}: {}", failed.unwrap());
+    });
+    assert!(n > 10, "{n}");
 }

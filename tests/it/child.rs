@@ -4,10 +4,10 @@
 use crate::dying;
 use crate::harness::Script;
 use crate::{
-    append, append_durable, append_following, append_full, append_golden, append_killing, creating,
-    descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness, lossy, order,
-    permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, remote, resuming, sharing,
-    snapshot, snapshot_cut, snapshot_opening, waiting,
+    append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
+    creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness, lossy,
+    order, permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, remote, resuming,
+    sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -17,6 +17,8 @@ const ROLES: &[(&str, fn())] = &[
     ("append::drops_everything", append::drops_everything),
     ("append::forks", append::forks),
     ("append::has_few_addresses", append::has_few_addresses),
+    ("append_cut::alone", append_cut::alone),
+    ("append_durable::failing", append_durable::failing),
     ("append_durable::pusher", append_durable::pusher),
     ("append_durable::syncer", append_durable::syncer),
     ("append_following::reader", append_following::reader),

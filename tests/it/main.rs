@@ -4,6 +4,7 @@
 
 mod allocations;
 mod append;
+mod append_cut;
 mod append_durable;
 mod append_following;
 mod append_full;

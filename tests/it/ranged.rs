@@ -399,13 +399,18 @@ fn the_end_of_the_file_and_what_was_freed_before_it_are_one_run() {
 #[test]
 fn a_last_unit_that_is_cut_off_hides_no_other() {
     // Goal: where only the cut-off unit was never handed out, a request of a whole unit gets one that is free elsewhere.
-    // Method: two units, of which the second one has 36 bytes.
+    // Method: two units, of which the second one has 36 bytes; then four.
     let (_directory, file) = new_file(Alignment::Line, 100);
     drop(file.allocate(64).unwrap());
     let whole = file.allocate(64).unwrap();
     assert_eq!(whole.as_range(), 0..64);
     assert_eq!(file.allocate(64).unwrap_err(), AllocateError::Full { needed_bytes: 64, free_bytes: 36 });
     assert_eq!((file.remaining(), file.allocate(36).unwrap().as_range()), (36, 64..100));
+    // Nor does it end a run that could begin earlier.
+    let (_directory, file) = new_file(Alignment::Line, 228);
+    drop(file.allocate(64).unwrap());
+    assert_eq!(file.allocate(192).unwrap().as_range(), 0..192);
+    assert_eq!(file.allocate_up_to(192).unwrap().as_range(), 0..192);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | this user's or root's, 0644 or less | yes                  | yes            | mapped          |
 //! | others may write it                 | `WrongMode`          | yes            | copied          |
 //! | another's                           | `WrongOwner`         | yes            | copied          |
+//! | a ring, append file, ranged file    | `NotPlain`           | yes            | copied          |
 //! | may not be read                     | `Io`                 | `Io`           | `Io`            |
 //! | no regular file                     | `NotRegular`         | `NotRegular`   | `NotRegular`    |
 
@@ -13,7 +14,10 @@ use crate::snapshot::{check_all, file, pattern};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chown, mkfifo, setgroups, setresgid, setresuid};
-use shm_ring::{Error, FileSnapshot, MapBudget, MapUsage, ReadAt, Snapshot};
+use shm_ring::{
+    AppendOptions, Error, FileKind, FileSnapshot, MapBudget, MapUsage, RangedOptions, ReadAt, RingOptions,
+    Snapshot,
+};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -320,4 +324,42 @@ fn a_budget_without_anything_left_is_an_error() {
     assert!(Snapshot::open_plain_within(&path, &budget.clone().descriptors(0)).is_err());
     assert!(Snapshot::open_plain_within(directory.path(), &budget).is_err());
     assert_eq!(budget.in_use(), MapUsage::default());
+}
+
+#[test]
+fn what_this_library_writes_is_never_mapped_as_a_plain_file() {
+    // Goal: no slice changes under safe code: a ring, an append file and a ranged file, which their handles write, are refused by who
+    // would map them as plain files, whoever has them open, sealed or not; within a budget they are copied, and so by `FileSnapshot`.
+    // Method: one of each, in use, whose bytes are changed while it is open; a cut one, and one with a foreign beginning, which is plain.
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    let ring = RingOptions::new().create(at("ring")).unwrap();
+    let append = AppendOptions::new().create(at("append")).unwrap();
+    let ranged = RangedOptions::new().create(at("ranged"), 4096).unwrap();
+    let mut range = ranged.allocate(64).unwrap();
+    let sealed = AppendOptions::new().create(at("sealed")).unwrap();
+    sealed.push(b"bytes").unwrap();
+    sealed.seal().unwrap();
+    let kinds = [FileKind::Ring, FileKind::Append, FileKind::Ranged, FileKind::Append];
+    for (name, kind) in ["ring", "append", "ranged", "sealed"].into_iter().zip(kinds) {
+        let error = Snapshot::open_plain(at(name)).unwrap_err();
+        assert!(matches!(&error, Error::NotPlain { found, .. } if *found == kind), "{name}: {error}");
+        assert!(error.to_string().contains("FileSnapshot"), "{error}");
+        let budget = MapBudget::new();
+        let opened = Snapshot::open_plain_within(at(name), &budget).unwrap();
+        assert_eq!((budget.in_use().maps, budget.in_use().descriptors), (0, 1), "{name}: it was mapped");
+        assert_eq!(opened.len(), fs::metadata(at(name)).unwrap().len());
+        FileSnapshot::open_plain(at(name)).unwrap();
+    }
+    let copied = FileSnapshot::open_plain(at("ranged")).unwrap();
+    range.as_mut_slice().fill(9);
+    let mut bytes = [0; 64];
+    copied.read_exact_at(copied.len() - 4096, &mut bytes).unwrap();
+    assert_eq!(bytes, [9; 64]);
+    assert!(Snapshot::open(at("sealed")).is_ok());
+    drop((ring, append));
+    for (name, bytes) in [("short", &b"SHMRANG"[..]), ("other", b"SHMRANGX and so on")] {
+        fs::write(at(name), bytes).unwrap();
+        assert_eq!(Snapshot::open_plain(at(name)).unwrap().as_slice(), bytes);
+    }
 }

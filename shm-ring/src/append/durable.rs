@@ -13,7 +13,7 @@
 
 use super::error::{AppendError, errno_of};
 use super::options::SyncPolicy;
-use super::{AppendFile, publish};
+use super::{AppendFile, Rest, publish};
 use crate::error::{Error, FileKind};
 use crate::layout::mapped::Live;
 use crate::map::file::{self, io_error};
@@ -21,6 +21,9 @@ use crate::map::{clock, seal};
 use crate::sync::Ordering;
 use std::io;
 use std::path::Path;
+
+/// The boot id that no boot has: a sync has failed.
+const NO_BOOT: [u64; 2] = [u64::MAX; 2];
 
 impl AppendFile {
     /// Brings everything that is published to the medium, and returns when it is there.
@@ -30,19 +33,15 @@ impl AppendFile {
     /// [`AppendError::SyncFailed`], which is final; [`AppendError::Forked`]; [`AppendError::Truncated`].
     pub fn sync(&self) -> Result<(), AppendError> {
         self.check()?;
-        let (from, to) = (self.durable.get(), self.len.get());
-        self.sync_file()?;
-        self.synced(self.map.sync_data(from, to - from))?;
-        self.note_durable(to);
+        self.bring(self.len.get())?;
+        let doubtful = self.doubtful.get();
         self.end_doubt();
-        self.synced(self.map.sync_live())?;
-        self.synced_at_ns.set(clock::monotonic_ns());
-        Ok(())
+        self.claim(self.len.get()).inspect_err(|_| self.doubtful.set(doubtful))
     }
 
-    /// Published bytes that are known to be on the medium.
+    /// Published bytes that are known to be on the medium. While some are [doubtful](Self::doubtful), none of those behind them count.
     pub fn durable_len(&self) -> u64 {
-        if self.map.is_here() { self.durable.get() } else { 0 }
+        if self.map.is_here() { self.claimable(self.durable.get()) } else { 0 }
     }
 
     /// Finishes the file: nobody writes it any more, and a checksum covers its length and its bytes. From then on it can be opened as a
@@ -80,53 +79,99 @@ impl AppendFile {
         Ok(())
     }
 
-    /// Brings page 0 and the name to the medium, which nobody may have done: bytes without them are lost.
-    pub(super) fn sync_file(&self) -> Result<(), AppendError> {
-        if !self.is_named.get() {
-            self.synced(self.file.sync_all())?;
-            self.synced(sync_name(&self.path))?;
-            self.is_named.set(true);
-        }
-        Ok(())
-    }
-
     /// What of the published bytes is on the medium, and what is in doubt, as an earlier writer left it.
-    pub(super) fn find_durable(&self) {
+    ///
+    /// What is called durable is brought to the medium, by a policy that syncs each push all of it: an earlier writer may have died before it
+    /// was there, or somebody copied the file.
+    pub(super) fn find_durable(&self) -> Result<(), AppendError> {
         let live = self.map.live();
         // ORDER none (Relaxed): stored by an earlier writer, whose lock byte this one has now.
-        let (durable, len) = (live.era.0.durable.load(Ordering::Relaxed), self.len.get());
-        self.durable.set(durable.min(len));
+        let (word, len) = (live.era.0.durable.load(Ordering::Relaxed), self.len.get());
+        let durable = word.min(len);
+        self.note_durable(durable);
         if !is_of_this_boot(live) && durable < len {
             self.doubtful.set((durable, len));
         } else {
             store_boot(live);
         }
+        match self.policy {
+            SyncPolicy::EachPush => self.bring_rest(),
+            _ if durable == 0 => Ok(()),
+            _ => {
+                let data_offset = self.map.extent().data_offset;
+                self.synced(self.map.sync(0, data_offset + self.durable.get()))?;
+                self.is_word_known.set(true);
+                self.synced(sync_name(&self.path))
+            }
+        }
+    }
+
+    /// Brings the bytes below `end` to the medium, and what they need to be found there.
+    fn bring(&self, end: u64) -> Result<(), AppendError> {
+        if self.rest.get() == Rest::Synced {
+            let from = self.durable.get();
+            return self.synced(self.map.sync_data(from, end - from));
+        }
+        self.bring_rest()
+    }
+
+    /// Brings everything to the medium: the header, the length, the name, and all bytes, whoever wrote them.
+    fn bring_rest(&self) -> Result<(), AppendError> {
+        if self.rest.get() == Rest::Found {
+            // A sync that failed leaves pages that the system takes for clean: they have to be written again.
+            let page_bytes = self.map.extent().page_bytes;
+            let from = self.durable.get() / page_bytes * page_bytes;
+            self.populate(from, self.len.get().next_multiple_of(page_bytes).max(from))?;
+        }
+        self.synced(self.file.sync_all())?;
+        self.is_word_known.set(true);
+        self.synced(sync_name(&self.path))?;
+        self.rest.set(Rest::Synced);
+        Ok(())
     }
 
     /// Publishes what was written below `end` with the policy's sync.
     pub(super) fn publish_and_sync(&self, end: u64) -> Result<(), AppendError> {
         if matches!(self.policy, SyncPolicy::EachPush) {
-            let from = self.durable.get();
-            self.synced(self.map.sync_data(from, end - from))?;
+            self.bring(end)?;
         }
         publish::publish(self.map.live(), end);
         self.len.set(end);
         match self.policy {
-            SyncPolicy::EachPush => {
-                self.note_durable(end);
-                self.end_doubt();
-                self.synced(self.map.sync_live())
-            }
-            SyncPolicy::Interval(time) if !is_over(self.synced_at_ns.get(), time) => Ok(()),
-            SyncPolicy::Interval(_) => self.sync(),
-            SyncPolicy::Never => Ok(()),
+            SyncPolicy::EachPush => self.claim(end),
+            SyncPolicy::Interval(time) if is_over(self.synced_at_ns.get(), time) => self.sync_quietly(),
+            SyncPolicy::Interval(_) | SyncPolicy::Never => Ok(()),
+        }
+    }
+
+    /// The sync that nobody has asked for: what is in doubt stays so.
+    fn sync_quietly(&self) -> Result<(), AppendError> {
+        self.check()?;
+        self.bring(self.len.get())?;
+        self.claim(self.len.get())
+    }
+
+    /// Says on the medium that the bytes below `end`, which were brought there, are durable.
+    fn claim(&self, end: u64) -> Result<(), AppendError> {
+        self.store_durable(self.claimable(end));
+        self.sync_live()?;
+        self.durable.set(end);
+        self.synced_at_ns.set(clock::monotonic_ns());
+        Ok(())
+    }
+
+    /// How much of the bytes below `end`, which are on the medium, may be called durable.
+    fn claimable(&self, end: u64) -> u64 {
+        match self.doubtful.get() {
+            (from, to) if from < to => end.min(from),
+            _ => end,
         }
     }
 
     /// Lets the durable length fall to `target`, on the medium.
     pub(super) fn lower_durable(&self, target: u64) -> Result<(), AppendError> {
         self.note_durable(target);
-        self.synced(self.map.sync_live())
+        self.sync_live()
     }
 
     /// What follows when the length has fallen to `target`.
@@ -135,7 +180,7 @@ impl AppendFile {
             (from, to) if from < target => self.doubtful.set((from, to.min(target))),
             _ => self.end_doubt(),
         }
-        if matches!(self.policy, SyncPolicy::EachPush) { self.synced(self.map.sync_live()) } else { Ok(()) }
+        if matches!(self.policy, SyncPolicy::EachPush) { self.sync_live() } else { Ok(()) }
     }
 
     /// What is there was brought to the medium now, whatever it is.
@@ -148,14 +193,36 @@ impl AppendFile {
 
     pub(super) fn note_durable(&self, durable: u64) {
         self.durable.set(durable);
+        self.store_durable(self.claimable(durable));
+    }
+
+    fn store_durable(&self, durable: u64) {
         // ORDER none (Relaxed): who reads it has the file after this writer, or only shows it.
         self.map.live().era.0.durable.store(durable, Ordering::Relaxed);
     }
 
+    fn sync_live(&self) -> Result<(), AppendError> {
+        self.synced(self.map.sync_live())?;
+        self.is_word_known.set(true);
+        Ok(())
+    }
+
     fn synced(&self, result: io::Result<()>) -> Result<(), AppendError> {
-        let failed = |error: io::Error| self.fail(AppendError::SyncFailed { errno: errno_of(&error) });
-        result.map_err(failed)?;
+        if let Err(error) = result {
+            self.leave_doubt();
+            return Err(self.fail(AppendError::SyncFailed { errno: errno_of(&error) }));
+        }
         if self.map.was_hit() { Err(self.fail(AppendError::Truncated)) } else { Ok(()) }
+    }
+}
+
+impl AppendFile {
+    /// After a sync that failed: the system may have dropped pages, the next sync would not say so, and the next writer may be of this boot.
+    fn leave_doubt(&self) {
+        if self.file.metadata().is_ok_and(|found| found.len() >= self.map.known_bytes()) {
+            self.note_durable(self.durable.get());
+            store_words(self.map.live(), NO_BOOT);
+        }
     }
 }
 
@@ -163,7 +230,7 @@ impl Drop for AppendFile {
     fn drop(&mut self) {
         if matches!(self.policy, SyncPolicy::Interval(_)) && self.durable.get() < self.len.get() {
             // Best effort: there is nobody left to hear of it.
-            let _ = self.sync();
+            let _ = self.sync_quietly();
         }
     }
 }
@@ -176,12 +243,16 @@ fn is_over(since_ns: u64, time: std::time::Duration) -> bool {
 pub(super) fn is_of_this_boot(live: &Live) -> bool {
     // ORDER none (Relaxed): stored by an earlier writer, whose lock byte this one has now.
     let stored = [0, 1].map(|half: usize| live.era.0.boot_id[half].load(Ordering::Relaxed));
-    clock::is_one_boot(stored, clock::boot_id())
+    stored != NO_BOOT && clock::is_one_boot(stored, clock::boot_id())
 }
 
 /// Notes that all bytes of the file are good in this boot.
 pub(super) fn store_boot(live: &Live) {
-    for (word, id) in live.era.0.boot_id.iter().zip(clock::boot_id()) {
+    store_words(live, clock::boot_id());
+}
+
+fn store_words(live: &Live, boot: [u64; 2]) {
+    for (word, id) in live.era.0.boot_id.iter().zip(boot) {
         // ORDER none (Relaxed): as above.
         word.store(id, Ordering::Relaxed);
     }

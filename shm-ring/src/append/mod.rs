@@ -129,8 +129,10 @@ pub struct AppendFile {
     durable: Cell<u64>,
     /// Written before a restart of the machine, and not known to be on the medium since.
     doubtful: Cell<(u64, u64)>,
-    /// Whether page 0 and the name are on the medium.
-    is_named: Cell<bool>,
+    /// What was brought to the medium besides the bytes of pushes.
+    rest: Cell<Rest>,
+    /// Whether the durable word on the medium is known to be no more than this handle's.
+    is_word_known: Cell<bool>,
     synced_at_ns: Cell<u64>,
     failed: Cell<Option<AppendError>>,
 }
@@ -321,10 +323,11 @@ impl AppendFile {
 
     fn give_up(&self, target: u64) -> Result<(), AppendError> {
         let durable = self.durable.get();
-        if durable > target {
+        let is_claimed = durable > target || !self.is_word_known.get();
+        if is_claimed {
             // On the medium before anything else is: it must never call bytes durable that are written anew.
             drop(self.without_pins()?);
-            self.lower_durable(target)?;
+            self.lower_durable(durable.min(target))?;
         }
         let moment = self.without_pins().inspect_err(|_| {
             if durable > target {
@@ -387,6 +390,17 @@ impl AppendFile {
         }
         AppendError::System { operation, errno }
     }
+}
+
+/// What of the file, besides the bytes that this handle pushed, is on the medium: the header, bytes of others, its length, its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// Nobody knows, and a sync of somebody else may have failed.
+    Found,
+    /// Nobody knows, and all of it is of this handle.
+    Made,
+    /// All of it.
+    Synced,
 }
 
 /// The moment in which nobody pins.

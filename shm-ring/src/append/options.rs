@@ -7,7 +7,7 @@ use super::durable::store_boot;
 use super::error::AppendError;
 use super::follow::Follower;
 use super::import::Legacy;
-use super::{AppendFile, PATIENCE, publish};
+use super::{AppendFile, PATIENCE, Rest, publish};
 use crate::error::{Error, FileKind};
 use crate::layout::mapped::{Extent, Header, Kind, WRITER_BYTE};
 use crate::map::file::{self, MappedFile, NotAllocated, Trust, Unpublished, io_error};
@@ -121,19 +121,27 @@ impl AppendOptions {
     pub fn open(&self, path: impl AsRef<Path>) -> Result<AppendFile, Error> {
         let path = path.as_ref();
         let found = file::open(path, &MappedFile(FileKind::Append), true, Trust::Owner)?;
-        let page_bytes = found.header.extent.page_bytes;
-        // A file that somebody cut inside a page is made whole again.
-        let file_bytes = found.file_bytes.checked_next_multiple_of(page_bytes).unwrap_or(found.file_bytes);
-        let reserve_bytes = self.reserve_for(&found.header.extent, file_bytes);
-        let map =
-            map(&found.file, &found.header.extent, found.file_bytes, reserve_bytes, Access::ReadWrite, path)?;
+        let extent = found.header.extent;
+        let mapped = |file_bytes| {
+            let reserve_bytes = self.reserve_for(&extent, file_bytes);
+            map(&found.file, &extent, file_bytes, reserve_bytes, Access::ReadWrite, path)
+        };
+        let mut map = mapped(found.file_bytes)?;
         let lock = take_writer(&found.file, &map, path)?;
+        // Until now, another writer may have made it longer.
+        let found_bytes = found.file.metadata().map_err(io_error("examine", path))?.len();
+        if found_bytes > map.reserve_bytes() {
+            map = mapped(found_bytes)?;
+        }
+        map.note_bytes(found_bytes);
+        // A file that somebody cut inside a page is made whole again.
+        let file_bytes = found_bytes.checked_next_multiple_of(extent.page_bytes).unwrap_or(found_bytes);
         if is_sealed(&map, &found.header, path)? {
             return Err(Error::Sealed { path: path.to_path_buf() });
         }
-        let len = check_len(&map, &found.header, found.file_bytes, path)?;
+        let len = check_len(&map, &found.header, &found.file, path)?;
         // What was copied from elsewhere may have holes, and a hole may be where the disk is full.
-        let data_offset = found.header.extent.data_offset;
+        let data_offset = extent.data_offset;
         for range in [0..data_offset, data_offset + len..file_bytes] {
             file::allocate_range(&found.file, range).map_err(|why| not_allocated(why, path, file_bytes))?;
         }
@@ -144,11 +152,7 @@ impl AppendOptions {
         this.len.set(len);
         // Whatever a writer left that was killed, or that gave it up.
         this.touched.set(capacity);
-        this.find_durable();
-        if self.policy != SyncPolicy::Never {
-            // Who made it need not have.
-            this.sync_file().map_err(|error| not_synced(error, path))?;
-        }
+        this.find_durable().map_err(|error| not_synced(error, path))?;
         Ok(this)
     }
 
@@ -185,7 +189,7 @@ impl AppendOptions {
         let map =
             map(&found.file, &found.header.extent, found.file_bytes, reserve_bytes, Access::ReadOnly, path)?;
         is_sealed(&map, &found.header, path)?;
-        check_len(&map, &found.header, found.file_bytes, path)?;
+        check_len(&map, &found.header, &found.file, path)?;
         Follower::new(map, found.file, found.header, path)
     }
 
@@ -231,16 +235,18 @@ impl AppendOptions {
         map.populate(0, extent.data_offset + resident).map_err(io_error("populate", path))?;
         let this = self.attach(map, file, lock, header, path, capacity);
         this.ready.set(resident);
+        this.rest.set(Rest::Made);
+        this.is_word_known.set(true);
         fill(&this)?;
         if self.policy == SyncPolicy::Never {
+            // A name without a header would be in the way of everybody.
+            this.map.sync(0, page_bytes).map_err(io_error("sync", path))?;
             unpublished.publish()?;
             return Ok(this);
         }
         // Complete on the medium before its name is, and then the name.
         unpublished.file().sync_all().map_err(io_error("sync", path))?;
         unpublished.publish()?;
-        // Whatever was synced while it had none.
-        this.is_named.set(false);
         this.sync().map_err(|error| not_synced(error, path))?;
         Ok(this)
     }
@@ -271,7 +277,8 @@ impl AppendOptions {
             touched: Cell::new(0),
             durable: Cell::new(0),
             doubtful: Cell::new((0, 0)),
-            is_named: Cell::new(false),
+            rest: Cell::new(Rest::Found),
+            is_word_known: Cell::new(false),
             synced_at_ns: Cell::new(clock::monotonic_ns()),
             failed: Cell::new(None),
         }
@@ -331,29 +338,30 @@ fn is_sealed(map: &Growable, header: &Header, path: &Path) -> Result<bool, Error
 }
 
 /// The published length, if it can be.
-pub(super) fn check_len(map: &Growable, header: &Header, file_bytes: u64, path: &Path) -> Result<u64, Error> {
+pub(super) fn check_len(map: &Growable, header: &Header, file: &File, path: &Path) -> Result<u64, Error> {
     let len_bytes = publish::look(map.live()).len_bytes;
     let (path, expected_bytes) = (path.to_path_buf(), header.extent.data_offset.saturating_add(len_bytes));
     if expected_bytes > FILE_BYTES_MAX {
         let (expected, found) = (format!("at most {FILE_BYTES_MAX}"), len_bytes.to_string());
         return Err(Error::Corrupt { path, what: "length", expected, found });
     }
-    if expected_bytes > file_bytes {
-        return Err(Error::Truncated {
-            kind: FileKind::Append,
-            path,
-            expected_bytes,
-            found_bytes: file_bytes,
-        });
+    // Behind the look: a writer makes the file longer before it publishes what is there.
+    let found_bytes = file.metadata().map_err(io_error("examine", &path))?.len();
+    map.note_bytes(found_bytes);
+    if expected_bytes > found_bytes {
+        return Err(Error::Truncated { kind: FileKind::Append, path, expected_bytes, found_bytes });
     }
     Ok(len_bytes)
 }
 
 fn not_synced(why: AppendError, path: &Path) -> Error {
-    match why {
-        AppendError::SyncFailed { errno } => io_error("sync", path)(io::Error::from_raw_os_error(errno)),
-        other => io_error("sync", path)(io::Error::other(other)),
-    }
+    let source = match why {
+        AppendError::SyncFailed { errno } | AppendError::System { errno, .. } => {
+            io::Error::from_raw_os_error(errno)
+        }
+        other => io::Error::other(other),
+    };
+    io_error("sync", path)(source)
 }
 
 fn not_allocated(why: NotAllocated, path: &Path, needed_bytes: u64) -> Error {

@@ -81,7 +81,7 @@ pub(super) fn of_path(path: &Path) -> Result<AppendStats, Error> {
     let found = file::open(path, &MappedFile(FileKind::Append), false, Trust::Anybody)?;
     let (header, file_bytes) = (&found.header, found.file_bytes);
     let map = map(&found.file, &header.extent, file_bytes, file_bytes, Access::ReadOnly, path)?;
-    check_len(&map, header, file_bytes, path)?;
+    check_len(&map, header, &found.file, path)?;
     let stats = read(&map, &found.file, header, path)?;
     if map.was_hit() {
         let (kind, path, found_bytes) = (FileKind::Append, path.to_path_buf(), stats.file_bytes);

@@ -24,15 +24,13 @@ use crate::layout::frame::{
     GAP_BYTES, Head, IDLE, POSITION_END, SEQUENCE_MASK, State, is_boundary, is_claimable,
 };
 use crate::layout::slots::ProducerSlot;
-use crate::map::region::View;
+use crate::map::region::{LINE_BYTES, View};
 use crate::sync::{Ordering, Point, add_alone, fence, kill_point};
 
 /// A claimer that loses more races in a row calls the ring full: its caller looks at the clock, and tries again.
 const RACES_MAX: u32 = 1 << 20;
 /// From here on a copy may go around the caches; glibc's own threshold is larger.
 const LARGE_BYTES: u64 = 256 << 10;
-/// A cache line of the processors that matter.
-const LINE_BYTES: u64 = 64;
 /// So far ahead of a claim its producer asks for lines: about ten small records.
 const FETCH_AHEAD_BYTES: u64 = 768;
 /// Longer frames are written by `memcpy`, which asks for its own.

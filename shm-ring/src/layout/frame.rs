@@ -117,11 +117,14 @@ impl Head {
 /// Numbers only, for the readers' quick path: a [`Head`] would go through memory.
 #[inline(always)]
 pub(crate) fn record_of(word: u64, position: u64, capacity_bits: u32, metadata_bytes: u64) -> Option<u64> {
-    let state = (word >> 32) & 0xf;
-    let is_record = state == State::Data as u64 || state == State::Inner as u64;
-    (is_record && word >> 48 == lap(position, capacity_bits))
-        .then(|| span_of_record(word & 0xffff_ffff, metadata_bytes))
+    // One comparison for the lap and both states.
+    let expected = (position >> capacity_bits) << 48 | (State::Data as u64) << 32;
+    ((word ^ expected) & RECORD_MASK == 0).then(|| span_of_record(word & 0xffff_ffff, metadata_bytes))
 }
+
+/// Lap and state, but for the bit in which DATA and INNER differ.
+const RECORD_MASK: u64 = 0xffff << 48 | (0xf & !(State::Data as u64 ^ State::Inner as u64)) << 32;
+const _: () = assert!((State::Data as u64 ^ State::Inner as u64).is_power_of_two());
 
 /// The length in a frame's first word.
 #[inline(always)]

@@ -278,13 +278,17 @@ pub(crate) fn allocate_range(file: &File, range: Range<u64>) -> Result<(), NotAl
     }
 }
 
-/// Makes the file longer, from where it ends to where it shall end, all of it allocated; if that fails, it is as it was.
+/// Gives these bytes their place, and makes the file as long as they reach; if that fails, it is as long as it was.
 pub(crate) fn extend(file: &File, range: Range<u64>) -> Result<(), NotAllocated> {
-    allocate_range(file, range.clone()).inspect_err(|_| {
+    // What is there already, whoever made it, may be mapped and stays.
+    let before = file.metadata().map(|found| found.len());
+    allocate_range(file, range).inspect_err(|_| {
         // Some file systems keep the part that they could allocate. Nobody was told of these bytes, and only one writer extends a file.
-        if file.metadata().is_ok_and(|found| found.len() > range.start) {
-            // Best effort: space that stays behind is harmless.
-            let _ = file.set_len(range.start);
+        if let (Ok(before), Ok(found)) = (before, file.metadata()) {
+            if found.len() > before {
+                // Best effort: space that stays behind is harmless.
+                let _ = file.set_len(before);
+            }
         }
     })
 }

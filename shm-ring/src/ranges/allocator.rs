@@ -45,19 +45,28 @@
 //! - in the user's hands: the same, whatever bytes were written.
 //! - in `commit`: a word's bits are set one word after the other, each after all bytes of the range. Units that have their bit are written,
 //!   and kept; the others come back. So a range that spans words may stay in part: who must know has the receipt, or asks what is missing.
-//! - in `flush`: W alone, or W and D; the data was on the medium before D was set.
-//! - in `release`: W is cleared word by word. Units that have lost it come back, the others stay written. D that was cleared in memory may
-//!   still be set on the medium, and F is not set before it is not: here by a sync of the marks, or else by that of `make_fit`, which
-//!   syncs them whenever something comes back (I2).
+//! - in `flush`: W alone, or W and D; the data was on the medium before D was set, and D is there when `make_fit` has synced the marks.
+//! - in `release`: W is cleared word by word, and D behind it. Units that have lost both come back, the others stay written. D that was
+//!   cleared in memory may still be set on the medium, and F is not set before it is not: here by a sync of the marks, or else by that of
+//!   `make_fit`, which syncs them whenever something comes back (I2).
 //! - in `give_back`: F for some words, F = W = 0 for others, which come back. `free_units` was raised before; nothing but time is lost.
 //! - in `make_fit`: every word is computed from W, D and `next`, which it changes only upwards and to what the next one would; it is simply
 //!   done again, as the boot id is stored behind it.
 //!
+//! # Failed syncs
+//!
+//! The kernel reports that it could not write a page once to each description of the file, to whichever sync comes first, and calls the
+//! page clean. An opening has one description, so its syncs come one at a time, each looks first whether one has failed, and whoever fails
+//! says so before the next: no sync succeeds for bytes of which another one was told that they are lost. A mark that is taken back for a
+//! release needs no such look, as its page is made dirty again. A process that is killed between the kernel's report and its note leaves
+//! none.
+//!
 //! # After a reboot
 //!
 //! Pages reached the medium in any order, or not at all, so that W, F and `next` say nothing; D does (I3). What is durable is written, `next`
-//! covers it, and everything else below `next` is free. A page that is torn between sectors has single bits of two times, each of which
-//! was right.
+//! covers it, and everything else below `next` is free. In the same boot, D is believed too, beside W, whose pages may be older under a
+//! host that lives: those of a disk that went away and came back. A page that is torn between sectors has single bits of two times, each
+//! of which was right.
 //!
 //! Works on words and runs of units; knows no file. The bytes are the caller's.
 
@@ -90,6 +99,9 @@ pub(crate) struct Table<'a> {
 
 /// What brings pages to the medium.
 pub(crate) trait Medium {
+    /// Runs one sync at a time of all those whose failure the system reports to one of them only: what it could not write it calls clean
+    /// from then on, so the others succeed. Whoever is next looks first whether one has failed.
+    fn one_at_a_time<T>(&self, sync: impl FnOnce() -> T) -> T;
     /// The bytes of these units.
     fn sync_data(&self, run: Run) -> io::Result<()>;
     /// The durable marks of these units.
@@ -120,18 +132,19 @@ const ATTEMPTS: u32 = 1000;
 const SYNC_WORDS: usize = 1 << 17;
 
 impl Table<'_> {
-    /// Takes at least so many units in a row, and as many as there are up to `most`. `hint`: where this process found or freed some.
-    pub(crate) fn allocate(&self, least: u64, most: u64, hint: &AtomicU64) -> Result<Run, Refusal> {
-        debug_assert!(0 < least && least <= most);
+    /// Takes at least so many units in a row in front of `end`, and as many as there are up to `most`. `hint`: where this process found or
+    /// freed some.
+    pub(crate) fn allocate(&self, least: u64, most: u64, end: u64, hint: &AtomicU64) -> Result<Run, Refusal> {
+        debug_assert!(0 < least && least <= most && end <= self.n_units);
         for _ in 0..ATTEMPTS {
-            let used = match self.bump(least, most)? {
+            let used = match self.bump(least, most, end)? {
                 Bumped::Run(run) => return Ok(run),
                 Bumped::Short { used } => used,
             };
-            if let Some(run) = self.reuse(used, least, most, hint) {
+            if let Some(run) = self.reuse(used.min(end), least, most, hint) {
                 return Ok(run);
             }
-            if !self.fold(used, least, hint) {
+            if !self.fold(used, least, end, hint) {
                 break;
             }
         }
@@ -160,10 +173,10 @@ impl Table<'_> {
         Ok(used)
     }
 
-    fn bump(&self, least: u64, most: u64) -> Result<Bumped, Refusal> {
+    fn bump(&self, least: u64, most: u64, end: u64) -> Result<Bumped, Refusal> {
         let mut used = self.used()?;
         loop {
-            let n = most.min(self.n_units - used);
+            let n = most.min(end.saturating_sub(used));
             if n < least {
                 return Ok(Bumped::Short { used });
             }
@@ -187,15 +200,15 @@ impl Table<'_> {
         self.next.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).map(drop)
     }
 
-    fn reuse(&self, used: u64, least: u64, most: u64, hint: &AtomicU64) -> Option<Run> {
+    fn reuse(&self, end: u64, least: u64, most: u64, hint: &AtomicU64) -> Option<Run> {
         // ORDER none (Relaxed), here and for the hint: never less than there are; where to begin.
         if self.free_units.load(Ordering::Relaxed) < least {
             return None;
         }
-        let start = hint.load(Ordering::Relaxed).min(used);
+        let start = hint.load(Ordering::Relaxed).min(end);
         for from in [start, 0] {
             let mut at = from;
-            while let Some(run) = self.free.find(at, used, least, most) {
+            while let Some(run) = self.free.find(at, end, least, most) {
                 match self.free.claim(run) {
                     Ok(()) => {
                         // ORDER U9 (Release fence, pairs with U10): the generation, which came with the free bits, before any new byte.
@@ -216,9 +229,9 @@ impl Table<'_> {
 
     /// Where free units end at the part that was never handed out, and the two together would do: makes the latter free as well. Whether
     /// it is worth another attempt.
-    fn fold(&self, used: u64, least: u64, hint: &AtomicU64) -> bool {
+    fn fold(&self, used: u64, least: u64, end: u64, hint: &AtomicU64) -> bool {
         let Some(rest) = Run::between(used, self.n_units) else { return false };
-        if self.free.trailing(used) + rest.n < least {
+        if self.free.trailing(used) + end.saturating_sub(used) < least {
             return false;
         }
         if self.move_next(used, self.n_units).is_ok() {
@@ -249,8 +262,12 @@ impl Table<'_> {
         self.generation.fetch_add(1, Ordering::Release);
         let retired = self.durable.retire(run);
         if !retired.is_empty() {
-            if let Err(error) = medium.sync_marks(run) {
-                self.fail();
+            let synced = medium.one_at_a_time(|| {
+                // Once more: the page is to be written now, whatever became of it in a sync that failed meanwhile.
+                self.durable.retire(run);
+                medium.sync_marks(run).inspect_err(|_| self.fail())
+            });
+            if let Err(error) = synced {
                 self.durable.restore(&retired);
                 self.written.set(run);
                 return Err(error);
@@ -262,21 +279,24 @@ impl Table<'_> {
 
     /// Brings a written run, whose receipt the caller has, to the medium.
     pub(crate) fn flush(&self, run: Run, medium: &impl Medium) -> io::Result<()> {
-        self.refuse_failed()?;
-        let synced = medium.sync_data(run).and_then(|()| {
+        self.attempt(medium, || {
+            medium.sync_data(run)?;
             self.durable.set(run);
             medium.sync_marks(run)
-        });
-        synced.inspect_err(|_| self.fail())
+        })
+    }
+
+    /// A sync, unless one has failed; if it fails itself, everybody hears of it before the next one begins.
+    fn attempt(&self, medium: &impl Medium, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        medium.one_at_a_time(|| {
+            self.refuse_failed()?;
+            sync().inspect_err(|_| self.fail())
+        })
     }
 
     /// Brings everything that is written by now to the medium. One process at a time, and one thread of it.
     pub(crate) fn sync_all(&self, medium: &impl Medium) -> io::Result<()> {
         self.refuse_failed()?;
-        self.sync_written(medium).inspect_err(|_| self.fail())
-    }
-
-    fn sync_written(&self, medium: &impl Medium) -> io::Result<()> {
         let n_words = self.durable.words().len();
         let mut first = 0;
         while first < n_words {
@@ -287,7 +307,8 @@ impl Table<'_> {
             {
                 let units = units_of_marks(first + from, first + to);
                 let end = units.end().min(self.n_units);
-                medium.sync_data(Run { n: end - units.first, ..units })?;
+                let units = Run { n: end - units.first, ..units };
+                self.attempt(medium, || medium.sync_data(units))?;
             }
             for (index, begun) in (first..).zip(begun) {
                 if begun != 0 && !self.durable.finish(index, begun) {
@@ -296,7 +317,7 @@ impl Table<'_> {
             }
             first = end;
         }
-        medium.sync_marks(Run { first: 0, n: self.n_units })
+        self.attempt(medium, || medium.sync_marks(Run { first: 0, n: self.n_units }))
     }
 
     fn refuse_failed(&self) -> io::Result<()> {
@@ -348,11 +369,13 @@ impl Table<'_> {
     ) -> Result<io::Result<u64>, Refusal> {
         let used = self.used()?;
         // ORDER none (Relaxed), for all of it: nobody else is alive, and the lock that says so carries what they did.
+        self.believe_the_marks(rebooted);
         if rebooted {
-            self.believe_the_marks();
             self.failed.store(0, Ordering::Relaxed);
         }
         let used = used.max(self.last_written());
+        // The pages of the marks may be called clean, and not be there.
+        let is_doubtful = self.failed.load(Ordering::Relaxed) != 0;
         let (mut came_back, mut is_dirty) = (0, false);
         for index in 0..self.free.words().len() {
             let [written, free, valid] = self.word(index, used);
@@ -361,8 +384,10 @@ impl Table<'_> {
             for half in 0..2 {
                 let Some(word) = self.durable.words().get(index * 2 + half) else { continue };
                 let marks = self.durable.marks(index * 2 + half);
+                // Who set them may have died before they were on the medium.
+                is_dirty |= marks != 0;
                 let kept = marks & (written >> (half * 32));
-                if kept != marks || (back >> (half * 32)) & u64::from(u32::MAX) != 0 {
+                if is_doubtful || kept != marks || (back >> (half * 32)) & u64::from(u32::MAX) != 0 {
                     // Even where it is the same: its page is to be written, whatever became of the last attempt.
                     word.store(kept, Ordering::Relaxed);
                     is_dirty = true;
@@ -370,7 +395,7 @@ impl Table<'_> {
             }
         }
         if is_dirty {
-            // (I2): no mark of what is free stays behind on the medium.
+            // (I2): no mark of what is free stays behind on the medium; and one that stays is there from now on.
             if let Err(error) = medium.sync_marks(Run { first: 0, n: self.n_units }) {
                 self.fail();
                 return Ok(Err(error));
@@ -398,11 +423,17 @@ impl Table<'_> {
         [load(self.written.words()) & below(self.n_units), load(self.free.words()), below(used)]
     }
 
-    /// After a reboot: W becomes D.
-    fn believe_the_marks(&self) {
+    /// What is durable is written. After a reboot that is all there is; in the same boot it holds all the same, as the pages of W may be
+    /// older: those of a disk that went away and came back.
+    fn believe_the_marks(&self, rebooted: bool) {
         for (index, word) in self.written.words().iter().enumerate() {
-            // ORDER none (Relaxed): alone.
-            word.store(self.durable.bits(index), Ordering::Relaxed);
+            let half = |half: usize| {
+                let index = index * 2 + half;
+                if index < self.durable.words().len() { self.durable.marks(index) } else { 0 }
+            };
+            // ORDER none (Relaxed), for both: alone.
+            let kept = if rebooted { 0 } else { word.load(Ordering::Relaxed) };
+            word.store(kept | half(0) | half(1) << 32, Ordering::Relaxed);
         }
     }
 

@@ -182,18 +182,10 @@ impl RangedFile {
         }
         let most = len.div_ceil(opening.unit_bytes());
         let least = if or_less { 1 } else { most };
-        let attempt = || opening.table().allocate(least, most, opening.hint());
-        let mut taken = attempt();
-        if let Ok(run) = taken {
-            if !or_less && opening.bytes(run).end < run.first * opening.unit_bytes() + len {
-                // Its last unit is the file's, which is shorter than the others; there may be some elsewhere, and without this one.
-                taken = attempt();
-                opening.table().give_back(run, opening.hint());
-            }
-        }
+        let taken = opening.table().allocate(least, most, opening.end_for(len, or_less), opening.hint());
         // Tables that were cut off are zeros, by which everything is free.
         opening.check().map_err(refused)?;
-        let run = taken.map_err(|why| match why {
+        let run = taken.map_err(|refusal| match refusal {
             Refusal::Full => AllocateError::Full {
                 needed_bytes: if or_less { 1 } else { len },
                 free_bytes: self.remaining(),
@@ -407,7 +399,7 @@ impl RangedFile {
     pub fn reclaim(&mut self) -> Result<u64, Error> {
         self.only()?;
         let opening = &self.opening;
-        let units = alone(opening)?.make_fit(false)?;
+        let units = alone(opening)?.make_fit()?;
         Ok(units * opening.unit_bytes())
     }
 
@@ -451,7 +443,7 @@ impl RangedFile {
         self.only()?;
         let opening = &*self.opening;
         let alone = alone(opening)?;
-        alone.make_fit(false)?;
+        alone.make_fit()?;
         let missing = runs(opening, false).map_err(|_| Error::Forked)?;
         let missing_bytes = missing.map(|bytes| bytes.end - bytes.start).sum();
         if missing_bytes > 0 {

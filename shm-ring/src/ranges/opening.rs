@@ -9,11 +9,12 @@
 //!
 //! | found under byte 0              | done, with byte 1 alone |
 //! |---------------------------------|-------------------------|
-//! | somebody else has byte 1        | nothing: what the dead had stays out until somebody is alone |
-//! | nobody has, the same boot id    | what was handed out and not written comes back |
+//! | somebody else has byte 1        | nothing: what the dead had stays out until somebody is alone; of another boot: waited for |
+//! | nobody has, the same boot id    | what was handed out and neither written nor durable comes back |
 //! | nobody has, another boot id     | what is not marked durable is forgotten first; the boot id is stored last |
 //!
-//! (I1) under one hold of byte 0 an opening shares byte 1 and asks whether it is alone, so that of many that open at once the first one is;
+//! (I1) under one hold of byte 0 an opening shares byte 1 and asks whether it is alone, so that of many that open at once the first one is,
+//! and byte 1 is shared by who has made the file fit, or found it so: who fails in it lets go of the byte without sharing it;
 //! (I2) ranges and receipts keep their opening, so who has the only reference to it has none of them; (I3) on the other side of a fork
 //! nothing is touched, neither tables nor locks; (I4) byte 0, and with it the process lock, is not held while anything is synced.
 
@@ -53,7 +54,11 @@ pub(crate) struct Opening {
     /// Where this process found or freed units last.
     hint: AtomicU64,
     /// Syncs of the whole file come one after the other.
-    pub(super) syncing: Mutex<()>,
+    syncing: Mutex<()>,
+    /// All syncs do: the mapping's description hears of a failure once.
+    one_sync: Mutex<()>,
+    /// 1 after a sync of marks has failed here: what stands in memory may not be on the medium.
+    doubts_marks: AtomicU64,
     locks: Locks,
     /// Asked for its length.
     #[cfg(feature = "guard")]
@@ -62,7 +67,7 @@ pub(crate) struct Opening {
     life: SlotLock,
 }
 
-/// Nobody else has a range, a receipt or a handle, or gets one.
+/// Nobody else has a range, a receipt or a handle, or gets one. Of a file that was made fit when it was opened.
 #[derive(Debug)]
 pub(crate) struct Alone<'a> {
     opening: &'a Opening,
@@ -77,7 +82,7 @@ impl Opening {
         assert!(is_alone, "nobody else sees the file yet");
         this.store_boot(clock::boot_id());
         this.note_writer();
-        drop(Alone { opening: &this });
+        this.life.share_again().map_err(io_error("lock", path))?;
         // What is flushed later is worth nothing without them.
         file::sync_file(new.file(), path)?;
         new.publish()?;
@@ -88,28 +93,41 @@ impl Opening {
     /// The file at `path`, made fit if nobody has it.
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>, Error> {
         let found = file::open(path, &MappedFile(FileKind::Ranged), true, Trust::Owner)?;
-        let (this, is_alone) = Self::new(&found.file, found.header, path)?;
-        this.make_fit(&found.file, is_alone)?;
-        Ok(Arc::new(this))
+        let opened = patiently(PATIENCE, || {
+            let (this, is_alone) = Self::new(&found.file, found.header, path)?;
+            Ok(this.make_fit(&found.file, is_alone)?.then_some(this))
+        })?;
+        Ok(Arc::new(opened.ok_or_else(|| busy(path))?))
     }
 
-    fn make_fit(&self, file: &File, is_alone: bool) -> Result<(), Error> {
-        let alone = is_alone.then(|| Alone { opening: self });
+    /// False: somebody has byte 1 who has not made the file fit in this boot. On an error, byte 1 stays as it is until the opening ends: who
+    /// came in between would take the tables for fit.
+    fn make_fit(&self, file: &File, is_alone: bool) -> Result<bool, Error> {
         self.refuse_sealed()?;
+        let boot = clock::boot_id();
+        if !is_alone && !self.is_of(boot) {
+            return Ok(false);
+        }
         self.checked(self.table().used())?;
         // A copy may have holes, and writing there is SIGBUS when the disk is full.
         let file_bytes = self.header.extent.file_bytes;
         if file.metadata().is_ok_and(|found| found.blocks().saturating_mul(512) < file_bytes) {
             file::allocate(file, file_bytes, &self.path, FileKind::Ranged)?;
         }
-        if let Some(alone) = alone {
-            let boot = clock::boot_id();
-            alone.make_fit(!self.is_of(boot))?;
+        if is_alone {
+            self.make_tables_fit(!self.is_of(boot))?;
             // Also where only one side knows the boot.
             self.store_boot(boot);
+            self.life.share_again().map_err(io_error("lock", &self.path))?;
         }
         self.note_writer();
-        Ok(())
+        Ok(true)
+    }
+
+    /// Takes back what was handed out and not written; how many units.
+    fn make_tables_fit(&self, rebooted: bool) -> Result<u64, Error> {
+        let made = self.checked(self.table().make_fit(rebooted, self, &self.hint))?;
+        made.map_err(io_error("sync the tables of", &self.path))
     }
 
     /// Maps the file and shares byte 1, or has it alone: which of them.
@@ -132,6 +150,8 @@ impl Opening {
             n_units: size_bytes.div_ceil(unit_bytes),
             hint: AtomicU64::new(0),
             syncing: Mutex::new(()),
+            one_sync: Mutex::new(()),
+            doubts_marks: AtomicU64::new(0),
             locks,
             #[cfg(feature = "guard")]
             file: file.try_clone().map_err(io_error("duplicate", path))?,
@@ -172,14 +192,14 @@ impl Opening {
     }
 
     fn is_of(&self, boot: [u64; 2]) -> bool {
-        // ORDER none (Relaxed): under byte 0, which carries what its last holder did.
+        // ORDER none (Relaxed): with byte 1, which carries what its last holder did, and is had alone by who stores them.
         let stored = [0, 1].map(|half: usize| self.map.live().era.0.boot_id[half].load(Ordering::Relaxed));
         clock::is_one_boot(stored, boot)
     }
 
     fn store_boot(&self, boot: [u64; 2]) {
         for (word, id) in self.map.live().era.0.boot_id.iter().zip(boot) {
-            // ORDER none (Relaxed): under byte 0, or before anybody sees the file. What it stands for was stored before: who is killed in
+            // ORDER none (Relaxed): with byte 1 alone, or before anybody sees the file. What it stands for was stored before: who is killed in
             // between has stored that, and not this.
             word.store(id, Ordering::Relaxed);
         }
@@ -231,11 +251,26 @@ impl Opening {
         self.n_units
     }
 
+    /// Whether the marks of these units are set, and no sync of marks has failed here. Of other openings nothing is known: a mark is not
+    /// taken back when its sync fails, as somebody else's may have succeeded meanwhile.
+    pub(crate) fn is_durable(&self, run: Run) -> bool {
+        // ORDER none (Relaxed): carries nothing.
+        self.doubts_marks.load(Ordering::Relaxed) == 0 && self.table().durable.all(run)
+    }
+
     /// The units of these bytes, which begin with one.
     #[inline]
     pub(crate) fn run(&self, start: u64, len: u64) -> Run {
         debug_assert!(start % self.unit_bytes == 0 && len > 0);
         Run { first: start / self.unit_bytes, n: len.div_ceil(self.unit_bytes) }
+    }
+
+    /// In front of which unit so many bytes have to end: the file's last unit may be cut off, and too short for the last of them.
+    #[inline]
+    pub(crate) fn end_for(&self, len: u64, or_less: bool) -> u64 {
+        let last_bytes = self.size_bytes - (self.n_units - 1) * self.unit_bytes;
+        let in_last = (len - 1) % self.unit_bytes + 1;
+        if or_less || in_last <= last_bytes { self.n_units } else { self.n_units - 1 }
     }
 
     /// The bytes of these units that the data has.
@@ -341,7 +376,11 @@ fn live(locks: &Locks, path: &Path) -> Result<(SlotLock, bool), Error> {
         let is_alone = life.try_alone().map_err(io_error("lock", path))?;
         Ok(Some((life, is_alone)))
     })?;
-    taken.ok_or_else(|| Error::Busy { what: format!("{path:?}"), pid: 0 })
+    taken.ok_or_else(|| busy(path))
+}
+
+fn busy(path: &Path) -> Error {
+    Error::Busy { what: format!("{path:?}"), pid: 0 }
 }
 
 /// Tries until there is something, or so much time has passed.
@@ -393,10 +432,8 @@ pub(crate) fn table<'a>(
 
 impl Alone<'_> {
     /// Takes back what was handed out and not written; how many units.
-    pub(crate) fn make_fit(&self, rebooted: bool) -> Result<u64, Error> {
-        let opening = self.opening;
-        let made = opening.checked(opening.table().make_fit(rebooted, opening, &opening.hint))?;
-        made.map_err(io_error("sync the tables of", &opening.path))
+    pub(crate) fn make_fit(&self) -> Result<u64, Error> {
+        self.opening.make_tables_fit(false)
     }
 }
 
@@ -408,6 +445,11 @@ impl Drop for Alone<'_> {
 }
 
 impl Medium for Opening {
+    fn one_at_a_time<T>(&self, sync: impl FnOnce() -> T) -> T {
+        let _one = self.one_sync.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sync()
+    }
+
     fn sync_data(&self, run: Run) -> io::Result<()> {
         let bytes = self.bytes(run);
         self.map.sync_data(bytes.start, bytes.end - bytes.start)
@@ -417,6 +459,83 @@ impl Medium for Opening {
         let extent = self.map.extent();
         let marks = extent.table_offset + 2 * extent.table_bytes;
         let (first, last) = (run.first / 32 * 8, (run.end() - 1) / 32 * 8);
-        self.map.sync(marks + first, last + 8 - first)
+        // ORDER none (Relaxed): carries nothing.
+        let doubt = |_: &io::Error| self.doubts_marks.store(1, Ordering::Relaxed);
+        self.map.sync(marks + first, last + 8 - first).inspect_err(doubt)
+    }
+}
+
+#[cfg(not(any(loom, shuttle)))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ranges::options::RangedOptions;
+    use std::os::unix::fs::FileExt;
+
+    fn file(directory: &tempfile::TempDir) -> (PathBuf, File, Header) {
+        let path = directory.path().join("file");
+        let made = RangedOptions::new().create(&path, 4096).unwrap();
+        // Not flushed.
+        drop(made.write(made.allocate(64).unwrap(), &[1; 64]).unwrap());
+        drop(made);
+        let found = file::open(&path, &MappedFile(FileKind::Ranged), true, Trust::Owner).unwrap();
+        (path, found.file, found.header)
+    }
+
+    fn put(file: &File, at: u64, words: &[u64]) {
+        for (at, word) in (at..).step_by(8).zip(words) {
+            file.write_all_at(&word.to_le_bytes(), at).unwrap();
+        }
+    }
+
+    const PAGE: u64 = 4096;
+    const BOOT: u64 = PAGE + 128 + 24;
+
+    // Goal: who was alone and could not make the file fit leaves nobody a moment in which the file looks as if somebody had. Method: an
+    // opening that finds `next` where it can't be, and is not dropped yet.
+    #[test]
+    fn who_fails_to_make_a_file_fit_shares_it_with_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file, header) = file(&directory);
+        put(&file, PAGE, &[1]);
+        let (first, is_alone) = Opening::new(&file, header, &path).unwrap();
+        assert!(is_alone && first.make_fit(&file, is_alone).is_err());
+        let locks = Locks::new(&file, true).unwrap();
+        assert!(locks.share(WRITER_BYTE).unwrap().is_none(), "somebody may open the file as it is");
+        put(&file, PAGE, &[64]);
+        drop(first);
+        let (second, is_alone) = Opening::new(&file, header, &path).unwrap();
+        assert!(is_alone && second.make_fit(&file, is_alone).unwrap());
+        assert!(locks.share(WRITER_BYTE).unwrap().is_some());
+    }
+
+    // Goal: after the marks could not be brought to the medium, none of them is taken for a promise here. Method: the word that says so.
+    #[test]
+    fn after_a_failed_sync_of_marks_nothing_is_called_durable_here() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = RangedOptions::new().create(directory.path().join("file"), 4096).unwrap();
+        let receipt = made.write(made.allocate(64).unwrap(), &[1; 64]).unwrap();
+        made.flush(&receipt).unwrap();
+        assert!(receipt.is_durable());
+        receipt.span().opening.doubts_marks.store(1, Ordering::Relaxed);
+        assert!(!receipt.is_durable());
+    }
+
+    // Goal: that somebody has the lock byte is no sign that a file of another boot was made fit: who opens it waits, and does it. Method:
+    // a lock that belongs to no opening, given back after a while.
+    #[test]
+    fn a_file_of_another_boot_is_made_fit_whoever_holds_its_byte() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file, _) = file(&directory);
+        put(&file, BOOT, &[1, 2]);
+        let held = Locks::new(&file, false).unwrap().share(WRITER_BYTE).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| Opening::open(&path).unwrap());
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!opening.is_finished());
+            drop(held);
+            let opened = opening.join().unwrap();
+            assert_eq!(opened.table().written.count(opened.n_units()), 0, "it was not flushed");
+        });
     }
 }

@@ -84,9 +84,13 @@ impl Receipt {
         unsafe { self.span.opening.map().bytes(self.span.start, self.span.usize_len()) }
     }
 
-    /// Whether it was flushed, and would be there after a power cut. False on the other side of a `fork`.
+    /// Whether it was flushed, as far as the tables say. False on the other side of a `fork`.
+    ///
+    /// Only a [`flush`](crate::RangedFile::flush) or [`sync_all`](crate::RangedFile::sync_all) that has returned `Ok` promises that the bytes
+    /// would be there after a power cut: while another thread or process flushes them, and after that has failed there, this may say so a
+    /// moment too early. After a sync of the tables has failed in this opening, it is false for everything.
     pub fn is_durable(&self) -> bool {
-        self.span.opening.map().is_here() && self.span.opening.table().durable.all(self.span.run())
+        self.span.opening.map().is_here() && self.span.opening.is_durable(self.span.run())
     }
 
     /// The part in front of `offset`, counted from the first byte, and the rest; to free a part.

@@ -49,7 +49,7 @@ pub struct RangedStats {
     pub free_bytes: u64,
     /// Bytes of those that are free again.
     pub freed_bytes: u64,
-    /// Bytes that are known to be on the medium.
+    /// Bytes that are on the medium, but for such as are just being flushed, or whose flush has failed.
     pub durable_bytes: u64,
     /// Bytes that were written before the machine was restarted, and not flushed: whoever opens the file next gives them up.
     pub doubtful_bytes: u64,

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! (I1) the published position never passes a frame that is in the user's hands; (I2) it is published at the latest every sixteenth of the
-//! capacity, or by hand alone; (I3) after a corrupt header, or a missing page, nothing more is read.
+//! capacity, or by hand alone, and who sleeps until there is space is woken at the latest every fourth; (I3) after a corrupt header, or a
+//! missing page, nothing more is read.
 //! Waits for nothing, and knows no clock and no lock.
 
 use super::join;
@@ -30,6 +31,13 @@ fn sixteenth(table: &Table) -> u64 {
     table.frames.capacity_bytes() / 16
 }
 
+/// What is further below the tail than this is asked for ahead; nearer, lines are still their producer's.
+const FAR_BEHIND_BYTES: u64 = 32 << 10;
+/// So far ahead of its position a reader asks for lines.
+const READ_AHEAD_BYTES: u64 = 2048;
+/// At most so much is asked for at once: more would not stay in the caches until it is read.
+const READ_AHEAD_MAX: u64 = 128 << 10;
+
 /// An interval of bytes that never passes.
 const BY_HAND: u64 = u64::MAX;
 
@@ -44,6 +52,10 @@ pub(crate) struct Cursor {
     /// The next frame to look at.
     position: u64,
     published: u64,
+    /// Below it producers had been done for long at the last look at the tail.
+    old_below: u64,
+    /// Who slept when the position was published there was woken.
+    woken: u64,
     /// All ones: what was handed out is released by hand.
     publish_every: u64,
     by_hand: bool,
@@ -74,6 +86,8 @@ impl Cursor {
             slot,
             position: 0,
             published: 0,
+            old_below: 0,
+            woken: 0,
             publish_every: sixteenth(&table),
             by_hand: false,
             registered,
@@ -128,6 +142,13 @@ impl Cursor {
         }
         let position = self.position;
         let (word, span_bytes) = self.table.frames.record(position)?;
+        if position < self.old_below {
+            // It finds its lines in a producer's outer caches or in none, and each costs it a wait: as long as that makes it slower than its
+            // producers it stays behind.
+            let ahead = position + READ_AHEAD_BYTES;
+            let end = (ahead + span_bytes.min(READ_AHEAD_MAX)).min(self.old_below);
+            self.table.frames.data().prefetch_for_read(ahead, end);
+        }
         Some(Found { position, word, span_bytes })
     }
 
@@ -257,7 +278,7 @@ impl Cursor {
         self.position = next;
         kill_point(Point::ReleaseKept);
         if next - self.published >= self.publish_every {
-            self.publish();
+            self.publish_part();
         }
     }
 
@@ -272,19 +293,34 @@ impl Cursor {
     /// Tells producers that everything below the position was released, whoever has to say so.
     #[inline(always)]
     pub(crate) fn publish_all(&mut self) {
-        if self.published != self.position {
+        if self.woken != self.position {
             self.publish();
+        }
+    }
+
+    /// The regular way, of a reader that has much to read. Looks at the same time how far it is behind, and wakes sleepers a little later
+    /// than it could: one that wakes for every sixteenth has hardly started when it sleeps again, and interrupts this processor for that.
+    #[inline(never)]
+    fn publish_part(&mut self) {
+        self.tell();
+        self.old_below = self.table.tail().saturating_sub(FAR_BEHIND_BYTES);
+        if self.position - self.woken >= self.table.frames.capacity_bytes() / 4 {
+            self.wake();
         }
     }
 
     #[inline(never)]
     fn publish(&mut self) {
+        self.tell();
+        self.wake();
+    }
+
+    fn tell(&mut self) {
         self.told(self.position);
         self.is_special |= self.is_near_the_end();
         // ORDER P1 (Release, pairs with P2): the reads below it are over.
         self.slot.position.store(self.position, Ordering::Release);
         kill_point(Point::ReleasePublished);
-        self.wake();
     }
 
     /// Nothing that was handed out is below `position` and not released.
@@ -344,7 +380,8 @@ impl Cursor {
     }
 
     /// Wakes whoever waits for what this cursor has released.
-    pub(crate) fn wake(&self) {
+    pub(crate) fn wake(&mut self) {
+        self.woken = self.published;
         sync::light(self.registered);
         wake_sleepers(&self.table.live.waits.0);
     }

@@ -1,7 +1,8 @@
 //! Mmap: bytes of a file where they lie.
 //!
 //! (I1) clones, slices and `Bytes` share one mapping, which lives as long as any of them; (I2) a read allocates nothing; (I3) only files
-//! that nobody but this user and root can write are mapped, or a slice could change while it is looked at.
+//! that nobody but this user and root can write are mapped, and none that this library writes in safe code, or a slice could change while it
+//! is looked at.
 //! Keeps no descriptor, but with the feature `guard`.
 
 use super::open::{self, Checked};
@@ -35,9 +36,10 @@ use std::sync::Arc;
 ///
 /// # Trust
 ///
-/// Nobody may write the file while it is mapped. What others can write, or what lies on a network file system, is refused: read that with
-/// a [`FileSnapshot`]. Programs of this user, and root, are trusted to leave the file alone; a sealed one can't be opened for writing by
-/// this library. Replacing the file under its name, or removing it, is no writing: who has the old one keeps it. The map is shared with the
+/// Nobody may write the file while it is mapped: a plain file that anybody changes meanwhile, be it by `std::fs::write` in this very
+/// program, is *undefined behaviour*, because a slice changes under its reader. What others can write, what lies on a network file
+/// system, and rings, append files and ranged files that are opened as plain ones are refused: read those with a [`FileSnapshot`]. Programs
+/// of this user, and root, are trusted to leave the file alone; a sealed one can't be opened for writing by this library. Replacing the file under its name, or removing it, is no writing: who has the old one keeps it. The map is shared with the
 /// page cache (`MAP_SHARED`); a private one would show another's writes just the same, until this process writes itself.
 ///
 /// A file that is *truncated* while it is mapped ends the process with SIGBUS. With the feature `guard`, reads end in
@@ -86,11 +88,13 @@ impl Snapshot {
         Self::new(&checked, path, None)
     }
 
-    /// Opens and maps any regular file, as long as it is now. Reads nothing; an empty file is a snapshot of no bytes.
+    /// Opens and maps any regular file, as long as it is now. Reads no more than its first bytes; an empty file is a snapshot of no bytes.
+    ///
+    /// Nobody may change the file while it is mapped: see [Trust](Self#trust).
     ///
     /// # Errors
-    /// It does not exist, is no regular file, may not be read, can be written by others, is on a network file system, or there is no room
-    /// for the map.
+    /// It does not exist, is no regular file, may not be read, can be written by others, is on a network file system, is a ring, an append
+    /// file or a ranged file ([`Error::NotPlain`]; [`Snapshot::open`] takes a sealed one), or there is no room for the map.
     pub fn open_plain(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let checked = open::plain(path)?;
@@ -100,7 +104,7 @@ impl Snapshot {
 
     /// [`Snapshot::open`] as far as the budget allows a map, and [`FileSnapshot::open`] otherwise.
     ///
-    /// A file that may not be mapped, because of who can write it or of where it is, is read by system calls, too, and so is one for which
+    /// A file that may not be mapped, because of who can write it, of where it is or of what it is, is read by system calls, too, and so is one for which
     /// the system has no map left.
     ///
     /// # Errors

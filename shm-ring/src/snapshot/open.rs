@@ -3,7 +3,8 @@
 //! ```text
 //!   plain    regular file --> its length                                                                      --> read
 //!   sealed   regular file --> header --> seal: not sealed? wrong? --> length: truncated? --> checksum of all  --> read
-//!   mapped   local file system, nobody else can write it; room in the budget                --no--> an error, or pread
+//!   mapped   local file system, nobody else can write it, no file that this library writes  --no--> an error, or pread
+//!            (a sealed one it does not); room in the budget
 //! ```
 //!
 //! (I1) what is refused is left as it was; (I2) nothing is believed before what covers it was checked; (I3) the length is from the one
@@ -11,8 +12,8 @@
 
 use super::{FileSnapshot, ReadAt, ReadError};
 use crate::error::{Error, FileKind};
-use crate::layout::header::Malformed;
-use crate::layout::mapped::{Header, Kind, LIVE_BYTES, Seal};
+use crate::layout::header::{self, Malformed};
+use crate::layout::mapped::{self, Header, Kind, LIVE_BYTES, Seal};
 use crate::map::file::{self, MappedFile, io_error};
 use std::fs::File;
 use std::io;
@@ -84,11 +85,33 @@ fn seal_of(file: &File, header: &Header, path: &Path) -> Result<Result<Option<Se
     Ok(Seal::from_page(&live, &header.uuid))
 }
 
+/// What a file begins as, if it is one that this library's own handles write while others look.
+fn kind_of(file: &File) -> io::Result<Option<FileKind>> {
+    let mut magic = [0; 8];
+    if file::read_at_most(file, &mut magic, 0)? < magic.len() {
+        return Ok(None);
+    }
+    Ok(match magic {
+        header::MAGIC => Some(FileKind::Ring),
+        mapped::MAGIC_APPEND => Some(FileKind::Append),
+        mapped::MAGIC_RANGED => Some(FileKind::Ranged),
+        _ => None,
+    })
+}
+
 impl Checked {
     /// Refuses to have it mapped where others could change it under a slice.
     pub(super) fn may_be_mapped(&self, path: &Path) -> Result<(), Error> {
         file::refuse_network(&self.file, path, self.kind)?;
-        file::check_reader(&self.file, path, self.kind)
+        file::check_reader(&self.file, path, self.kind)?;
+        if self.kind != FileKind::Plain {
+            // Sealed: nobody opens it for writing any more.
+            return Ok(());
+        }
+        match kind_of(&self.file).map_err(io_error("read", path))? {
+            Some(found) => Err(Error::NotPlain { path: path.into(), found }),
+            None => Ok(()),
+        }
     }
 
     /// Compares the checksum that was promised, if one was, with that of the bytes.

@@ -10,6 +10,9 @@ use crate::sync::{AtomicU32, AtomicU64};
 use std::ops::Deref;
 use std::sync::Arc;
 
+/// As the mapping's.
+pub(crate) const LINE_BYTES: u64 = 64;
+
 /// A ring in which everybody is attached whose slot exists, and no consumer has joined.
 #[derive(Debug)]
 pub(crate) struct Region {
@@ -144,6 +147,9 @@ impl Data {
 
     /// Nothing: there are no cache lines.
     pub(crate) fn prefetch_for_write(&self, _position: u64) {}
+
+    /// Nothing either.
+    pub(crate) fn prefetch_for_read(&self, _from: u64, _to: u64) {}
 
     /// The word `index` words after `position`, which is a multiple of 8.
     pub(crate) fn word(&self, position: u64, index: usize) -> &AtomicU64 {

@@ -64,7 +64,7 @@ impl Worker {
     }
 
     fn try_take(&mut self, least: u64, most: u64, hint: &AtomicU64) -> Option<Run> {
-        let run = self.heap.table().allocate(least, most, hint).ok()?;
+        let run = self.heap.allocate(least, most, hint).ok()?;
         self.stamp += 1;
         self.notes.lock().unwrap().push(Note {
             run,
@@ -234,7 +234,7 @@ fn power_cut(heap: &Heap, also: u32) -> Arc<Heap> {
 /// Uses up whatever is free, with worthless bytes that reach the medium at once.
 fn use_up(heap: &Heap) {
     let hint = AtomicU64::new(0);
-    while let Ok(run) = heap.table().allocate(1, heap.table().n_units, &hint) {
+    while let Ok(run) = heap.allocate(1, heap.table().n_units, &hint) {
         heap.stamp(run, WORTHLESS);
         (run.first..run.end()).for_each(|unit| heap.write_back_data(usize::try_from(unit).unwrap()));
     }

@@ -89,6 +89,11 @@ impl Heap {
         }
     }
 
+    /// An allocation anywhere.
+    pub(crate) fn allocate(&self, least: u64, most: u64, hint: &AtomicU64) -> Result<Run, Refusal> {
+        self.table().allocate(least, most, self.n_units, hint)
+    }
+
     /// Writes a stamp to every unit of a run.
     pub(crate) fn stamp(&self, run: Run, stamp: u64) {
         for word in self.units(run) {
@@ -179,7 +184,7 @@ impl Heap {
         let hint = AtomicU64::new(0);
         let mut units = vec![];
         loop {
-            match self.table().allocate(1, 1, &hint) {
+            match self.allocate(1, 1, &hint) {
                 Ok(run) => units.push(run.first),
                 Err(Refusal::Full) => break,
                 Err(refusal) => panic!("{refusal:?}"),
@@ -200,7 +205,12 @@ impl Heap {
     }
 }
 
+/// Whoever syncs is a process, with a description of its own.
 impl Medium for Heap {
+    fn one_at_a_time<T>(&self, sync: impl FnOnce() -> T) -> T {
+        sync()
+    }
+
     fn sync_data(&self, run: Run) -> io::Result<()> {
         self.may_sync()?;
         for unit in run.first..run.end() {

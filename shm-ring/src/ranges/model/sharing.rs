@@ -22,7 +22,7 @@ fn live(heap: &Heap, plan: Plan, stamp: u64) -> Vec<Run> {
     let hint = AtomicU64::new(0);
     let mut kept = vec![];
     for (n, (least, most)) in plan.units.iter().enumerate() {
-        let run = match heap.table().allocate(*least, *most, &hint) {
+        let run = match heap.allocate(*least, *most, &hint) {
             Ok(run) => run,
             Err(Refusal::Full) => continue,
             Err(refusal) => panic!("{refusal:?}"),
@@ -46,7 +46,7 @@ fn share(n_units: u64, used: u64, free: &[Run], plans: &[Plan]) -> Vec<Run> {
     let hint = AtomicU64::new(0);
     let mut written = used;
     if used > 0 {
-        let all = heap.table().allocate(used, used, &hint).expect("it is empty");
+        let all = heap.allocate(used, used, &hint).expect("it is empty");
         heap.write(all, 1);
         heap.table().commit(all);
     }
@@ -81,14 +81,14 @@ fn read_beside_a_new_owner() {
     const BOTH: Run = Run { first: 0, n: 2 };
     let heap = Heap::new(2);
     let hint = AtomicU64::new(0);
-    assert_eq!(heap.table().allocate(2, 2, &hint), Ok(BOTH));
+    assert_eq!(heap.allocate(2, 2, &hint), Ok(BOTH));
     heap.stamp(BOTH, 1);
     heap.table().commit(BOTH);
     let writer = Arc::clone(&heap);
     let writing = spawn(move || {
         let hint = AtomicU64::new(0);
         writer.table().release(BOTH, &*writer, &hint).expect("a medium that works");
-        assert_eq!(writer.table().allocate(2, 2, &hint), Ok(BOTH));
+        assert_eq!(writer.allocate(2, 2, &hint), Ok(BOTH));
         writer.stamp(BOTH, 2);
         writer.table().commit(BOTH);
     });
@@ -109,13 +109,33 @@ fn read_beside_a_new_owner() {
     reading.join().expect("it ends");
 }
 
+/// Somebody writes a whole word of units and some more, while another one looks for what is written.
+fn find_beside_a_writer() {
+    let heap = Heap::new(68);
+    let writer = Arc::clone(&heap);
+    let writing = spawn(move || {
+        let hint = AtomicU64::new(0);
+        let run = writer.allocate(67, 67, &hint).expect("it is empty");
+        writer.write(run, 7);
+        writer.table().commit(run);
+    });
+    let finder = Arc::clone(&heap);
+    let finding = spawn(move || {
+        if let Some(run) = finder.table().written.next_run(0, 68, true) {
+            assert_eq!(finder.read(run), vec![7; usize::try_from(run.n).unwrap()]);
+        }
+    });
+    writing.join().expect("it ends");
+    finding.join().expect("it ends");
+}
+
 /// Somebody frees a unit and takes it again, while another one brings the whole file to the medium and the kernel writes pages back.
 fn sync_beside_a_new_owner(is_durable: bool) {
     const FIRST: Run = Run { first: 0, n: 1 };
     let heap = Heap::new(2);
     let hint = AtomicU64::new(0);
     for unit in 0..2 {
-        let run = heap.table().allocate(1, 1, &hint).expect("it is empty");
+        let run = heap.allocate(1, 1, &hint).expect("it is empty");
         heap.stamp(run, 1);
         heap.table().commit(run);
         if is_durable && unit == 0 {
@@ -128,7 +148,7 @@ fn sync_beside_a_new_owner(is_durable: bool) {
     let writing = spawn(move || {
         let hint = AtomicU64::new(0);
         writer.table().release(FIRST, &*writer, &hint).expect("a medium that works");
-        assert_eq!(writer.table().allocate(1, 1, &hint), Ok(FIRST));
+        assert_eq!(writer.allocate(1, 1, &hint), Ok(FIRST));
         assert_eq!(writer.stored().marks[0] & 1, 0, "handed out, and durable");
         writer.stamp(FIRST, 2);
         yield_now();
@@ -207,6 +227,12 @@ mod orders {
             share(3, 2, &[Run { first: 1, n: 1 }], &[BOTH, ONE]);
         })
         .tell("ranges: folded");
+    }
+
+    // Goal: what is found to be written is there. Method: somebody who looks for it, beside its writer.
+    #[test]
+    fn what_is_found_written_is_there() {
+        explore(Bounds::preemptions(3, 4), find_beside_a_writer).tell("ranges: finding");
     }
 
     // Goal: who reads by place and not by receipt never takes bytes of two owners for one's. Method: a reader beside a new owner.
