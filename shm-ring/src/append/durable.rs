@@ -45,12 +45,12 @@ impl AppendFile {
     }
 
     /// Finishes the file: nobody writes it any more, and a checksum covers its length and its bytes. From then on it can be opened as a
-    /// snapshot, and followed, but not for writing. Space that was allocated ahead is given back where the file system can do that.
+    /// snapshot, and followed, but not for writing. What is [doubtful](Self::doubtful) is sealed as it is: look first. Space that was allocated ahead is given back where the file system can do that.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the bytes can't be brought to the medium, [`Error::Truncated`] when they are not there any more; the file is not
-    /// sealed then. [`Error::Forked`].
+    /// [`Error::Io`] when something can't be brought to the medium, [`Error::Truncated`] when bytes are not there any more;
+    /// [`Error::Forked`]. The file is not sealed then, unless it was the seal's own last sync that failed: opening it tells.
     pub fn seal(self) -> Result<(), Error> {
         let expected_bytes = self.map.known_bytes();
         let failed = |source: io::Error| match self.file.metadata() {
@@ -249,6 +249,13 @@ fn is_of_this_boot(live: &Live) -> bool {
     }
     // Zeros: /proc could not be read, then or now. That is no sign of a restart.
     stored == boot || stored == [0, 0] || boot == [0, 0]
+}
+
+/// Whether a file that has `held_bytes` of data, less than its length says, lost the rest in a restart: the system may write the length
+/// before it writes how long the file is, but not so what was synced.
+pub(super) fn is_cut_by_restart(live: &Live, held_bytes: u64) -> bool {
+    // ORDER none (Relaxed): as above.
+    !is_of_this_boot(live) && live.era.0.durable.load(Ordering::Relaxed) <= held_bytes
 }
 
 /// Notes that all bytes of the file are good in this boot.

@@ -124,6 +124,8 @@ pub struct AppendFile {
     capacity: Cell<u64>,
     /// Behind it, every byte of the file is zero.
     touched: Cell<u64>,
+    /// Below it, the file may have holes that somebody else made; whole pages.
+    holes_end: Cell<u64>,
     durable: Cell<u64>,
     /// Written before a restart of the machine, and not known to be on the medium since.
     doubtful: Cell<(u64, u64)>,
@@ -139,7 +141,8 @@ impl AppendFile {
     /// Opens the append file at `path`, which only this user can write, to go on at its end.
     ///
     /// After a writer was killed, the bytes that it had published are there, and nothing of what it had not. After a restart of the machine,
-    /// see [`doubtful`](Self::doubtful).
+    /// see [`doubtful`](Self::doubtful). Holes that a copy has below its length are filled when bytes are given up; on a tmpfs that is full,
+    /// reading them is like reading a file that was truncated.
     ///
     /// # Errors
     ///
@@ -297,6 +300,7 @@ impl AppendFile {
     }
 
     fn give_up(&self, target: u64) -> Result<(), AppendError> {
+        self.fill_holes(target)?;
         let durable = self.durable.get();
         let is_claimed = durable > target || !self.is_word_known.get();
         if is_claimed {

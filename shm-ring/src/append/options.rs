@@ -3,9 +3,10 @@
 //! (I1) an append file appears complete or not at all; (I2) who opens one for writing has lock byte 1 before it believes a word of the
 //! live page, and checks what it believes against the length of the file.
 
-use super::durable::store_boot;
+use super::durable::{is_cut_by_restart, store_boot};
 use super::error::AppendError;
 use super::follow::Follower;
+use super::grow::STEP_BYTES_MAX;
 use super::import::Legacy;
 use super::{AppendFile, PATIENCE, Rest, publish};
 use crate::error::{Error, FileKind};
@@ -139,19 +140,32 @@ impl AppendOptions {
         if is_sealed(&map, &found.header, path)? {
             return Err(Error::Sealed { path: path.to_path_buf() });
         }
-        let len = check_len(&map, &found.header, &found.file, path)?;
-        // What was copied from elsewhere may have holes, and a hole may be where the disk is full.
         let data_offset = extent.data_offset;
-        for range in [0..data_offset, data_offset + len..file_bytes] {
-            file::allocate_range(&found.file, range).map_err(|why| not_allocated(why, path, file_bytes))?;
+        let len = match check_len(&map, &found.header, &found.file, path) {
+            // The length was on the medium before that of the file was.
+            Err(Error::Truncated { .. }) if is_cut_by_restart(map.live(), found_bytes - data_offset) => {
+                found_bytes - data_offset
+            }
+            other => other?,
+        };
+        // What was copied from elsewhere may have holes, and a hole may be where the disk is full. Far behind the length nobody needs them
+        // filled, and below it nobody does before bytes are given up.
+        let page_of_len = len / extent.page_bytes * extent.page_bytes;
+        let allocated = file_bytes.min((data_offset + page_of_len).saturating_add(STEP_BYTES_MAX));
+        for range in [0..data_offset, data_offset + page_of_len..allocated] {
+            file::fill_holes(&found.file, range).map_err(|why| not_allocated(why, path, file_bytes))?;
         }
         map.note_bytes(file_bytes);
-        let capacity = file_bytes - data_offset;
+        let capacity = allocated - data_offset;
         let this = self.attach(map, found.file, lock, found.header, path, capacity);
-        publish::finish(this.map.live());
+        publish::finish(this.map.live(), len);
+        if publish::look(this.map.live()).len_bytes != len {
+            publish::give_up(this.map.live(), len);
+        }
         this.len.set(len);
         // Whatever a writer left that was killed, or that gave it up.
-        this.touched.set(capacity);
+        this.touched.set(file_bytes - data_offset);
+        this.holes_end.set(page_of_len);
         this.find_durable().map_err(|error| not_synced(error, path))?;
         Ok(this)
     }
@@ -275,6 +289,7 @@ impl AppendOptions {
             ready: Cell::new(0),
             capacity: Cell::new(capacity),
             touched: Cell::new(0),
+            holes_end: Cell::new(0),
             durable: Cell::new(0),
             doubtful: Cell::new((0, 0)),
             rest: Cell::new(Rest::Found),

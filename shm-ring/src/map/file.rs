@@ -259,7 +259,7 @@ pub(crate) fn allocate_range(file: &File, range: Range<u64>) -> Result<(), NotAl
     }
     // Beyond this limit the kernel does not only refuse: it kills, by SIGXFSZ.
     let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(NotAllocated::Other)?;
-    if range.end > limit {
+    if range.end > limit && file.metadata().map_or(true, |found| range.end > found.len()) {
         return Err(NotAllocated::NoSpace { free_bytes: limit.saturating_sub(range.start) });
     }
     let too_far = |_| NotAllocated::Other(Errno::EFBIG);
@@ -276,6 +276,20 @@ pub(crate) fn allocate_range(file: &File, range: Range<u64>) -> Result<(), NotAl
             Err(error) => return Err(NotAllocated::Other(error)),
         }
     }
+}
+
+/// Gives these bytes their place, or takes none when there is not room for all of them, as far as that can be known before.
+pub(crate) fn fill_holes(file: &File, range: Range<u64>) -> Result<(), NotAllocated> {
+    let found = file
+        .metadata()
+        .map_err(|error| NotAllocated::Other(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
+    let missing = range.end.saturating_sub(found.blocks().saturating_mul(512));
+    let missing = missing.min(range.end.saturating_sub(range.start));
+    let free_bytes = fstatvfs(file).map_or(u64::MAX, |s| s.blocks_available() * s.fragment_size());
+    if missing > free_bytes {
+        return Err(NotAllocated::NoSpace { free_bytes });
+    }
+    allocate_range(file, range)
 }
 
 /// Gives these bytes their place, and makes the file as long as they reach; if that fails, it is as long as it was.
