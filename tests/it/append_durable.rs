@@ -128,6 +128,25 @@ pub(crate) fn sealing() {
 }
 
 #[test]
+fn a_process_may_change_its_directory() {
+    // Goal: the name that a sync brings to the medium is the one that was given when the file was made. Method: a relative path, another
+    // directory.
+    let directory = directory();
+    crate::harness::alone("append_durable::moves", &[("path", &directory.path().display())]);
+}
+
+pub(crate) fn moves() {
+    let here = Script::path();
+    std::env::set_current_dir(&here).unwrap();
+    fs::create_dir("inside").unwrap();
+    let file = AppendOptions::new().create("inside/a").unwrap();
+    std::env::set_current_dir("/").unwrap();
+    file.push(b"hello").unwrap();
+    file.sync().unwrap();
+    assert_eq!((file.durable_len(), file.path()), (5, Path::new("inside/a")));
+}
+
+#[test]
 fn a_file_that_lost_its_length_in_a_restart_keeps_what_was_synced() {
     // Goal: when the medium has the length word and not the length of the file, what was synced is there, and what the file still has of the
     // rest is in doubt; a file that lost synced bytes, or lost them in this boot, is truncated. Method: cut files.

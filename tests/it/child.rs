@@ -20,6 +20,7 @@ const ROLES: &[(&str, fn())] = &[
     ("append_cut::alone", append_cut::alone),
     ("append_durable::failing", append_durable::failing),
     ("append_durable::sealing", append_durable::sealing),
+    ("append_durable::moves", append_durable::moves),
     ("append_durable::pusher", append_durable::pusher),
     ("append_following::reader", append_following::reader),
     ("append_following::tail", append_following::tail),

@@ -37,7 +37,7 @@ pub enum SyncPolicy {
     /// Never: [`AppendFile::sync`] does, when the caller wants it. Safe against the death of every process, not against that of the machine.
     #[default]
     Never,
-    /// Before it returns, and before followers see it.
+    /// Before it returns, and before followers see it. When that fails, they may have seen it all the same.
     EachPush,
     /// Whenever so long has passed since the last time, and when the file is closed. No thread does it: who pushes no more has to
     /// [sync](AppendFile::sync).
@@ -94,6 +94,7 @@ impl AppendOptions {
     }
 
     /// Permission bits of a new file, whatever the umask. Others can be allowed to follow it; one that others can write is not opened again.
+    /// Whoever may read the file can lock its bytes: keep it from being cleared, as a pin does, or from being opened.
     pub fn mode(mut self, bits: u32) -> Self {
         self.mode = bits;
         self
@@ -109,7 +110,8 @@ impl AppendOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyExists`], [`Error::NoSpace`], [`Error::NetworkFileSystem`], [`Error::Invalid`], [`Error::Io`]. Nothing is left behind.
+    /// [`Error::AlreadyExists`], [`Error::NoSpace`], [`Error::NetworkFileSystem`], [`Error::Invalid`], [`Error::Io`]. Nothing is left behind,
+    /// unless a policy that syncs could not sync the name, which it does last.
     pub fn create(&self, path: impl AsRef<Path>) -> Result<AppendFile, Error> {
         self.create_with(path.as_ref(), self.capacity_bytes, |_| Ok(()))
     }
@@ -284,6 +286,7 @@ impl AppendOptions {
             _alive: alive,
             header,
             path: path.to_path_buf(),
+            directory: file::absolute(file::directory_of(path)),
             policy: self.policy,
             len: Cell::new(0),
             ready: Cell::new(0),

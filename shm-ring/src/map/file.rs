@@ -19,7 +19,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate, posix_fallocate};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::linkat;
+use nix::unistd::{linkat, syncfs};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::ops::Range;
@@ -556,6 +556,21 @@ pub(crate) fn sync_name(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(io_error("open the directory of", path)(error)),
     }
+}
+
+/// Brings a directory, in which the file has its name, to the medium; all of the file's file system, where that can't be read.
+pub(crate) fn sync_directory(file: &File, directory: &Path) -> io::Result<()> {
+    match File::open(directory) {
+        Ok(directory) => directory.sync_all(),
+        // Who may write a directory need not be allowed to read it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(syncfs(file)?),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same path for a process that changes its directory; as it is, where that can't be found out.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Permission bits of an open file.
