@@ -152,6 +152,12 @@ fn the_usage_ratio_is_length_by_capacity() {
     assert_eq!((file.usage_ratio(), file.capacity_bytes()), (1.0, 8 * PAGE));
     file.push(&[1]).unwrap();
     assert!(file.usage_ratio() > 0.0 && file.usage_ratio() < 1.0);
+    // Without a page of data.
+    let path = directory.path().join("b");
+    drop(AppendOptions::new().create(&path).unwrap());
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(DATA_OFFSET).unwrap();
+    let file = AppendFile::open(&path).unwrap();
+    assert_eq!((file.usage_ratio(), file.capacity_bytes()), (0.0, 0));
 }
 
 #[test]

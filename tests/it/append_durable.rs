@@ -1,7 +1,7 @@
 //! Append, durable: what reaches the medium, when, and what is said of it after a restart of the machine.
 
 use crate::harness::{PREFIX, Script, directory, say};
-use shm_ring::{AppendError, AppendFile, AppendOptions, SyncPolicy};
+use shm_ring::{AppendError, AppendFile, AppendOptions, Error, SyncPolicy};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -101,6 +101,77 @@ pub(crate) fn failing() {
     assert_eq!((file.durable_len(), file.doubtful()), (0, 0..100));
     file.sync().unwrap();
     assert_eq!((file.durable_len(), file.doubtful()), (100, 0..0));
+}
+
+#[test]
+fn a_seal_is_on_the_medium_after_what_it_says() {
+    // Goal: length and checksums are on the medium before the state is, so that a seal which can't be stored leaves an open file. Method:
+    // strace lets the system call in between fail.
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        println!("SKIPPED a_seal_is_on_the_medium_after_what_it_says: strace is not installed");
+        return;
+    }
+    // The header, the live page of the sync, the data; then the words.
+    let trace = traced("append_durable::sealing", &["-e", "inject=msync:error=EIO:when=4"], "never");
+    assert!(trace.contains("(INJECTED)"), "{trace}");
+}
+
+pub(crate) fn sealing() {
+    let path = Script::path();
+    let file = AppendOptions::new().create(&path).unwrap();
+    file.push(&[1; 100]).unwrap();
+    assert!(matches!(file.seal(), Err(Error::Io { operation: "seal", .. })));
+    let file = AppendFile::open(&path).unwrap();
+    file.push(&[2]).unwrap();
+    file.seal().unwrap();
+    assert!(AppendFile::follow(&path).unwrap().is_sealed());
+}
+
+#[test]
+fn a_process_may_change_its_directory() {
+    // Goal: the name that a sync brings to the medium is the one that was given when the file was made. Method: a relative path, another
+    // directory.
+    let directory = directory();
+    crate::harness::alone("append_durable::moves", &[("path", &directory.path().display())]);
+}
+
+pub(crate) fn moves() {
+    let here = Script::path();
+    std::env::set_current_dir(&here).unwrap();
+    fs::create_dir("inside").unwrap();
+    let file = AppendOptions::new().create("inside/a").unwrap();
+    std::env::set_current_dir("/").unwrap();
+    file.push(b"hello").unwrap();
+    file.sync().unwrap();
+    assert_eq!((file.durable_len(), file.path()), (5, Path::new("inside/a")));
+}
+
+#[test]
+fn a_file_that_lost_its_length_in_a_restart_keeps_what_was_synced() {
+    // Goal: when the medium has the length word and not the length of the file, what was synced is there, and what the file still has of the
+    // rest is in doubt; a file that lost synced bytes, or lost them in this boot, is truncated. Method: cut files.
+    let directory = directory();
+    let path = directory.path().join("a");
+    let file = AppendOptions::new().capacity(PAGE).create(&path).unwrap();
+    file.push(&[1; 6000]).unwrap();
+    file.sync().unwrap();
+    file.push(&[2; 100_000]).unwrap();
+    drop(file);
+    let (data_offset, cut) =
+        (2 * PAGE, |bytes| File::options().write(true).open(&path).unwrap().set_len(bytes));
+    cut(data_offset + 10_000).unwrap();
+    assert!(matches!(AppendFile::open(&path), Err(Error::Truncated { .. })), "in the same boot");
+    restart(&path);
+    assert!(matches!(AppendFile::follow(&path), Err(Error::Truncated { .. })), "until a writer was there");
+    let mut file = AppendFile::open(&path).unwrap();
+    assert_eq!((file.len(), file.durable_len(), file.doubtful()), (10_000, 6000, 6000..10_000));
+    assert!(file.data()[..6000].iter().all(|byte| *byte == 1));
+    assert_eq!(AppendFile::follow(&path).unwrap().len(), 10_000);
+    file.resize(20_000).unwrap();
+    assert!(file.data()[10_000..].iter().all(|byte| *byte == 0));
+    drop(file);
+    cut(data_offset + 5999).unwrap();
+    assert!(matches!(AppendFile::open(&path), Err(Error::Truncated { .. })), "synced bytes are missing");
 }
 
 #[test]

@@ -435,3 +435,36 @@ fn a_growing_file_is_never_called_truncated() {
     });
     assert!(n > 10, "{n}");
 }
+
+#[test]
+fn no_read_is_out_of_bounds_in_an_era_that_has_the_bytes() {
+    // Goal: a length of the next era is not taken for one of this: what was published is there, or the follower hears that it was given up.
+    // Method: a thread gives up half of the bytes and pushes them again, while a follower reads all of them.
+    let directory = directory();
+    let path = directory.path().join("a");
+    let mut writer = AppendOptions::new().create(&path).unwrap();
+    writer.push(&[1; 100]).unwrap();
+    let mut follower = AppendFile::follow(&path).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let (mut reads, mut wrong, mut has_all) = (0, 0, false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                writer.resize(50).unwrap();
+                writer.push(&[1; 50]).unwrap();
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        });
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(3) {
+            match follower.read_at(0, &mut [0; 100]) {
+                Ok(()) => (reads, has_all) = (reads + 1, true),
+                Err(FollowError::Cleared { .. }) => has_all = false,
+                Err(FollowError::OutOfBounds { .. }) => wrong += u32::from(has_all),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(reads > 100 && wrong == 0, "{wrong} of {reads}");
+}

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use shm_ring::{AppendError, AppendFile, AppendOptions, Error, FileKind};
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -118,6 +118,20 @@ fn others(directory: &Path, rest: &Path) {
     fill_up(rest);
     file.push(&vec![1; (file.capacity_bytes() - file.len()) as usize]).unwrap();
     assert!(file.data().starts_with(b"hello"));
+    drop(file);
+    // Holes below the length are filled before somebody writes there. (Reading them takes room too, in memory.)
+    fs::remove_file(rest).unwrap();
+    fs::remove_file(&holes).unwrap();
+    far(&holes, 200 << 10, 200 << 10);
+    let mut file = AppendFile::open(&holes).unwrap();
+    fill_up(rest);
+    let (refused, before) = (file.clear(), fs::metadata(&holes).unwrap().blocks());
+    assert!(matches!(refused, Err(AppendError::NoSpace { .. })), "{refused:?}");
+    assert_eq!((file.len(), fs::metadata(&holes).unwrap().blocks()), (200 << 10, before));
+    fs::remove_file(rest).unwrap();
+    file.clear().unwrap();
+    fill_up(rest);
+    file.push(&vec![1; 200 << 10]).unwrap();
 }
 
 fn mount_small(directory: &Path, kind: &str) -> Result<(), String> {
@@ -148,6 +162,25 @@ fn fill_up(path: &Path) {
 }
 
 #[test]
+fn opening_a_file_with_holes_takes_no_more_than_it_may_need() {
+    // Goal: a hole far behind the length is filled when it is needed, not by opening the file; what stood there is never shown. Method: a
+    // file that somebody made longer, with old bytes at its end.
+    let directory = directory();
+    let path = directory.path().join("a");
+    drop(AppendOptions::new().create(&path).unwrap());
+    let other = File::options().write(true).open(&path).unwrap();
+    let (far, whole) = (200 << 20, 1 << 30);
+    other.set_len(whole).unwrap();
+    other.write_all_at(b"old", DATA_OFFSET + far - 100).unwrap();
+    let mut file = AppendFile::open(&path).unwrap();
+    assert!(fs::metadata(&path).unwrap().blocks() * 512 < 80 << 20);
+    assert!(file.capacity_bytes() < 80 << 20 && file_bytes(&path) == whole);
+    file.resize(far).unwrap();
+    assert!(file.data().iter().all(|byte| *byte == 0));
+    assert_eq!(file_bytes(&path), whole);
+}
+
+#[test]
 fn a_limit_on_the_size_of_files_is_an_error() {
     // Goal: who may not make files longer hears `NoSpace`, and is not killed by SIGXFSZ; what fits is taken. Method: a process that limits
     // itself to 1 MiB.
@@ -158,6 +191,8 @@ fn a_limit_on_the_size_of_files_is_an_error() {
 pub(crate) fn limited() {
     use nix::sys::resource::{Resource, setrlimit};
     let path = Script::path();
+    let longer = path.with_extension("longer");
+    drop(AppendOptions::new().capacity(2 << 20).create(&longer).unwrap());
     setrlimit(Resource::RLIMIT_FSIZE, 1 << 20, 1 << 20).unwrap();
     let error = AppendOptions::new().capacity(1 << 20).create(&path).unwrap_err();
     assert!(matches!(error, Error::NoSpace { kind: FileKind::Append, .. }), "{error:?}");
@@ -166,6 +201,9 @@ pub(crate) fn limited() {
     assert_eq!(file_bytes(&path), 1 << 20);
     assert!(matches!(file.push(&[1; 1000]), Err(AppendError::NoSpace { needed_bytes: PAGE, free_bytes: 0 })));
     assert!(file.capacity_bytes() - file.len() < 1000 && file.is_valid());
+    // What is longer already is no longer for being opened.
+    let file = AppendFile::open(&longer).unwrap();
+    assert_eq!(file.capacity_bytes(), 2 << 20);
 }
 
 #[test]

@@ -7,9 +7,11 @@
 //! | `Interval` | all of it, when so long has passed | all but the last of it |
 //!
 //! (I1) the durable word is raised after the data below it was synced, and lowered, on the medium, before the length is: whoever writes
-//! those bytes anew, be it the next writer after a kill, finds the medium saying that they are not durable;
-//! (I2) a sync that failed is final: the system may have dropped the pages, and the next sync would not say so; (I3) the boot id in the
-//! file is the one for which all of its bytes are what was written.
+//! those bytes anew, be it the next writer after a kill, finds the medium saying that they are not durable, or makes it say so;
+//! (I2) a sync that failed is final: the system may have dropped the pages, and the next sync would not say so; the file has no boot's id
+//! then, and the next writer writes all that is not durable again; (I3) the boot id in the file is the one for which all of its bytes are
+//! what was written, and only the caller ends a doubt; (I4) a handle calls nothing durable before it has itself synced the header, the
+//! length of the file and its name.
 
 use super::error::{AppendError, errno_of};
 use super::options::SyncPolicy;
@@ -20,7 +22,6 @@ use crate::map::file::{self, io_error};
 use crate::map::{clock, seal};
 use crate::sync::Ordering;
 use std::io;
-use std::path::Path;
 
 /// The boot id that no boot has: a sync has failed.
 const NO_BOOT: [u64; 2] = [u64::MAX; 2];
@@ -45,12 +46,12 @@ impl AppendFile {
     }
 
     /// Finishes the file: nobody writes it any more, and a checksum covers its length and its bytes. From then on it can be opened as a
-    /// snapshot, and followed, but not for writing. Space that was allocated ahead is given back where the file system can do that.
+    /// snapshot, and followed, but not for writing. What is [doubtful](Self::doubtful) is sealed as it is: look first. Space that was allocated ahead is given back where the file system can do that.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the bytes can't be brought to the medium, [`Error::Truncated`] when they are not there any more; the file is not
-    /// sealed then. [`Error::Forked`].
+    /// [`Error::Io`] when something can't be brought to the medium, [`Error::Truncated`] when bytes are not there any more;
+    /// [`Error::Forked`]. The file is not sealed then, unless it was the seal's own last sync that failed: opening it tells.
     pub fn seal(self) -> Result<(), Error> {
         let expected_bytes = self.map.known_bytes();
         let failed = |source: io::Error| match self.file.metadata() {
@@ -101,7 +102,7 @@ impl AppendFile {
                 let data_offset = self.map.extent().data_offset;
                 self.synced(self.map.sync(0, data_offset + self.durable.get()))?;
                 self.is_word_known.set(true);
-                self.synced(sync_name(&self.path))
+                self.synced(file::sync_directory(&self.file, &self.directory))
             }
         }
     }
@@ -125,7 +126,7 @@ impl AppendFile {
         }
         self.synced(self.file.sync_all())?;
         self.is_word_known.set(true);
-        self.synced(sync_name(&self.path))?;
+        self.synced(file::sync_directory(&self.file, &self.directory))?;
         self.rest.set(Rest::Synced);
         Ok(())
     }
@@ -246,6 +247,13 @@ pub(super) fn is_of_this_boot(live: &Live) -> bool {
     stored != NO_BOOT && clock::is_one_boot(stored, clock::boot_id())
 }
 
+/// Whether a file that has `held_bytes` of data, less than its length says, lost the rest in a restart: the system may write the length
+/// before it writes how long the file is, but not so what was synced.
+pub(super) fn is_cut_by_restart(live: &Live, held_bytes: u64) -> bool {
+    // ORDER none (Relaxed): as above.
+    !is_of_this_boot(live) && live.era.0.durable.load(Ordering::Relaxed) <= held_bytes
+}
+
 /// Notes that all bytes of the file are good in this boot.
 pub(super) fn store_boot(live: &Live) {
     store_words(live, clock::boot_id());
@@ -255,16 +263,6 @@ fn store_words(live: &Live, boot: [u64; 2]) {
     for (word, id) in live.era.0.boot_id.iter().zip(boot) {
         // ORDER none (Relaxed): as above.
         word.store(id, Ordering::Relaxed);
-    }
-}
-
-/// Brings the file's name to the medium.
-fn sync_name(path: &Path) -> io::Result<()> {
-    match std::fs::File::open(file::directory_of(path)) {
-        Ok(directory) => directory.sync_all(),
-        // Who may write a directory need not be allowed to read it: then nothing can be said, and nothing more be done.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        Err(error) => Err(error),
     }
 }
 
@@ -289,5 +287,10 @@ mod tests {
         assert_eq!(file.data(), b"before");
         assert!(failed.to_string().contains("no more"), "{failed}");
         assert!(matches!(file.seal(), Err(Error::Io { operation: "seal", .. })));
+        // Not even nothing.
+        let file = AppendOptions::new().create(directory.path().join("b")).unwrap();
+        file.push(b"").unwrap();
+        assert_eq!(file.synced(Err(io::Error::from_raw_os_error(libc::EIO))), Err(failed));
+        assert_eq!(file.push(b""), Err(failed));
     }
 }

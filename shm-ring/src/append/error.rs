@@ -37,7 +37,8 @@ pub enum AppendError {
     )]
     Forked,
     /// Bytes could not be brought to the medium, now or before. Which of them are there nobody knows, so this is final: the handle takes no
-    /// more.
+    /// more. Those of the push that failed may have been published. Who opens the file next hears what is
+    /// [doubtful](crate::AppendFile::doubtful).
     #[error("the append file could not be synced: {}; this handle takes no more bytes", io::Error::from_raw_os_error(*.errno))]
     SyncFailed {
         /// What the system said.

@@ -193,9 +193,11 @@ impl Follower {
         if self.map.was_hit() {
             return Err(FollowError::Truncated { len_bytes: look.len_bytes });
         }
-        if look.era != self.era {
-            self.era = look.era;
-            return Err(FollowError::Cleared { len_bytes: look.len_bytes });
+        // The length may be of a later era than the generation in front of it.
+        if look.era != self.era || !publish::is_still(self.map.live(), look) {
+            let now = publish::look(self.map.live());
+            self.era = now.era;
+            return Err(FollowError::Cleared { len_bytes: now.len_bytes });
         }
         Ok(look)
     }
@@ -263,7 +265,8 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// What was published when it was pinned, in place. Empty on the other side of a fork.
+    /// What was published when it was pinned, in place. Empty on the other side of a fork; a slice that was taken before the fork is not there
+    /// in the child, where reading it is a fault.
     pub fn data(&self) -> &[u8] {
         if !self.map.is_here() {
             return &[];

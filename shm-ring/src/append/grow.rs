@@ -11,7 +11,8 @@
 //! The capacity doubles, by at most 64 MiB at a time; pages are made resident a MiB ahead, so that no push waits for more than that, and
 //! no page is dirtied long before it is used.
 //!
-//! (I1) every byte below the capacity has its place on the medium before it is written, so that a full disk is an error; (I2) the capacity
+//! (I1) every byte below the capacity has its place on the medium before it is written, so that a full disk is an error, except where the
+//! file system writes to a new place each time (copy-on-write: btrfs, zfs, bcachefs, reflinked files of xfs); (I2) the capacity
 //! counts whole pages and never falls; (I3) a failure changes nothing.
 
 use super::AppendFile;
@@ -19,7 +20,7 @@ use super::error::{AppendError, errno_of};
 use crate::map::file::{self, NotAllocated};
 
 /// The capacity grows by no more at a time, unless a single push needs it.
-const STEP_BYTES_MAX: u64 = 64 << 20;
+pub(super) const STEP_BYTES_MAX: u64 = 64 << 20;
 /// How far ahead of the bytes pages are made resident.
 const AHEAD_BYTES: u64 = 1 << 20;
 
@@ -59,15 +60,31 @@ impl AppendFile {
         self.extend(wanted).or_else(|why| if wanted > least { self.extend(least) } else { Err(why) })
     }
 
+    /// Gives the bytes behind `target` their place, which are about to be written again: whoever made the file may have left holes there.
+    pub(super) fn fill_holes(&self, target: u64) -> Result<(), AppendError> {
+        let page_bytes = self.header.extent.page_bytes;
+        let (from, to) = (target / page_bytes * page_bytes, self.holes_end.get());
+        if from < to {
+            let data_offset = self.header.extent.data_offset;
+            file::fill_holes(&self.file, data_offset + from..data_offset + to)
+                .map_err(|why| self.not_allocated(why, to - from))?;
+            self.holes_end.set(from);
+        }
+        Ok(())
+    }
+
+    fn not_allocated(&self, why: NotAllocated, needed_bytes: u64) -> AppendError {
+        match why {
+            NotAllocated::NoSpace { free_bytes } => AppendError::NoSpace { needed_bytes, free_bytes },
+            NotAllocated::Other(errno) => self.refused("allocate", errno as i32),
+        }
+    }
+
     fn extend(&self, capacity: u64) -> Result<(), AppendError> {
         let old = self.capacity.get();
         let data_offset = self.header.extent.data_offset;
-        file::extend(&self.file, data_offset + old..data_offset + capacity).map_err(|why| match why {
-            NotAllocated::NoSpace { free_bytes } => {
-                AppendError::NoSpace { needed_bytes: capacity - old, free_bytes }
-            }
-            NotAllocated::Other(errno) => self.refused("allocate", errno as i32),
-        })?;
+        file::extend(&self.file, data_offset + old..data_offset + capacity)
+            .map_err(|why| self.not_allocated(why, capacity - old))?;
         self.map.note_bytes(data_offset + capacity);
         self.capacity.set(capacity);
         Ok(())

@@ -10,7 +10,7 @@
 //!
 //! | lock byte | held by | for |
 //! |-----------|---------|-----|
-//! | 0 | whoever opens for writing | the time that opening takes |
+//! | 0 | whoever opens for writing | the time in which it takes byte 1 |
 //! | 1 | the writer, alone | its life: a second one hears `Busy`, who gets it after a kill goes on at the length |
 //! | 2 | each `Pinned`, shared; the writer, alone | the life of the slices; the moment in which bytes are given up |
 //!
@@ -117,6 +117,8 @@ pub struct AppendFile {
     _alive: SlotLock,
     header: Header,
     path: PathBuf,
+    /// Where the name is, wherever the process goes.
+    directory: PathBuf,
     policy: SyncPolicy,
     /// Published.
     len: Cell<u64>,
@@ -126,6 +128,8 @@ pub struct AppendFile {
     capacity: Cell<u64>,
     /// Behind it, every byte of the file is zero.
     touched: Cell<u64>,
+    /// Below it, the file may have holes that somebody else made; whole pages.
+    holes_end: Cell<u64>,
     durable: Cell<u64>,
     /// Written before a restart of the machine, and not known to be on the medium since.
     doubtful: Cell<(u64, u64)>,
@@ -141,7 +145,8 @@ impl AppendFile {
     /// Opens the append file at `path`, which only this user can write, to go on at its end.
     ///
     /// After a writer was killed, the bytes that it had published are there, and nothing of what it had not. After a restart of the machine,
-    /// see [`doubtful`](Self::doubtful).
+    /// see [`doubtful`](Self::doubtful). Holes that a copy has below its length are filled when bytes are given up; on a tmpfs that is full,
+    /// reading them is like reading a file that was truncated.
     ///
     /// # Errors
     ///
@@ -209,12 +214,14 @@ impl AppendFile {
     /// # Errors
     ///
     /// [`AppendError::NoSpace`] and [`AppendError::ReserveFull`], with nothing changed; [`AppendError::SyncFailed`], if the
-    /// [`SyncPolicy`] wanted a sync; [`AppendError::Forked`]; [`AppendError::Truncated`].
+    /// [`SyncPolicy`] wanted a sync: the bytes may have been published, and the handle takes no more; [`AppendError::Forked`];
+    /// [`AppendError::Truncated`].
     #[inline]
     pub fn push(&self, bytes: &[u8]) -> Result<u64, AppendError> {
         let offset = self.len.get();
         let end = offset.saturating_add(bytes.len() as u64);
-        if end > self.ready.get() || !self.map.is_here() {
+        // At the edge too: it is 0 for a handle that takes no more, not even no bytes.
+        if end >= self.ready.get() || !self.map.is_here() {
             self.make_ready(end)?;
         }
         // SAFETY:
@@ -230,7 +237,7 @@ impl AppendFile {
 
     /// All published bytes, in place. The slice stays valid while [`push`](Self::push) goes on.
     ///
-    /// Empty on the other side of a fork.
+    /// Empty on the other side of a fork; a slice that was taken before the fork is not there in the child, where reading it is a fault.
     #[inline]
     pub fn data(&self) -> &[u8] {
         if !self.map.is_here() {
@@ -262,7 +269,7 @@ impl AppendFile {
     /// Which part of the capacity is used, 0 to 1. Programs that swap two files do so at 0.8.
     #[expect(clippy::cast_precision_loss, reason = "a ratio to look at")]
     pub fn usage_ratio(&self) -> f64 {
-        self.len() as f64 / self.capacity.get() as f64
+        self.len() as f64 / self.capacity.get().max(1) as f64
     }
 
     /// Gives up all bytes. Capacity and memory stay. Followers hear of it.
@@ -305,8 +312,9 @@ impl AppendFile {
     }
 
     /// Bytes that were written before the machine was restarted and never [synced](Self::sync) before that: they may be others, or zeros.
-    /// Empty while the machine runs on, and once the caller has synced what is there or [resized](Self::resize) the file to where this
-    /// begins.
+    /// Empty while the machine runs on and no sync fails, and once the caller has called [`sync`](Self::sync), which takes what is there for
+    /// good, or [resized](Self::resize) the file to where this begins; what a [`SyncPolicy`] syncs by itself does not end the doubt. A disk
+    /// that was taken away and came back while the machine ran on can't be told from one that was there all the time.
     pub fn doubtful(&self) -> Range<u64> {
         self.doubtful.get().0..self.doubtful.get().1
     }
@@ -322,6 +330,7 @@ impl AppendFile {
     }
 
     fn give_up(&self, target: u64) -> Result<(), AppendError> {
+        self.fill_holes(target)?;
         let durable = self.durable.get();
         let is_claimed = durable > target || !self.is_word_known.get();
         if is_claimed {

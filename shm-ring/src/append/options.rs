@@ -3,9 +3,10 @@
 //! (I1) an append file appears complete or not at all; (I2) who opens one for writing has lock byte 1 before it believes a word of the
 //! live page, and checks what it believes against the length of the file.
 
-use super::durable::store_boot;
+use super::durable::{is_cut_by_restart, store_boot};
 use super::error::AppendError;
 use super::follow::Follower;
+use super::grow::STEP_BYTES_MAX;
 use super::import::Legacy;
 use super::{AppendFile, PATIENCE, Rest, publish};
 use crate::error::{Error, FileKind};
@@ -36,7 +37,7 @@ pub enum SyncPolicy {
     /// Never: [`AppendFile::sync`] does, when the caller wants it. Safe against the death of every process, not against that of the machine.
     #[default]
     Never,
-    /// Before it returns, and before followers see it.
+    /// Before it returns, and before followers see it. When that fails, they may have seen it all the same.
     EachPush,
     /// Whenever so long has passed since the last time, and when the file is closed. No thread does it: who pushes no more has to
     /// [sync](AppendFile::sync).
@@ -93,6 +94,7 @@ impl AppendOptions {
     }
 
     /// Permission bits of a new file, whatever the umask. Others can be allowed to follow it; one that others can write is not opened again.
+    /// Whoever may read the file can lock its bytes: keep it from being cleared, as a pin does, or from being opened.
     pub fn mode(mut self, bits: u32) -> Self {
         self.mode = bits;
         self
@@ -108,7 +110,8 @@ impl AppendOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyExists`], [`Error::NoSpace`], [`Error::NetworkFileSystem`], [`Error::Invalid`], [`Error::Io`]. Nothing is left behind.
+    /// [`Error::AlreadyExists`], [`Error::NoSpace`], [`Error::NetworkFileSystem`], [`Error::Invalid`], [`Error::Io`]. Nothing is left behind,
+    /// unless a policy that syncs could not sync the name, which it does last.
     pub fn create(&self, path: impl AsRef<Path>) -> Result<AppendFile, Error> {
         self.create_with(path.as_ref(), self.capacity_bytes, |_| Ok(()))
     }
@@ -139,19 +142,32 @@ impl AppendOptions {
         if is_sealed(&map, &found.header, path)? {
             return Err(Error::Sealed { path: path.to_path_buf() });
         }
-        let len = check_len(&map, &found.header, &found.file, path)?;
-        // What was copied from elsewhere may have holes, and a hole may be where the disk is full.
         let data_offset = extent.data_offset;
-        for range in [0..data_offset, data_offset + len..file_bytes] {
-            file::allocate_range(&found.file, range).map_err(|why| not_allocated(why, path, file_bytes))?;
+        let len = match check_len(&map, &found.header, &found.file, path) {
+            // The length was on the medium before that of the file was.
+            Err(Error::Truncated { .. }) if is_cut_by_restart(map.live(), found_bytes - data_offset) => {
+                found_bytes - data_offset
+            }
+            other => other?,
+        };
+        // What was copied from elsewhere may have holes, and a hole may be where the disk is full. Far behind the length nobody needs them
+        // filled, and below it nobody does before bytes are given up.
+        let page_of_len = len / extent.page_bytes * extent.page_bytes;
+        let allocated = file_bytes.min((data_offset + page_of_len).saturating_add(STEP_BYTES_MAX));
+        for range in [0..data_offset, data_offset + page_of_len..allocated] {
+            file::fill_holes(&found.file, range).map_err(|why| not_allocated(why, path, file_bytes))?;
         }
         map.note_bytes(file_bytes);
-        let capacity = file_bytes - data_offset;
+        let capacity = allocated - data_offset;
         let this = self.attach(map, found.file, lock, found.header, path, capacity);
-        publish::finish(this.map.live());
+        publish::finish(this.map.live(), len);
+        if publish::look(this.map.live()).len_bytes != len {
+            publish::give_up(this.map.live(), len);
+        }
         this.len.set(len);
         // Whatever a writer left that was killed, or that gave it up.
-        this.touched.set(capacity);
+        this.touched.set(file_bytes - data_offset);
+        this.holes_end.set(page_of_len);
         this.find_durable().map_err(|error| not_synced(error, path))?;
         Ok(this)
     }
@@ -270,11 +286,13 @@ impl AppendOptions {
             _alive: alive,
             header,
             path: path.to_path_buf(),
+            directory: file::absolute(file::directory_of(path)),
             policy: self.policy,
             len: Cell::new(0),
             ready: Cell::new(0),
             capacity: Cell::new(capacity),
             touched: Cell::new(0),
+            holes_end: Cell::new(0),
             durable: Cell::new(0),
             doubtful: Cell::new((0, 0)),
             rest: Cell::new(Rest::Found),

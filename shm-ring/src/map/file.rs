@@ -19,7 +19,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate, posix_fallocate};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::linkat;
+use nix::unistd::{linkat, syncfs};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::ops::Range;
@@ -259,7 +259,7 @@ pub(crate) fn allocate_range(file: &File, range: Range<u64>) -> Result<(), NotAl
     }
     // Beyond this limit the kernel does not only refuse: it kills, by SIGXFSZ.
     let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(NotAllocated::Other)?;
-    if range.end > limit {
+    if range.end > limit && file.metadata().map_or(true, |found| range.end > found.len()) {
         return Err(NotAllocated::NoSpace { free_bytes: limit.saturating_sub(range.start) });
     }
     let too_far = |_| NotAllocated::Other(Errno::EFBIG);
@@ -276,6 +276,20 @@ pub(crate) fn allocate_range(file: &File, range: Range<u64>) -> Result<(), NotAl
             Err(error) => return Err(NotAllocated::Other(error)),
         }
     }
+}
+
+/// Gives these bytes their place, or takes none when there is not room for all of them, as far as that can be known before.
+pub(crate) fn fill_holes(file: &File, range: Range<u64>) -> Result<(), NotAllocated> {
+    let found = file
+        .metadata()
+        .map_err(|error| NotAllocated::Other(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
+    let missing = range.end.saturating_sub(found.blocks().saturating_mul(512));
+    let missing = missing.min(range.end.saturating_sub(range.start));
+    let free_bytes = fstatvfs(file).map_or(u64::MAX, |s| s.blocks_available() * s.fragment_size());
+    if missing > free_bytes {
+        return Err(NotAllocated::NoSpace { free_bytes });
+    }
+    allocate_range(file, range)
 }
 
 /// Gives these bytes their place, and makes the file as long as they reach; if that fails, it is as long as it was.
@@ -542,6 +556,21 @@ pub(crate) fn sync_name(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(io_error("open the directory of", path)(error)),
     }
+}
+
+/// Brings a directory, in which the file has its name, to the medium; all of the file's file system, where that can't be read.
+pub(crate) fn sync_directory(file: &File, directory: &Path) -> io::Result<()> {
+    match File::open(directory) {
+        Ok(directory) => directory.sync_all(),
+        // Who may write a directory need not be allowed to read it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(syncfs(file)?),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same path for a process that changes its directory; as it is, where that can't be found out.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Permission bits of an open file.

@@ -1,11 +1,11 @@
 //! Seal: the words that say that a mapped file is finished, stored and read.
 //!
 //! ```text
-//!   crc of the data --> data to the medium --> length, crc, crc of both --> state SEALED --> live page to the medium
+//!   crc of the data --> data to the medium --> length, crc, crc of both --> to the medium --> state SEALED --> to the medium
 //! ```
 //!
 //! (I1) the state is stored last, and the words before it are covered by a checksum of their own: who dies in between leaves an open
-//! file; (I2) data that was cut off while its checksum was computed is not sealed.
+//! file, also on the medium; (I2) data that was cut off while its checksum was computed is not sealed.
 //! Takes no lock: its caller is the only writer.
 
 use super::growable::Growable;
@@ -35,7 +35,8 @@ pub(crate) fn is_begun(live: &Live) -> bool {
             .any(|word| word.load(Ordering::Relaxed) != 0)
 }
 
-/// Seals the first `len_bytes` of the data, which nobody writes any more.
+/// Seals the first `len_bytes` of the data, which nobody writes any more. After an error the file may be sealed: the medium may have the
+/// state although it did not say so.
 ///
 /// # Safety
 /// - the mapping is writable, and its owner is the only writer of the file;
@@ -56,6 +57,8 @@ pub(crate) unsafe fn store(map: &Growable, uuid: &[u8; 16], len_bytes: u64) -> i
         // ORDER none (Relaxed): before the state, see S1.
         word.store(value, Ordering::Relaxed);
     }
+    // On the medium the state has nothing to wait for but this.
+    map.sync_live()?;
     // ORDER S1 (Release, pairs with S2): the words above, and the data that they are about.
     words.state.store(SEALED, Ordering::Release);
     map.sync_live()?;

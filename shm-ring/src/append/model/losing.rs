@@ -60,7 +60,7 @@ impl World {
 
     /// The next writer.
     fn inherit(&self) {
-        finish(&self.live);
+        finish(&self.live, look(&self.live).len_bytes);
         let at = usize::try_from(look(&self.live).len_bytes).expect("it is small");
         self.push(at, HEIR);
     }
