@@ -105,7 +105,7 @@ impl Snapshot {
     /// [`Snapshot::open`] as far as the budget allows a map, and [`FileSnapshot::open`] otherwise.
     ///
     /// A file that may not be mapped, because of who can write it, of where it is or of what it is, is read by system calls, too, and so is one for which
-    /// the system has no map left.
+    /// the system has no map left, or whose file system has none.
     ///
     /// # Errors
     /// As of those two; and [`Error::OverBudget`] when the budget has neither a map nor a descriptor left.
@@ -145,8 +145,13 @@ impl Snapshot {
             if let Some(permit) = budget.try_acquire(usage(checked.len)) {
                 match Self::new(&checked, path, Some(permit)) {
                     Ok(snapshot) => return Ok(Box::new(snapshot)),
-                    // As many maps, or as much address space, as the system allows: its own budget.
-                    Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::ENOMEM) => {}
+                    // As many maps, as much address space or as much locked memory as the system allows: its own budget. Or the file
+                    // system maps nothing.
+                    Err(Error::Io { source, .. })
+                        if matches!(
+                            source.raw_os_error(),
+                            Some(libc::ENOMEM | libc::EAGAIN | libc::ENODEV)
+                        ) => {}
                     Err(error) => return Err(error),
                 }
             }
