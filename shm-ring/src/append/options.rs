@@ -216,7 +216,7 @@ impl AppendOptions {
             .ok_or_else(|| invalid(("capacity", "less than 2^62 bytes", capacity_bytes)))?;
         let (uuid, _) = clock::uuid().map_err(io_error("read", Path::new("/dev/urandom")))?;
         let header = Header { uuid, created_ns: clock::realtime_ns(), kind: Kind::Append, extent };
-        let unpublished = Unpublished::new(path, FileKind::Append, file_bytes, self.mode & 0o7777)?;
+        let unpublished = Unpublished::new(path, FileKind::Append, file_bytes, file::check_mode(self.mode)?)?;
         file::write_header(unpublished.file(), &header.encode(), path)?;
         let file = unpublished.file().try_clone().map_err(io_error("duplicate", path))?;
         let reserve_bytes = self.reserve_for(&extent, file_bytes);

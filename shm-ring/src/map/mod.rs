@@ -4,9 +4,11 @@
 //! |----------|--------------|
 //! | budget   | how much of the rest a process allows itself |
 //! | file     | creating, checking and opening files |
+//! | holes    | parts of a file that have no place on the medium |
 //! | memfd    | the same for anonymous rings |
 //! | mirror   | the address range with the data mapped twice |
 //! | readonly | a part of a file that is only read |
+//! | network  | file systems that other machines may have a share in |
 //! | region   | typed views into it: live page, slots, frames |
 //! | growable | the address range of a mapped file, which grows in place |
 //! | seal     | the words that say that a mapped file is finished |
@@ -26,9 +28,11 @@ pub(crate) mod futex;
 pub(crate) mod growable;
 #[cfg(feature = "guard")]
 pub(crate) mod guard;
+pub(crate) mod holes;
 pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mirror;
+pub(crate) mod network;
 pub(crate) mod readonly;
 pub(crate) mod region;
 pub(crate) mod seal;
