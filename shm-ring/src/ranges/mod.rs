@@ -418,6 +418,8 @@ impl RangedFile {
         self.only()?;
         let opening = &self.opening;
         let alone = alone(opening)?;
+        // Or what is written, and free or beyond `next` all the same, would have two owners.
+        alone.make_fit()?;
         let runs: Vec<_> = runs(opening, true).map_err(|_| Error::Forked)?.collect();
         drop(alone);
         // From here on there is more than one reference to their opening, so they are made once.
