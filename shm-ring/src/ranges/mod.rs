@@ -32,6 +32,7 @@ mod trial;
 use crate::error::Error;
 use crate::map::file::io_error;
 use crate::map::seal;
+use crate::sync::Ordering;
 use allocator::Refusal;
 use bits::Run;
 use opening::{Alone, Opening};
@@ -174,12 +175,20 @@ impl RangedFile {
         let most = len.div_ceil(opening.unit_bytes());
         let least = if or_less { 1 } else { most };
         let attempt = || opening.table().allocate(least, most, opening.hint());
+        let is_short = |run| !or_less && opening.bytes(run).end < run.first * opening.unit_bytes() + len;
         let mut taken = attempt();
-        if let Ok(run) = taken {
-            if !or_less && opening.bytes(run).end < run.first * opening.unit_bytes() + len {
-                // Its last unit is the file's, which is shorter than the others; there may be some elsewhere, and without this one.
+        if let Some(run) = taken.ok().filter(|run| is_short(*run)) {
+            // Its last unit is the file's, which is shorter than the others; there may be some elsewhere, and without this one.
+            taken = attempt();
+            opening.table().give_back(run, opening.hint());
+            if taken.is_err() {
+                // Or some that share units with it: the first ones now.
+                opening.hint().store(0, Ordering::Relaxed);
                 taken = attempt();
+            }
+            if let Some(run) = taken.ok().filter(|run| is_short(*run)) {
                 opening.table().give_back(run, opening.hint());
+                taken = Err(Refusal::Full);
             }
         }
         // Tables that were cut off are zeros, by which everything is free.
