@@ -81,6 +81,10 @@ impl AppendOptions {
     }
 
     /// Bytes of data that a new file has room for at once, rounded up to whole pages. It grows when they are used up.
+    ///
+    /// They are allocated, here and whenever it grows, so that a full disk is an error and not a signal. On file systems that copy on
+    /// write (btrfs, ZFS, XFS with shared extents) that is no promise: a store into allocated bytes, too, needs new space there, and ends in
+    /// SIGBUS when there is none.
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity_bytes = bytes;
         self
@@ -92,7 +96,7 @@ impl AppendOptions {
         self
     }
 
-    /// Permission bits of a new file, whatever the umask. Others can be allowed to follow it; one that others can write is not opened again.
+    /// Permission bits of a new file, whatever the umask. Others can be allowed to follow it; such as let them write it are refused.
     pub fn mode(mut self, bits: u32) -> Self {
         self.mode = bits;
         self

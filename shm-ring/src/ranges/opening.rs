@@ -284,7 +284,9 @@ impl Opening {
         }
     }
 
-    /// The same, looking at the last page of the file: a cut in pages that this process has left alone is seen there.
+    /// The same, looking at the last page of the file: a cut in pages that this process has left alone is seen there. Somebody else's
+    /// range may be in it, so the byte that is loaded and thrown away may be one that its owner is storing: formally a data race, as in
+    /// `Growable::copy_out`; nothing is made of it.
     #[inline]
     pub(crate) fn check_whole(&self) -> Result<(), RangeError> {
         self.check()?;

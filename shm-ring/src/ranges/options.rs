@@ -88,8 +88,10 @@ impl RangedOptions {
 
     /// Creates a file of `size_bytes` of data at `path`, which must be free.
     ///
-    /// All of it is allocated before it gets its name: a full disk is [`Error::NoSpace`] here, and never a signal later. The file and its
-    /// name are on the medium when this returns.
+    /// All of it is allocated before it gets its name: a full disk is [`Error::NoSpace`] here, and not a signal later. On file systems that copy on
+    /// write (btrfs, ZFS, XFS with shared extents) that is no promise: a store into allocated bytes, too, needs new space there, and ends in
+    /// SIGBUS when there is none. The file and
+    /// its name are on the medium when this returns.
     ///
     /// # Errors
     ///
