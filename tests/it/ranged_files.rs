@@ -5,7 +5,10 @@
 use crate::full_disk::{fill_up, mount_small};
 use crate::harness::{Actor, Script, directory, is_root_for, listen, say};
 use crate::records::{check_bytes, mix, record};
-use shm_ring::{Alignment, AllocateError, Error, RangeError, RangedFile, RangedOptions, Receipt};
+use nix::fcntl::{FallocateFlags, fallocate};
+use shm_ring::{
+    Alignment, AllocateError, AppendOptions, Error, RangeError, RangedFile, RangedOptions, Receipt,
+};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
@@ -166,6 +169,77 @@ fn what_is_durable_is_never_handed_out_though_its_written_bits_are_lost() {
             file.reclaim().unwrap();
         }
     }
+}
+
+#[test]
+fn what_is_adopted_is_handed_out_to_nobody_else() {
+    // Goal: a unit that the tables call written, and free or never handed out as well, has one owner: the receipt. Method: such words in a
+    // file that is open; adopted, and the rest taken.
+    let directory = directory();
+    let path = directory.path().join("file");
+    let mut file = RangedOptions::new().create(&path, 1024).unwrap();
+    drop(file.write(file.allocate(128).unwrap(), &[1; 128]).unwrap());
+    put(&path, TABLES, 1);
+    put(&path, FREE_UNITS, 1);
+    put(&path, WRITTEN, 0b1011);
+    let receipts = file.adopt().unwrap();
+    assert_eq!(receipts.iter().map(Receipt::as_range).collect::<Vec<_>>(), [0..128, 192..256]);
+    assert_eq!(drain(&file), 1024 - 192);
+    assert!(receipts[0].bytes() == [1; 128] && receipts[1].bytes() == [0; 64]);
+}
+
+#[test]
+fn a_short_last_unit_hides_nobody_elses_room() {
+    // Goal: bytes that are there in a row are found, though the units that come first are too short by the end of the file. Method: a last
+    // unit of one byte, and a freed one in front of what was never handed out.
+    let directory = directory();
+    let options = RangedOptions::new().alignment(Alignment::Page);
+    let file = options.create(directory.path().join("file"), 2 * PAGE + 1).unwrap();
+    drop(file.allocate(1).unwrap());
+    let range = file.allocate(PAGE + 2).unwrap();
+    assert_eq!(range.as_range(), 0..PAGE + 2);
+    assert_eq!(file.allocate(2).unwrap_err(), AllocateError::Full { needed_bytes: 2, free_bytes: 1 });
+    assert_eq!(file.allocate(1).unwrap().as_range(), 2 * PAGE..2 * PAGE + 1);
+}
+
+#[test]
+fn holes_are_filled_though_as_many_blocks_lie_behind_the_end() {
+    // Goal: whoever opens a file can write all of it, whatever number of blocks it has. Method: a hole in the data, and as much allocated
+    // behind the end of the file, as some tools and file systems do; opened, counted.
+    let directory = directory();
+    let path = directory.path().join("file");
+    drop(RangedOptions::new().create(&path, 64 * PAGE).unwrap());
+    let (file, hole) = (writable(&path), 32 * PAGE as i64);
+    let (len, before) = (file.metadata().unwrap().len(), file.metadata().unwrap().blocks());
+    let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    fallocate(&file, keep, len as i64, hole).unwrap();
+    let more = file.metadata().unwrap().blocks();
+    fallocate(&file, keep | FallocateFlags::FALLOC_FL_PUNCH_HOLE, len as i64 - hole, hole).unwrap();
+    assert!(more > before && file.metadata().unwrap().blocks() == before, "it would be noticed by counting");
+    let opened = RangedFile::open(&path).unwrap();
+    assert_eq!(file.metadata().unwrap().blocks(), more, "the hole is there");
+    assert_eq!(drain(&opened), 64 * PAGE);
+}
+
+#[test]
+fn modes_by_which_others_could_write_are_no_modes() {
+    // Goal: no handle of a file that others can write under its slices, and no file. Method: such bits, append files' too.
+    let directory = directory();
+    let path = directory.path().join("file");
+    for mode in [0o620, 0o602, 0o666, 0o777] {
+        let tried = [
+            RangedOptions::new().mode(mode).create(&path, 64).map(drop),
+            RangedOptions::new().mode(mode).open_or_create(&path, 64).map(drop),
+            AppendOptions::new().mode(mode).create(&path).map(drop),
+        ];
+        for error in tried.map(Result::unwrap_err) {
+            assert!(matches!(&error, Error::Invalid { option: "mode", .. }), "{error}");
+            assert!(error.to_string().contains(&format!("{mode:04o}")), "{error}");
+        }
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    drop(RangedOptions::new().mode(0o644).create(&path, 64).unwrap());
+    RangedFile::open(&path).unwrap();
 }
 
 #[test]

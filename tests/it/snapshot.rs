@@ -525,3 +525,20 @@ fn a_refusal_says_what_was_asked_and_what_there_is() {
     assert_eq!((error.kind(), error.to_string()), (std::io::ErrorKind::UnexpectedEof, message));
     assert!(!format!("{:?}", MemorySnapshot::new("secret")).contains("secret"), "bytes are not for messages");
 }
+
+#[test]
+fn a_copy_that_no_memory_holds_is_an_error() {
+    // Goal: a length that the file has and memory has not ends in an error, and not in the end of the process. Method: a file without
+    // blocks, longer than any address space.
+    let directory = directory();
+    let path = directory.path().join("long");
+    let len = 1 << 50;
+    if let Err(error) = std::fs::File::create(&path).unwrap().set_len(len) {
+        println!("SKIPPED: no such file here: {error}");
+        return;
+    }
+    let snapshot = FileSnapshot::open_plain(&path).unwrap();
+    let whole = usize::try_from(len).unwrap();
+    assert_eq!(snapshot.read_at(0, whole), Err(ReadError::Io { offset: 0, errno: nix::libc::ENOMEM }));
+    assert_eq!(snapshot.read_at(len - 3, 3).unwrap(), [0; 3][..]);
+}

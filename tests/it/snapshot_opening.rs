@@ -363,3 +363,29 @@ fn what_this_library_writes_is_never_mapped_as_a_plain_file() {
         assert_eq!(Snapshot::open_plain(at(name)).unwrap().as_slice(), bytes);
     }
 }
+
+#[test]
+fn what_the_system_maps_not_at_all_is_copied() {
+    // Goal: within a budget a file is read though its file system has no maps. Method: a file of sysfs, which has none; and the map alone,
+    // which is an error.
+    let path = Path::new("/sys/kernel/mm/transparent_hugepage/enabled");
+    if !path.exists() {
+        println!("SKIPPED: no sysfs here");
+        return;
+    }
+    let error = Snapshot::open_plain(path).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { source, .. } if source.raw_os_error() == Some(nix::libc::ENODEV)),
+        "{error}"
+    );
+    let budget = MapBudget::new();
+    let opened = Snapshot::open_plain_within(path, &budget).unwrap();
+    assert_eq!(
+        (budget.in_use().maps, budget.in_use().descriptors),
+        (0, 1),
+        "what was not mapped is given back"
+    );
+    let mut begins = [0; 6];
+    opened.read_exact_at(0, &mut begins).unwrap();
+    assert!(fs::read(path).unwrap().starts_with(&begins));
+}

@@ -50,8 +50,9 @@ impl AppendFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when something can't be brought to the medium, [`Error::Truncated`] when bytes are not there any more;
-    /// [`Error::Forked`]. The file is not sealed then, unless it was the seal's own last sync that failed: opening it tells.
+    /// [`Error::Io`] when the bytes can't be brought to the medium, [`Error::Truncated`] when they are not there any more; the file is not
+    /// sealed then. But [`Error::Io`] also when it is sealed, and only that could not be brought to the medium: nobody writes it any more, and
+    /// after a power cut it may be open again. [`Error::Forked`].
     pub fn seal(self) -> Result<(), Error> {
         let expected_bytes = self.map.known_bytes();
         let failed = |source: io::Error| match self.file.metadata() {

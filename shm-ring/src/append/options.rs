@@ -82,6 +82,10 @@ impl AppendOptions {
     }
 
     /// Bytes of data that a new file has room for at once, rounded up to whole pages. It grows when they are used up.
+    ///
+    /// They are allocated, here and whenever it grows, so that a full disk is an error and not a signal. On file systems that copy on
+    /// write (btrfs, ZFS, XFS with shared extents) that is no promise: a store into allocated bytes, too, needs new space there, and ends in
+    /// SIGBUS when there is none.
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity_bytes = bytes;
         self
@@ -93,7 +97,7 @@ impl AppendOptions {
         self
     }
 
-    /// Permission bits of a new file, whatever the umask. Others can be allowed to follow it; one that others can write is not opened again.
+    /// Permission bits of a new file, whatever the umask. Others can be allowed to follow it; such as let them write it are refused.
     /// Whoever may read the file can lock its bytes: keep it from being cleared, as a pin does, or from being opened.
     pub fn mode(mut self, bits: u32) -> Self {
         self.mode = bits;
@@ -240,7 +244,7 @@ impl AppendOptions {
             .ok_or_else(|| invalid(("capacity", "less than 2^62 bytes", capacity_bytes)))?;
         let (uuid, _) = clock::uuid().map_err(io_error("read", Path::new("/dev/urandom")))?;
         let header = Header { uuid, created_ns: clock::realtime_ns(), kind: Kind::Append, extent };
-        let unpublished = Unpublished::new(path, FileKind::Append, file_bytes, self.mode & 0o7777)?;
+        let unpublished = Unpublished::new(path, FileKind::Append, file_bytes, file::check_mode(self.mode)?)?;
         file::write_header(unpublished.file(), &header.encode(), path)?;
         let file = unpublished.file().try_clone().map_err(io_error("duplicate", path))?;
         let reserve_bytes = self.reserve_for(&extent, file_bytes);

@@ -11,13 +11,13 @@
 //! mapped from where two mappings need not be the same memory.
 //! Takes no exception from (I2) but one: [`extend`] gives back what it had got of an extension that failed, which nobody has been told of.
 
+use super::network::refuse_network;
 use crate::error::{Error, FileKind};
 use crate::layout::header::{self, HEADER_BYTES, Header, Malformed};
 use crate::layout::mapped;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate, posix_fallocate};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{linkat, syncfs};
 use std::fs::{File, OpenOptions, Permissions};
@@ -223,6 +223,16 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     }
 }
 
+/// Refuses permission bits by which others could write under the slices of a mapped file.
+pub(crate) fn check_mode(bits: u32) -> Result<u32, Error> {
+    let bits = bits & 0o7777;
+    if bits & 0o022 != 0 {
+        let (expected, found) = ("no write permission for group and others".into(), format!("{bits:04o}"));
+        return Err(Error::Invalid { option: "mode", expected, found });
+    }
+    Ok(bits)
+}
+
 /// Gives every byte of the file its place on the medium.
 pub(crate) fn allocate(file: &File, file_bytes: u64, path: &Path, kind: FileKind) -> Result<(), Error> {
     if i64::try_from(file_bytes).is_err() {
@@ -410,40 +420,6 @@ fn is_readable(path: &Path, flags: i32) -> bool {
     OpenOptions::new().read(true).custom_flags(flags).open(path).is_ok()
 }
 
-/// Refuses a file of which two mappings need not be the same memory.
-pub(crate) fn refuse_network(file: &File, path: &Path, kind: FileKind) -> Result<(), Error> {
-    let found = fstatfs(file).map_err(|error| io_error("examine the file system of", path)(error.into()))?;
-    // All magic numbers have 32 bits; some C libraries extend their sign.
-    let magic = found.filesystem_type().0 & 0xffff_ffff;
-    match u32::try_from(magic).ok().and_then(network_file_system) {
-        Some(found) => Err(Error::NetworkFileSystem { kind, path: path.to_path_buf(), found }),
-        None => Ok(()),
-    }
-}
-
-/// What a file system is called that other machines may have a share in, or that a process serves as it likes; by its number in `statfs`.
-fn network_file_system(magic: u32) -> Option<&'static str> {
-    Some(match magic {
-        0x6969 => "NFS",
-        0x517b => "SMB",
-        0xff53_4d42 => "CIFS",
-        0xfe53_4d42 => "SMB2",
-        0x0102_1997 => "9P",
-        0x5346_414f | 0x6b41_4653 => "AFS",
-        0x00c3_6400 => "Ceph",
-        0x7375_7245 => "Coda",
-        0x0116_1970 => "GFS2",
-        0x7461_636f => "OCFS2",
-        0x0bd0_0bd0 => "Lustre",
-        0x4750_4653 => "GPFS",
-        0x1983_0326 => "BeeGFS",
-        0x2003_0528 => "OrangeFS",
-        0x786f_4256 => "a shared folder of VirtualBox",
-        0x6573_5546 => "FUSE",
-        _ => return None,
-    })
-}
-
 /// What page 0 says, if it says what is wanted, and the file is as long as it must be then.
 pub(crate) fn recognise<R: Recognise>(
     file: &File,
@@ -588,37 +564,4 @@ pub(crate) fn page_bytes() -> u64 {
 /// An [`Error::Io`] in the making.
 pub(crate) fn io_error<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
     move |source| Error::Io { operation, path: path.to_path_buf(), source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // Goal: what other machines share is refused by its name, and what is local is not. Method: numbers of linux/magic.h; this directory.
-    #[test]
-    fn network_file_systems_are_known() {
-        let shared = [
-            (0x6969, "NFS"),
-            (0x517b, "SMB"),
-            (0xff53_4d42, "CIFS"),
-            (0xfe53_4d42, "SMB2"),
-            (0x0102_1997, "9P"),
-            (0x5346_414f, "AFS"),
-            (0x6b41_4653, "AFS"),
-            (0x00c3_6400, "Ceph"),
-            (0x7375_7245, "Coda"),
-            (0x0116_1970, "GFS2"),
-            (0x7461_636f, "OCFS2"),
-            (0x6573_5546, "FUSE"),
-        ];
-        for (magic, name) in shared {
-            assert_eq!(network_file_system(magic), Some(name), "{magic:#x}");
-        }
-        let [tmpfs, ramfs, ext4, xfs, btrfs] = [0x0102_1994, 0x8584_58f6, 0xef53, 0x5846_5342, 0x9123_683e];
-        let [zfs, f2fs, overlayfs, hugetlbfs] = [0x2fc1_2fc1, 0xf2f5_2010, 0x794c_7630, 0x9584_58f6];
-        for magic in [tmpfs, ramfs, ext4, xfs, btrfs, zfs, f2fs, overlayfs, hugetlbfs, 0, u32::MAX] {
-            assert_eq!(network_file_system(magic), None, "{magic:#x}");
-        }
-        refuse_network(&tempfile::tempfile().unwrap(), Path::new("here"), FileKind::Ring).unwrap();
-    }
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! One handler for the process, installed at the first mapping. Whoever installs one later and wants this one to work calls it for what
-//! is not its own; a thread that blocks SIGBUS is killed by the kernel without being asked.
+//! is not its own; a thread that blocks SIGBUS is killed by the kernel without being asked. A page in the middle of a range makes two maps
+//! more: where the process has as many as it may (`vm.max_map_count`), the handler finds no room, and SIGBUS ends it.
 //!
 //! (I1) the handler takes no lock, allocates nothing, and makes system calls only; (I2) entries of the table are never freed, and their
 //! words are read under a version, so that a handler on another thread never puts halves of two ranges together; (I3) a range is

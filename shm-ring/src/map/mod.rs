@@ -4,10 +4,12 @@
 //! |----------|--------------|
 //! | budget   | how much of the rest a process allows itself |
 //! | file     | creating, checking and opening files |
+//! | holes    | parts of a file that have no place on the medium |
 //! | memfd    | the same for anonymous rings |
 //! | mirror   | the address range with the data mapped twice |
 //! | kind     | what a file is, by how it begins |
 //! | readonly | a part of a file that is only read |
+//! | network  | file systems that other machines may have a share in |
 //! | region   | typed views into it: live page, slots, frames |
 //! | growable | the address range of a mapped file, which grows in place |
 //! | seal     | the words that say that a mapped file is finished |
@@ -27,10 +29,12 @@ pub(crate) mod futex;
 pub(crate) mod growable;
 #[cfg(feature = "guard")]
 pub(crate) mod guard;
+pub(crate) mod holes;
 mod kind;
 pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mirror;
+pub(crate) mod network;
 pub(crate) mod readonly;
 pub(crate) mod region;
 pub(crate) mod seal;

@@ -296,8 +296,12 @@ impl<'a> Marks<'a> {
 
     /// Begins to sync the units of a word, as the only one who syncs the whole file: those that are written and not marked.
     pub(crate) fn begin(self, index: usize, written: Bits<'_>) -> u64 {
-        // ORDER U6 (Acquire, pairs with U5): of a unit that was freed by now, it is seen that it is not written.
-        let marked = self.words[index].fetch_and(MARKS, Ordering::Acquire);
+        // ORDER U6 (Acquire, pairs with U5), for both: of a unit that was freed by now, it is seen that it is not written. A word in which
+        // nothing is to be cleared is left alone, so that its page stays clean; what is freed later shows in `finish`, as it would.
+        let mut marked = self.words[index].load(Ordering::Acquire);
+        if marked & !MARKS != 0 {
+            marked = self.words[index].fetch_and(MARKS, Ordering::Acquire);
+        }
         written.half(index) & !marked
     }
 

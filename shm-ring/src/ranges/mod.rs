@@ -68,7 +68,7 @@ use std::sync::Arc;
 /// # Durability
 ///
 /// What is written is in the page cache, and survives every death of a process. After a power cut, only what was
-/// [flushed](Self::flush) is there; the rest is missing.
+/// [flushed](Self::flush) is there; the rest is missing. Only a flush that has returned `Ok` counts.
 ///
 /// # Examples
 ///
@@ -133,11 +133,14 @@ impl RangedFile {
     /// Opens the file at `path`, which only this user can write.
     ///
     /// If nobody else has it open, what dead processes had and did not write is free again. After a reboot everything is that was not
-    /// flushed.
+    /// flushed; and so it is on another machine, in a container that has a boot id of its own, and in a copy of the file that is opened
+    /// there: for what is to be moved, call [`sync_all`](Self::sync_all) first. Dropping the last handle syncs nothing, as it could not say
+    /// that it has failed.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::Sealed`], or another refusal of [`Error`], each naming what was expected and what was found; the file
+    /// [`Error::Busy`] while somebody else seals the file, adopts, reclaims or opens it first, if that takes longer than a few seconds: it
+    /// does for a large file, of which a seal reads and syncs everything; try again. [`Error::NotFound`], [`Error::Sealed`], or another refusal of [`Error`], each naming what was expected and what was found; the file
     /// is left as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self::new(Opening::open(path.as_ref())?))
@@ -413,6 +416,8 @@ impl RangedFile {
         self.only()?;
         let opening = &self.opening;
         let alone = alone(opening)?;
+        // Or what is written, and free or beyond `next` all the same, would have two owners.
+        alone.make_fit()?;
         let runs: Vec<_> = runs(opening, true).map_err(|_| Error::Forked)?.collect();
         drop(alone);
         // From here on there is more than one reference to their opening, so they are made once.

@@ -24,15 +24,14 @@ use super::reading::Reading;
 use super::refusal::RangeError;
 use crate::error::{Error, FileKind};
 use crate::layout::mapped::{FREE_UNITS, Header, Kind, SYNC_FAILED, WRITER_BYTE};
-use crate::map::file::{self, MappedFile, Trust, Unpublished, io_error};
+use crate::map::file::{self, MappedFile, NotAllocated, Trust, Unpublished, io_error};
 use crate::map::growable::Growable;
 use crate::map::lock::{Locks, Repair, SlotLock};
 use crate::map::mirror::Access;
-use crate::map::{clock, seal};
+use crate::map::{clock, holes, seal};
 use crate::sync::{AtomicU64, Ordering};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -79,7 +78,10 @@ impl Opening {
         let new = Unpublished::new(path, FileKind::Ranged, header.extent.file_bytes, mode)?;
         file::write_header(new.file(), &header.encode(), path)?;
         let (this, is_alone) = Self::new(new.file(), header, path)?;
-        assert!(is_alone, "nobody else sees the file yet");
+        if !is_alone {
+            // Somebody has found the name that it has until then, where a file system has no nameless files.
+            return Err(busy(path));
+        }
         this.store_boot(clock::boot_id());
         this.note_writer();
         this.life.share_again().map_err(io_error("lock", path))?;
@@ -109,12 +111,8 @@ impl Opening {
             return Ok(false);
         }
         self.checked(self.table().used())?;
-        // A copy may have holes, and writing there is SIGBUS when the disk is full.
-        let file_bytes = self.header.extent.file_bytes;
-        if file.metadata().is_ok_and(|found| found.blocks().saturating_mul(512) < file_bytes) {
-            file::allocate(file, file_bytes, &self.path, FileKind::Ranged)?;
-        }
         if is_alone {
+            self.fill_holes(file)?;
             self.make_tables_fit(!self.is_of(boot))?;
             // Also where only one side knows the boot.
             self.store_boot(boot);
@@ -122,6 +120,17 @@ impl Opening {
         }
         self.note_writer();
         Ok(true)
+    }
+
+    /// A copy may have holes, and writing there is SIGBUS when the disk is full.
+    fn fill_holes(&self, file: &File) -> Result<(), Error> {
+        let (path, needed_bytes) = (self.path.clone(), self.header.extent.file_bytes);
+        holes::fill(file, needed_bytes).map_err(|why| match why {
+            NotAllocated::NoSpace { free_bytes } => {
+                Error::NoSpace { kind: FileKind::Ranged, path, needed_bytes, free_bytes }
+            }
+            NotAllocated::Other(error) => io_error("allocate", &path)(error.into()),
+        })
     }
 
     /// Takes back what was handed out and not written; how many units.
@@ -293,7 +302,9 @@ impl Opening {
         }
     }
 
-    /// The same, looking at the last page of the file: a cut in pages that this process has left alone is seen there.
+    /// The same, looking at the last page of the file: a cut in pages that this process has left alone is seen there. Somebody else's
+    /// range may be in it, so the byte that is loaded and thrown away may be one that its owner is storing: formally a data race, as in
+    /// `Growable::copy_out`; nothing is made of it.
     #[inline]
     pub(crate) fn check_whole(&self) -> Result<(), RangeError> {
         self.check()?;

@@ -80,7 +80,7 @@ impl RangedOptions {
         self
     }
 
-    /// Permission bits of the file, whatever the umask. One that others can write is refused when it is opened.
+    /// Permission bits of the file, whatever the umask. Such as let others write it are refused, here and when a file is opened.
     pub fn mode(mut self, bits: u32) -> Self {
         self.mode = bits;
         self
@@ -88,12 +88,16 @@ impl RangedOptions {
 
     /// Creates a file of `size_bytes` of data at `path`, which must be free.
     ///
-    /// All of it is allocated before it gets its name: a full disk is [`Error::NoSpace`] here, and never a signal later. The file and its
-    /// name are on the medium when this returns.
+    /// All of it is allocated before it gets its name: a full disk is [`Error::NoSpace`] here, and not a signal later. On file systems that copy on
+    /// write (btrfs, ZFS, XFS with shared extents) that is no promise: a store into allocated bytes, too, needs new space there, and ends in
+    /// SIGBUS when there is none. The file and
+    /// its name are on the medium when this returns.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyExists`], [`Error::NoSpace`], [`Error::NetworkFileSystem`], [`Error::Invalid`], [`Error::Io`]. Nothing is left behind.
+    /// [`Error::AlreadyExists`], [`Error::NoSpace`], [`Error::NetworkFileSystem`], [`Error::Invalid`], [`Error::Io`]. Nothing is left behind,
+    /// but for one case: when the directory can't be synced, the file is there and whole, and can be opened; whether its name would outlive
+    /// a power cut is not known.
     pub fn create(&self, path: impl AsRef<Path>, size_bytes: u64) -> Result<RangedFile, Error> {
         let path = path.as_ref();
         let unit_bytes = u32::try_from(self.alignment.bytes()).expect("at most 4096");
@@ -103,7 +107,7 @@ impl RangedOptions {
         })?;
         let (uuid, _) = clock::uuid().map_err(io_error("read", Path::new("/dev/urandom")))?;
         let header = Header { uuid, created_ns: clock::realtime_ns(), kind, extent };
-        Ok(RangedFile::new(Opening::create(path, header, self.mode & 0o7777)?))
+        Ok(RangedFile::new(Opening::create(path, header, file::check_mode(self.mode)?)?))
     }
 
     /// Opens the file at `path`, or creates one of `size_bytes` when there is none. Any number of processes may race: one creates, all get

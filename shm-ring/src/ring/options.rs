@@ -118,7 +118,9 @@ impl RingOptions {
 
     /// Creates the ring at `path`, which must be free.
     ///
-    /// The whole file is allocated before it gets its name: a full disk is [`Error::NoSpace`] here, and never a signal later.
+    /// The whole file is allocated before it gets its name: a full disk is [`Error::NoSpace`] here, and not a signal later. On file systems that copy on
+    /// write (btrfs, ZFS, XFS with shared extents) that is no promise: a store into allocated bytes, too, needs new space there, and ends in
+    /// SIGBUS when there is none.
     ///
     /// # Errors
     ///

@@ -21,7 +21,8 @@ pub enum ReadError {
         /// How much there is.
         snapshot_bytes: u64,
     },
-    /// The file was truncated after it was opened. A mapped one says so with the feature `guard`; without it, the process ends with SIGBUS.
+    /// The file was truncated after it was opened. A mapped one says so with the feature `guard`; without it, the process ends with SIGBUS
+    /// at a page that is gone, and reads zeros, unnoticed, behind a cut inside the last one.
     #[error(
         "the file was truncated while it was open as a snapshot of {snapshot_bytes} bytes: what it lost is gone, make the file anew and open that"
     )]

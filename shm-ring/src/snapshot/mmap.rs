@@ -42,9 +42,15 @@ use std::sync::Arc;
 /// of this user, and root, are trusted to leave the file alone; a sealed one can't be opened for writing by this library. Replacing the file under its name, or removing it, is no writing: who has the old one keeps it. The map is shared with the
 /// page cache (`MAP_SHARED`); a private one would show another's writes just the same, until this process writes itself.
 ///
-/// A file that is *truncated* while it is mapped ends the process with SIGBUS. With the feature `guard`, reads end in
-/// [`ReadError::Truncated`] instead, and slices show zeros where the file lost its bytes; `Snapshot::check` says whether that has happened.
-/// It costs a descriptor, a load from the last page in each read, and the file's length in a read from the last page.
+/// A file that is *truncated* while it is mapped ends the process with SIGBUS, where a page is gone; a cut inside the last page is no
+/// signal, and the bytes behind it are zeros. With the feature `guard`, reads end in [`ReadError::Truncated`] instead, and slices show zeros
+/// where the file lost its bytes; `Snapshot::check` says whether that has happened. It costs a descriptor, a load from the last page in each
+/// read, and the file's length in a read from the last page. The guard puts a page where one is gone: a process that has as many maps as
+/// the system allows it (`vm.max_map_count`) ends with SIGBUS all the same. It takes for granted that a file system takes pages away
+/// before it makes zeros of the rest of the last one, as those of Linux do now.
+///
+/// Who may write the file is asked when it is opened, by its owner and its mode: neither lists of more rights, nor a `chmod` later, nor who
+/// has it open for writing already is seen.
 #[derive(Clone)]
 pub struct Snapshot {
     mapped: Arc<Mapped>,
@@ -104,8 +110,11 @@ impl Snapshot {
 
     /// [`Snapshot::open`] as far as the budget allows a map, and [`FileSnapshot::open`] otherwise.
     ///
+    /// The file is opened before the budget is asked, and closed again unless it is read by system calls: for that moment, each call has a
+    /// descriptor beside the budget.
+    ///
     /// A file that may not be mapped, because of who can write it, of where it is or of what it is, is read by system calls, too, and so is one for which
-    /// the system has no map left.
+    /// the system has no map left, or whose file system has none.
     ///
     /// # Errors
     /// As of those two; and [`Error::OverBudget`] when the budget has neither a map nor a descriptor left.
@@ -145,8 +154,13 @@ impl Snapshot {
             if let Some(permit) = budget.try_acquire(usage(checked.len)) {
                 match Self::new(&checked, path, Some(permit)) {
                     Ok(snapshot) => return Ok(Box::new(snapshot)),
-                    // As many maps, or as much address space, as the system allows: its own budget.
-                    Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::ENOMEM) => {}
+                    // As many maps, as much address space or as much locked memory as the system allows: its own budget. Or the file
+                    // system maps nothing.
+                    Err(Error::Io { source, .. })
+                        if matches!(
+                            source.raw_os_error(),
+                            Some(libc::ENOMEM | libc::EAGAIN | libc::ENODEV)
+                        ) => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -82,12 +82,15 @@ pub trait ReadAt: Send + Sync + Debug {
     /// Without an implementation of its own, a copy.
     ///
     /// # Errors
-    /// As [`ReadAt::read_exact_at`].
+    /// As [`ReadAt::read_exact_at`]; and [`ReadError::Io`] when there is no memory for a copy.
     #[cfg(feature = "bytes")]
     fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, ReadError> {
         // First, so that a length out of nowhere allocates nothing.
         bounds(offset, len, self.len())?;
-        let mut buf = vec![0; len];
+        let mut buf = vec![];
+        // A file without blocks may be longer than all memory.
+        buf.try_reserve_exact(len).map_err(|_| ReadError::Io { offset, errno: libc::ENOMEM })?;
+        buf.resize(len, 0);
         self.read_exact_at(offset, &mut buf)?;
         Ok(buf.into())
     }

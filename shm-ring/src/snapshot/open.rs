@@ -15,6 +15,7 @@ use crate::error::{Error, FileKind};
 use crate::layout::header::{self, Malformed};
 use crate::layout::mapped::{self, Header, Kind, LIVE_BYTES, Seal};
 use crate::map::file::{self, MappedFile, io_error};
+use crate::map::network::refuse_network;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -102,7 +103,7 @@ fn kind_of(file: &File) -> io::Result<Option<FileKind>> {
 impl Checked {
     /// Refuses to have it mapped where others could change it under a slice.
     pub(super) fn may_be_mapped(&self, path: &Path) -> Result<(), Error> {
-        file::refuse_network(&self.file, path, self.kind)?;
+        refuse_network(&self.file, path, self.kind)?;
         file::check_reader(&self.file, path, self.kind)?;
         if self.kind != FileKind::Plain {
             // Sealed: nobody opens it for writing any more.
