@@ -9,13 +9,14 @@
 //! Leave the machine alone meanwhile. A cell that loses, repeats or garbles a record is an ERROR, and so is the exit code, unless the
 //! cell is a rival's: some of them can't run everywhere.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use benches::cells::{self, Cell};
 use benches::clock::Clock;
+use benches::command::{fail, number, print, write};
+use benches::machine::{first_line, load, processor};
 use benches::process::{allowed_cpus, pair};
 use benches::report::{QUEUED_PART_MAX, Results, json, markdown};
 use benches::workload::Plan;
@@ -135,10 +136,6 @@ fn try_to_fork(cpus: [usize; 2]) -> Result<(), String> {
     })
 }
 
-fn number(text: &str) -> Result<usize, String> {
-    text.trim().parse().map_err(|error| format!("{text}: {error}"))
-}
-
 fn two_numbers(text: &str) -> Result<[usize; 2], String> {
     let (a, b) =
         text.split_once(',').ok_or_else(|| format!("{text}: two numbers with a comma are expected"))?;
@@ -193,35 +190,4 @@ fn measure(args: &Args, cells: &mut [Cell]) -> Result<ExitCode, String> {
     write(args.markdown.as_ref(), || text)?;
     write(args.json.as_ref(), || json(&results, &about))?;
     Ok(if results.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn write(path: Option<&PathBuf>, text: impl FnOnce() -> String) -> Result<(), String> {
-    let Some(path) = path else { return Ok(()) };
-    std::fs::write(path, text()).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn print(text: &str) -> ExitCode {
-    // Nobody reads any more: nothing to be told.
-    let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
-}
-
-fn fail(text: &str, code: u8) -> ExitCode {
-    eprintln!("rivals: {text}");
-    ExitCode::from(code)
-}
-
-fn processor() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    model.unwrap_or(std::env::consts::ARCH).to_owned()
-}
-
-fn first_line(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().lines().next().unwrap_or("unknown").to_owned()
-}
-
-/// The load average of the last minute: who else was there.
-fn load() -> String {
-    first_line("/proc/loadavg").split(' ').next().unwrap_or("unknown").to_owned()
 }

@@ -3,6 +3,8 @@
 //! | file | what it is |
 //! |------|------------|
 //! | `clock` | time stamps |
+//! | `machine` | processor, kernel, load, file systems |
+//! | `command` | what the programs do with their arguments and results |
 //! | `process` | shared memory, forked and pinned processes, a time-out |
 //! | `floor` | what hardware and kernel allow: L1, L2, L4 |
 //! | `minimal` | hand-written minimal rings |
@@ -11,12 +13,17 @@
 //! | `workload` | ping-pong, stream, wake-up, CPU time while blocked; what is sent and how it is checked |
 //! | `cells` | which contestant runs which workload at which size |
 //! | `report` | medians, ratios, tables, targets, JSON |
+//! | `mapped` | append files, ranged files and snapshots, in one process |
 //!
-//! `cargo bench -p benches --bench rivals` runs it all; `-- --help` lists the options.
+//! `cargo bench -p benches --bench rivals` runs all of it that is between processes, and `--bench mapped` what is not;
+//! `-- --help` lists the options.
 
 pub mod cells;
 pub mod clock;
+pub mod command;
 pub mod floor;
+pub mod machine;
+pub mod mapped;
 pub mod minimal;
 pub mod ours;
 pub mod process;

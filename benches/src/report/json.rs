@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json as object};
 
-use super::targets::{Target, targets};
+use super::targets::targets;
+use super::verdict;
 use super::{Belongs, Results, View};
 use crate::cells::Cell;
 use crate::workload::trips::Trips;
@@ -29,23 +30,7 @@ fn placement(view: &View<'_>) -> Value {
         "placement": view.label(),
         "l1_ns": view.place().l1_ns,
         "repetitions": view.results.n_that(Belongs::To(view.place)),
-        "targets": targets(view).iter().map(target).collect::<Vec<_>>(),
-    })
-}
-
-fn target(target: &Target) -> Value {
-    let measured = target.measured.as_ref();
-    object!({
-        "what": target.what,
-        "cell": target.cell,
-        "to": target.against,
-        "target": target.limit.text(),
-        "verdict": target.verdict().label(),
-        "measured": measured.ok().map(|spread| spread.median),
-        "min": measured.ok().map(|spread| spread.min),
-        "max": measured.ok().map(|spread| spread.max),
-        "n": measured.ok().map(|spread| spread.n),
-        "why_not": measured.err(),
+        "targets": targets(view).iter().map(verdict::json).collect::<Vec<_>>(),
     })
 }
 

@@ -3,7 +3,8 @@
 //! | file | what |
 //! |------|------|
 //! | `spread` | medians, ratios |
-//! | `targets` | what is to be reached, and whether it was |
+//! | `targets` | what is to be reached between processes |
+//! | `verdict` | whether it was |
 //! | `tables`, `sections` | Markdown: the whole, and one section per workload |
 //! | `json` | everything, machine-readable |
 //!
@@ -19,9 +20,10 @@
 
 mod json;
 mod sections;
-mod spread;
-mod tables;
+pub(crate) mod spread;
+pub(crate) mod tables;
 mod targets;
+pub(crate) mod verdict;
 
 use crate::cells::{Cell, Group, Workload};
 use crate::floor::{Placement, agree};

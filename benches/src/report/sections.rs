@@ -1,8 +1,7 @@
 //! Sections: one table per workload.
 
-use super::spread::{Digits, Spread, or_dash};
+use super::spread::{Digits, Spread, or_dash, size};
 use super::tables::{Page, head, rate_and_bytes};
-use super::targets::size;
 use super::{View, idle, memory, rate, trips, wakes};
 use crate::cells::{Cell, FAN_SIZES, N_CROWD, N_FAN, Neighbour, STREAM_SIZES, WAIT_CROWDED, Waits, Workload};
 use crate::ours::batch_of;

@@ -6,43 +6,43 @@
 use std::fmt::{self, Display};
 
 /// Values with the number of their repetition, ascending.
-pub(super) type Series = Vec<(usize, f64)>;
+pub(crate) type Series = Vec<(usize, f64)>;
 
 /// A median and what lies around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) min: f64,
-    pub(super) max: f64,
-    pub(super) n: usize,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) n: usize,
 }
 
 impl Spread {
-    pub(super) fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (min, max, n) = (*values.first()?, *values.last()?, values.len());
         let median = f64::midpoint(values[(n - 1) / 2], values[n / 2]);
         Some(Self { median, min, max, n })
     }
 
-    pub(super) fn of_series(series: &Series) -> Option<Self> {
+    pub(crate) fn of_series(series: &Series) -> Option<Self> {
         Self::of(series.iter().map(|&(_, value)| value).collect())
     }
 
     /// `of` as a part of `to`; `None` where one of them is empty.
-    pub(super) fn of_ratio(of: &Series, to: &Series) -> Option<Self> {
+    pub(crate) fn of_ratio(of: &Series, to: &Series) -> Option<Self> {
         let median = Self::of_series(of)?.median / Self::of_series(to)?.median;
         let nearest = |number: usize| to.iter().min_by_key(|(other, _)| number.abs_diff(*other));
         let single = of.iter().filter_map(|&(number, value)| Some(value / nearest(number)?.1));
         Self::of(single.collect()).map(|ratios| Self { median, ..ratios })
     }
 
-    pub(super) fn scaled(self, by: f64) -> Self {
+    pub(crate) fn scaled(self, by: f64) -> Self {
         Self { median: self.median * by, min: self.min * by, max: self.max * by, n: self.n }
     }
 
     /// The same with the largest in the middle: for what must never be exceeded.
-    pub(super) fn worst(self) -> Self {
+    pub(crate) fn worst(self) -> Self {
         Self { median: self.max, ..self }
     }
 }
@@ -57,11 +57,12 @@ impl Display for Spread {
 }
 
 /// A number with three digits that matter.
-pub(super) struct Digits(pub(super) f64);
+pub(crate) struct Digits(pub(crate) f64);
 
 impl Display for Digits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = match self.0.abs() {
+            0.0 => 0,
             x if x >= 99.95 => 0,
             x if x >= 9.995 => 1,
             x if x >= 0.9995 => 2,
@@ -73,8 +74,13 @@ impl Display for Digits {
 }
 
 /// What stands in a table where nothing was measured.
-pub(super) fn or_dash(value: Option<impl Display>) -> String {
+pub(crate) fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Bytes, as people say them.
+pub(crate) fn size(bytes: usize) -> String {
+    if bytes < 1024 { format!("{bytes} B") } else { format!("{} KiB", bytes >> 10) }
 }
 
 #[cfg(test)]
@@ -102,7 +108,7 @@ mod tests {
     /// Three digits that matter, whatever the size.
     #[test]
     fn numbers_have_three_digits() {
-        let text = [1234.5, 99.96, 12.34, 1.234, 0.1234, 0.01234].map(|x| Digits(x).to_string());
-        assert_eq!(text, ["1234", "100", "12.3", "1.23", "0.123", "0.0123"]);
+        let text = [1234.5, 99.96, 12.34, 1.234, 0.1234, 0.01234, 0.0].map(|x| Digits(x).to_string());
+        assert_eq!(text, ["1234", "100", "12.3", "1.23", "0.123", "0.0123", "0"]);
     }
 }

@@ -9,14 +9,15 @@ use std::fmt::{Arguments, Write};
 
 use super::sections::sections;
 use super::spread::{Digits, Spread, or_dash};
-use super::targets::{Verdict, targets};
+use super::targets::targets;
+use super::verdict::section;
 use super::{Belongs, Results, View};
 use crate::cells::Cell;
 use crate::floor::Placement;
 
 /// The whole report; `about` is what stands on top.
 pub fn markdown(results: &Results<'_>, about: &[(&'static str, String)]) -> String {
-    let mut page = Page { text: String::from("# Benches between processes\n\n"), depth: 2 };
+    let mut page = Page::new("Benches between processes");
     for (key, value) in about {
         page.line(format_args!("- {key}: {value}"));
     }
@@ -52,24 +53,32 @@ pub fn markdown(results: &Results<'_>, about: &[(&'static str, String)]) -> Stri
 }
 
 /// Markdown that grows.
-pub(super) struct Page {
+pub(crate) struct Page {
     text: String,
     /// Of headings: `##` is 2.
     depth: usize,
 }
 
 impl Page {
-    pub(super) fn line(&mut self, content: Arguments<'_>) {
+    pub(crate) fn new(title: &str) -> Self {
+        Self { text: format!("# {title}\n\n"), depth: 2 }
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
+    pub(crate) fn line(&mut self, content: Arguments<'_>) {
         writeln!(self.text, "{content}").expect("a string takes everything");
     }
 
-    pub(super) fn heading(&mut self, content: Arguments<'_>) {
+    pub(crate) fn heading(&mut self, content: Arguments<'_>) {
         let marks = "#".repeat(self.depth);
         self.line(format_args!("\n{marks} {content}\n"));
     }
 
     /// Lines up the columns; the first row is the head.
-    pub(super) fn table(&mut self, rows: &[Vec<String>]) {
+    pub(crate) fn table(&mut self, rows: &[Vec<String>]) {
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
         for (number, row) in rows.iter().enumerate() {
@@ -83,7 +92,7 @@ impl Page {
     }
 
     /// A section, if there is anything in it.
-    pub(super) fn section(&mut self, heading: &str, caption: &str, rows: &[Vec<String>]) {
+    pub(crate) fn section(&mut self, heading: &str, caption: &str, rows: &[Vec<String>]) {
         if rows.len() > 1 {
             self.heading(format_args!("{heading}"));
             if !caption.is_empty() {
@@ -94,7 +103,7 @@ impl Page {
     }
 }
 
-pub(super) fn head(names: &[&str]) -> Vec<String> {
+pub(crate) fn head(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
@@ -135,27 +144,8 @@ fn errors(page: &mut Page, results: &Results<'_>) {
 }
 
 fn verdicts(page: &mut Page, view: &View<'_>) {
-    let targets = targets(view);
-    let n_that = |verdict| targets.iter().filter(|target| target.verdict() == verdict).count();
-    let (n_missed, n_met) = (n_that(Verdict::Missed), n_that(Verdict::Met));
-    let mut rows = vec![head(&["", "what", "target", "measured", "cell", "to"])];
     // In a placement that occurred now and then, what was not measured says nothing.
-    let shown = targets.iter().filter(|target| view.is_first() || target.measured.is_ok());
-    rows.extend(shown.map(|target| {
-        vec![
-            target.verdict().label().to_owned(),
-            target.what.clone(),
-            target.limit.text(),
-            target
-                .measured
-                .map_or_else(|why| format!("not measured: {why}"), |measured| measured.to_string()),
-            target.cell.clone(),
-            target.against.clone(),
-        ]
-    }));
-    let heading =
-        format!("Targets: {n_missed} missed, {n_met} met, {} not measured", n_that(Verdict::NotMeasured));
-    page.section(&heading, "", &rows);
+    section(page, &targets(view), |target| view.is_first() || target.measured.is_ok());
 }
 
 /// What makes the figures above worth anything: of all repetitions, the dropped ones included.

@@ -2,73 +2,12 @@
 //!
 //! A target that names a rival is not measured where the rival is not in the run.
 
-use super::spread::{Digits, Spread};
+use super::spread::{Spread, size};
+use super::verdict::{Limit, NEEDS_RIVALS, NOT_IN_THIS_RUN, NOTHING_COUNTS, Target};
 use super::{View, rate};
 use crate::cells::{Cell, Group, Neighbour, SMALL, Waits, Workload};
 
-/// One promise and how it turned out.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) what: String,
-    pub(super) cell: String,
-    /// What it is held against.
-    pub(super) against: String,
-    pub(super) limit: Limit,
-    /// Else why not.
-    pub(super) measured: Result<Spread, &'static str>,
-}
-
-/// What is to be reached.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Limit {
-    AtMost(f64),
-    /// And what would be better still.
-    AtLeast(f64, Option<f64>),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Verdict {
-    Missed,
-    Met,
-    NotMeasured,
-}
-
-impl Target {
-    /// The ratio of the medians decides.
-    pub(super) fn verdict(&self) -> Verdict {
-        let Ok(Spread { median, .. }) = self.measured else { return Verdict::NotMeasured };
-        let met = match self.limit {
-            Limit::AtMost(limit) => median <= limit,
-            Limit::AtLeast(limit, _) => median >= limit,
-        };
-        if met { Verdict::Met } else { Verdict::Missed }
-    }
-}
-
-impl Limit {
-    pub(super) fn text(self) -> String {
-        match self {
-            Self::AtMost(limit) => format!("<= {}", Digits(limit)),
-            Self::AtLeast(limit, None) => format!(">= {}", Digits(limit)),
-            Self::AtLeast(limit, Some(better)) => format!(">= {}, better {}", Digits(limit), Digits(better)),
-        }
-    }
-}
-
-impl Verdict {
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::Missed => "MISSED",
-            Self::Met => "met",
-            Self::NotMeasured => "not measured",
-        }
-    }
-}
-
-const NOT_IN_THIS_RUN: &str = "not in this run";
-const NOTHING_COUNTS: &str = "no repetition counts";
 const NEEDS_5_S: &str = "needs a full run, which waits so long";
-const NEEDS_RIVALS: &str = "needs --features rivals";
 
 /// What a target would be held against, and why it is not.
 #[derive(Clone, Copy, Debug)]
@@ -80,11 +19,6 @@ struct Absent {
 const AERON: Absent = Absent { who: "Aeron", why: "needs --features aeron" };
 const BATCHES: Absent = Absent { who: "the best rival's batch interface", why: NEEDS_RIVALS };
 const SHAQ: Absent = Absent { who: "shaq's batch interface", why: NEEDS_RIVALS };
-
-/// Bytes, as people say them.
-pub(super) fn size(bytes: usize) -> String {
-    if bytes < 1024 { format!("{bytes} B") } else { format!("{} KiB", bytes >> 10) }
-}
 
 /// All of them: missed, met, not measured.
 pub(super) fn targets(view: &View<'_>) -> Vec<Target> {

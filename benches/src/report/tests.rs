@@ -1,7 +1,8 @@
 //! Tests: what a report could get wrong without anybody noticing.
 
 use super::tables::markdown;
-use super::targets::{Target, Verdict, targets};
+use super::targets::targets;
+use super::verdict::{Target, Verdict};
 use super::*;
 use crate::cells::{SMALL, Waits};
 use crate::floor::Brackets;

@@ -150,7 +150,7 @@ fn watched(side: impl FnOnce() -> Side) -> Side {
 }
 
 /// The second number of `schedstat`; 0 where the kernel doesn't keep it.
-fn queued_ns() -> u64 {
+pub(crate) fn queued_ns() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }

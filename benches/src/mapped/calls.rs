@@ -1,0 +1,98 @@
+//! Calls: the system calls of pushes into resident pages and of writes of ranges, of which there must be none.
+//!
+//! This program runs itself again under `strace`, which sees a word on stdout before and after the loop, and nothing else if all is well.
+
+use std::hint::black_box;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use shm_ring::{AppendOptions, RangedOptions};
+
+use super::{Fact, Plan, Results, failed};
+use crate::report::verdict::{Limit, Target};
+
+/// The argument under which a program hands over to [`child`].
+pub const ARGUMENT: &str = "--calls";
+const N: usize = 100_000;
+const NO_STRACE: &str = "strace is not installed, or may not trace";
+const FACTS: [(&str, &str, &str); 2] = [
+    ("calls/push/ours", "pushes", "system calls of 100,000 pushes of 100 B into resident pages"),
+    ("calls/write/ours", "writes", "system calls of 100,000 ranges of 64 B, allocated and written"),
+];
+
+/// What is traced.
+pub fn child(directory: &Path) -> Result<(), String> {
+    let file = AppendOptions::new().capacity(100 * N as u64).create(directory.join("pushed"));
+    let file = file.map_err(failed("create an append file"))?;
+    let ranged = RangedOptions::new().create(directory.join("written"), 64 * N as u64);
+    let ranged = ranged.map_err(failed("create a ranged file"))?;
+    between("pushes", || (0..N).try_for_each(|_| file.push(black_box(&[7; 100])).map(drop)))?;
+    between("writes", || {
+        (0..N).try_for_each(|_| {
+            let range = ranged.allocate(64).map_err(|error| error.to_string())?;
+            ranged.write(range, black_box(&[7; 64])).map(drop).map_err(|refused| refused.error.to_string())
+        })
+    })
+}
+
+/// Says so before and after.
+fn between<E: std::fmt::Display>(what: &str, work: impl FnOnce() -> Result<(), E>) -> Result<(), String> {
+    let mut out = io::stdout();
+    let mut say = |word: &str| {
+        writeln!(out, "@{word} {what}").and_then(|()| out.flush()).map_err(failed("write to stdout"))
+    };
+    say("begin")?;
+    work().map_err(failed(what))?;
+    say("end")
+}
+
+pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
+    let directory = plan.directory.join("calls");
+    std::fs::create_dir(&directory).map_err(failed("create a directory"))?;
+    let trace = directory.join("trace");
+    let traced = Command::new("strace")
+        .args(["-f", "-o"])
+        .arg(&trace)
+        .arg(std::env::current_exe().map_err(failed("find this program"))?)
+        .arg(ARGUMENT)
+        .arg(&directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let trace = match traced {
+        Ok(status) if status.success() => {
+            std::fs::read_to_string(&trace).map_err(failed("read the trace"))?
+        }
+        _ => String::new(),
+    };
+    std::fs::remove_dir_all(&directory).map_err(failed("remove"))?;
+    let fact = |(name, what, text)| Fact { name, what: text, figure: count(&trace, what) };
+    Ok(FACTS.map(fact).into())
+}
+
+/// Calls between the two words.
+fn count(trace: &str, what: &str) -> Result<f64, &'static str> {
+    let line = |word: &str| {
+        let said = format!("@{word} {what}");
+        trace.lines().position(|line| line.contains(&said)).ok_or(NO_STRACE)
+    };
+    Ok((line("end")? - line("begin")? - 1) as f64)
+}
+
+pub(super) fn targets(results: &Results) -> Vec<Target> {
+    FACTS.map(|(name, ..)| results.count(name, "-", Limit::AtMost(0.0))).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What lies between the words counts, and without the words there is no figure.
+    #[test]
+    fn calls_between_the_words_are_counted() {
+        let trace = "1 brk(0)\n1 write(1, \"@begin pushes\\n\", 14) = 14\n1 futex()\n1 write(1, \"@end pushes\\n\", 12) = 12\n";
+        assert_eq!(count(trace, "pushes"), Ok(1.0));
+        assert_eq!(count(trace, "writes"), Err(NO_STRACE));
+    }
+}

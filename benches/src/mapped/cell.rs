@@ -1,0 +1,74 @@
+//! Cell: one contestant of one section, and how one repetition of it is timed.
+
+use std::fmt;
+use std::time::Instant;
+
+use crate::report::QUEUED_PART_MAX;
+use crate::workload::queued_ns;
+
+/// How often a disturbed repetition is done again.
+const ATTEMPTS: usize = 4;
+
+/// One repetition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// Of one operation.
+    pub(super) ns: f64,
+    /// Of its time, the part that it waited for its processor because somebody else had it.
+    pub(super) queued_part: f64,
+}
+
+impl Sample {
+    pub(super) fn is_crowded(&self) -> bool {
+        self.queued_part > QUEUED_PART_MAX
+    }
+}
+
+/// Times `n` operations of this thread.
+pub(super) fn timed<T>(n: usize, work: impl FnOnce() -> T) -> (Sample, T) {
+    let (queued, began) = (queued_ns(), Instant::now());
+    let done = work();
+    let ns = began.elapsed().as_nanos() as f64;
+    let queued = queued_ns() - queued;
+    (Sample { ns: ns / n as f64, queued_part: queued as f64 / ns }, done)
+}
+
+/// Times what many threads do, which wait for each other anyway.
+pub(super) fn timed_threads<T>(work: impl FnOnce() -> T) -> (Sample, T) {
+    let (sample, done) = timed(1, work);
+    (Sample { queued_part: 0.0, ..sample }, done)
+}
+
+/// One contestant.
+pub(super) struct Cell<'a> {
+    /// As in `growth/100/ours`.
+    pub(super) name: String,
+    repetition: Box<dyn FnMut() -> Result<Sample, String> + 'a>,
+}
+
+impl<'a> Cell<'a> {
+    pub(super) fn new(name: String, repetition: impl FnMut() -> Result<Sample, String> + 'a) -> Self {
+        Self { name, repetition: Box::new(repetition) }
+    }
+
+    /// A repetition, the least disturbed of a few.
+    pub(super) fn sample(&mut self) -> Result<Sample, String> {
+        let mut best: Option<Sample> = None;
+        for _ in 0..ATTEMPTS {
+            let sample = (self.repetition)()?;
+            if best.is_none_or(|best| sample.queued_part < best.queued_part) {
+                best = Some(sample);
+            }
+            if !sample.is_crowded() {
+                break;
+            }
+        }
+        Ok(best.expect("there was an attempt"))
+    }
+}
+
+impl fmt::Debug for Cell<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cell").field("name", &self.name).finish_non_exhaustive()
+    }
+}
