@@ -232,44 +232,6 @@ pub(crate) fn pusher() {
 }
 
 #[test]
-fn the_first_sync_brings_the_header_and_the_name_as_well() {
-    // Goal (A15): what `sync` has brought to the medium can be found there: page 0 and the name come with it, whoever made the file, and only
-    // once. Method: strace who creates and syncs, and who opens what another made without a sync; under `EachPush` it is opening that syncs.
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        println!("SKIPPED the_first_sync_brings_the_header_and_the_name_as_well: strace is not installed");
-        return;
-    }
-    for policy in ["created", "opened", "opened for each"] {
-        let calls = calls(policy);
-        let synced = calls.iter().filter(|line| line.contains(" fsync(")).count();
-        assert_eq!(synced, 2, "the file and its directory, {policy}: {calls:#?}");
-        let first_of = |what: &str| calls.iter().position(|line| line.contains(what));
-        assert!(first_of(" fsync(") < first_of(" msync("), "before the bytes count as durable: {calls:#?}");
-    }
-}
-
-pub(crate) fn syncer() {
-    let (path, policy) = (Script::path(), Script::text("policy"));
-    let file = AppendOptions::new().create(&path).unwrap();
-    let file = if policy == "created" {
-        say("begin");
-        file
-    } else {
-        drop(file);
-        say("begin");
-        let sync = if policy == "opened" { SyncPolicy::Never } else { SyncPolicy::EachPush };
-        AppendOptions::new().sync(sync).open(&path).unwrap()
-    };
-    for _ in 0..3 {
-        file.push(b"bytes").unwrap();
-        if policy != "opened for each" {
-            file.sync().unwrap();
-        }
-    }
-    say("end");
-}
-
-#[test]
 fn the_durable_length_is_what_was_synced() {
     // Goal: `durable_len` counts what was synced and is still there, and no more, in the file too. Method: pushes, syncs and losses under
     // each policy, the word in the file.

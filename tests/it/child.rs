@@ -22,7 +22,6 @@ const ROLES: &[(&str, fn())] = &[
     ("append_durable::sealing", append_durable::sealing),
     ("append_durable::moves", append_durable::moves),
     ("append_durable::pusher", append_durable::pusher),
-    ("append_durable::syncer", append_durable::syncer),
     ("append_following::reader", append_following::reader),
     ("append_following::tail", append_following::tail),
     ("append_following::holder", append_following::holder),
