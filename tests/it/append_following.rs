@@ -367,7 +367,7 @@ fn followers_of_one_process_are_independent() {
             });
         }
     });
-    assert_eq!(crate::append::file_bytes(&path), DATA_OFFSET + (512 << 10));
+    assert_eq!(file_bytes(&path), DATA_OFFSET + (512 << 10));
 }
 
 #[test]
