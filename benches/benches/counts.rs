@@ -5,29 +5,40 @@
 #![allow(clippy::print_stdout)]
 
 use benches::ours::Setup;
-use shm_ring::{Consumer, Producer, Ring};
+use shm_ring::{AppendOptions, Consumer, Producer, RangedOptions, Ring};
 use std::hint::black_box;
+use std::path::Path;
 use std::process::ExitCode;
 
 const RING_BYTES: usize = 256 << 10;
 const N_BATCH: usize = 32;
 const RECORD: [u8; 1024] = [7; 1024];
 
-type Step = fn(Ends, &[u8], usize);
+/// What is done with records.
+enum Step {
+    /// In an anonymous ring.
+    InRing(Setup, fn(Ends, &[u8], usize)),
+    /// In a file of that name.
+    InFile(fn(&Path, &[u8], usize)),
+}
 
-/// Name, set-up, bytes of a record, what is done.
-const STEPS: [(&str, Setup, usize, Step); 11] = [
-    ("push_poll_exclusive_64", Setup::EXCLUSIVE, 64, push_poll),
-    ("push_poll_shared_64", Setup::SHARED, 64, push_poll),
-    ("push_poll_exclusive_16", Setup::EXCLUSIVE, 16, push_poll),
-    ("push_poll_shared_1024", Setup::SHARED, 1024, push_poll),
-    ("claim_commit_poll_exclusive_64", Setup::EXCLUSIVE, 64, claim_commit_poll),
-    ("claim_commit_poll_shared_64", Setup::SHARED, 64, claim_commit_poll),
-    ("batch_drain_exclusive_64", Setup::EXCLUSIVE, 64, batch_drain),
-    ("batch_drain_shared_64", Setup::SHARED, 64, batch_drain),
-    ("push_drain_shared_64", Setup::SHARED, 64, push_drain),
-    ("push_observe_shared_64", Setup::SHARED, 64, push_observe),
-    ("push_observe_shared_1024", Setup::SHARED, 1024, push_observe),
+use Step::{InFile, InRing};
+
+/// Name, bytes of a record, what is done.
+const STEPS: [(&str, usize, Step); 13] = [
+    ("push_poll_exclusive_64", 64, InRing(Setup::EXCLUSIVE, push_poll)),
+    ("push_poll_shared_64", 64, InRing(Setup::SHARED, push_poll)),
+    ("push_poll_exclusive_16", 16, InRing(Setup::EXCLUSIVE, push_poll)),
+    ("push_poll_shared_1024", 1024, InRing(Setup::SHARED, push_poll)),
+    ("claim_commit_poll_exclusive_64", 64, InRing(Setup::EXCLUSIVE, claim_commit_poll)),
+    ("claim_commit_poll_shared_64", 64, InRing(Setup::SHARED, claim_commit_poll)),
+    ("batch_drain_exclusive_64", 64, InRing(Setup::EXCLUSIVE, batch_drain)),
+    ("batch_drain_shared_64", 64, InRing(Setup::SHARED, batch_drain)),
+    ("push_drain_shared_64", 64, InRing(Setup::SHARED, push_drain)),
+    ("push_observe_shared_64", 64, InRing(Setup::SHARED, push_observe)),
+    ("push_observe_shared_1024", 1024, InRing(Setup::SHARED, push_observe)),
+    ("append_push_100", 100, InFile(append_push)),
+    ("ranged_write_64", 64, InFile(ranged_write)),
 ];
 
 struct Ends {
@@ -99,6 +110,25 @@ fn push_observe(ends: Ends, record: &[u8], n: usize) {
     }
 }
 
+/// Into pages that are there.
+fn append_push(path: &Path, record: &[u8], n: usize) {
+    // As many addresses as valgrind has.
+    let options = AppendOptions::new().capacity((n * record.len()) as u64).reserve(1 << 30);
+    let file = options.create(path).expect("a file");
+    for _ in 0..n {
+        file.push(black_box(record)).expect("there is room");
+    }
+}
+
+/// Allocated, copied, published.
+fn ranged_write(path: &Path, record: &[u8], n: usize) {
+    let file = RangedOptions::new().create(path, (n * record.len()) as u64).expect("a file");
+    for _ in 0..n {
+        let range = file.allocate(record.len() as u64).expect("there is room");
+        black_box(file.write(range, black_box(record)).expect("a range of this file"));
+    }
+}
+
 fn main() -> ExitCode {
     // Cargo passes flags of its own.
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -115,10 +145,13 @@ fn main() -> ExitCode {
         }
     };
     let mut done = 0;
-    for (_, setup, record_bytes, step) in
-        STEPS.iter().filter(|(name, ..)| wanted.is_empty() || *name == wanted)
-    {
-        step(Ends::new(*setup), &RECORD[..*record_bytes], n);
+    let directory = tempfile::tempdir().expect("a directory for temporary files");
+    for (_, record_bytes, step) in STEPS.iter().filter(|(name, ..)| wanted.is_empty() || *name == wanted) {
+        let record = &RECORD[..*record_bytes];
+        match step {
+            InRing(setup, step) => step(Ends::new(*setup), record, n),
+            InFile(step) => step(&directory.path().join(done.to_string()), record, n),
+        }
         done += 1;
     }
     if done == 0 {

@@ -75,8 +75,8 @@ impl Args {
     fn plan(&self, directory: &Path) -> Plan {
         let mib = |n: usize| n << 20;
         let (n_repetitions, file_bytes, chunked_bytes, n_reads) = match self.mode {
-            Mode::Full => (9, mib(64), [mib(512), mib(12)], 1_000_000),
-            Mode::Quick => (3, mib(64), [mib(64), mib(3) / 2], 300_000),
+            Mode::Full => (9, mib(64), [mib(512), mib(12)], 200_000),
+            Mode::Quick => (3, mib(64), [mib(64), mib(3) / 2], 200_000),
             Mode::Test => (1, mib(1), [mib(3), 64 << 10], 1_000),
         };
         Plan {
@@ -86,7 +86,6 @@ impl Args {
             chunked_bytes,
             n_reads,
             only: self.only.clone(),
-            takes_crowded: matches!(self.mode, Mode::Test),
             allocations: |work| allocations(work),
         }
     }

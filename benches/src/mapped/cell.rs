@@ -12,9 +12,9 @@ const ATTEMPTS: usize = 4;
 /// One repetition.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
-    /// Of one operation.
+    /// Of one operation, without the time in the processor's queue.
     pub(super) ns: f64,
-    /// Of its time, the part that it waited for its processor because somebody else had it.
+    /// Of all time, the part that it stood in that queue because somebody else had the processor.
     pub(super) queued_part: f64,
 }
 
@@ -29,14 +29,15 @@ pub(super) fn timed<T>(n: usize, work: impl FnOnce() -> T) -> (Sample, T) {
     let (queued, began) = (queued_ns(), Instant::now());
     let done = work();
     let ns = began.elapsed().as_nanos() as f64;
-    let queued = queued_ns() - queued;
-    (Sample { ns: ns / n as f64, queued_part: queued as f64 / ns }, done)
+    let queued = ((queued_ns() - queued) as f64).min(ns);
+    (Sample { ns: (ns - queued) / n as f64, queued_part: queued / ns }, done)
 }
 
-/// Times what many threads do, which wait for each other anyway.
+/// Times what many threads do, which stand in each other's way anyway.
 pub(super) fn timed_threads<T>(work: impl FnOnce() -> T) -> (Sample, T) {
-    let (sample, done) = timed(1, work);
-    (Sample { queued_part: 0.0, ..sample }, done)
+    let began = Instant::now();
+    let done = work();
+    (Sample { ns: began.elapsed().as_nanos() as f64, queued_part: 0.0 }, done)
 }
 
 /// One contestant.

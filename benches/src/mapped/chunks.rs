@@ -22,7 +22,8 @@ use super::{Fact, Plan, Planned, Results, Section, failed};
 use crate::report::verdict::{Limit, NEEDS_RIVALS, Target};
 
 const N_WORKERS: usize = 12;
-const SMALL_BYTES: u64 = 64;
+const SMALL: [u8; 64] = [7; 64];
+const SMALL_BYTES: u64 = SMALL.len() as u64;
 const SMALL_FILE_BYTES: u64 = 16 << 20;
 
 /// Whether the bytes have to be on the medium at the end.
@@ -232,7 +233,7 @@ fn space(path: &Path) -> Result<f64, String> {
             Err(AllocateError::Full { .. }) => break,
             Err(error) => return Err(error.to_string()),
         };
-        drop(file.write(range, &[7; SMALL_BYTES as usize]).map_err(failed("write"))?);
+        drop(file.write(range, &SMALL).map_err(failed("write"))?);
         n += 1;
     }
     payload(path, n)

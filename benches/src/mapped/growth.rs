@@ -17,7 +17,7 @@ use shm_ring::AppendOptions;
 
 use super::cell::{Cell, Sample, timed};
 use super::page_wise::PageWise;
-use super::resident::{check, copy_all, push_all};
+use super::resident::{check, copy_all, push_all, record};
 use super::{Plan, Planned, Results, Section, failed};
 use crate::report::spread::size;
 use crate::report::verdict::Target;
@@ -26,16 +26,19 @@ const RECORD_BYTES: [usize; 2] = [100, 16 << 10];
 /// What a file has before it grows.
 pub(super) const START_BYTES: usize = 512 << 10;
 
+/// Pushes a record so many times into a new file.
+type Grow = fn(&Path, &[u8], usize) -> Result<Sample, String>;
+
 pub(super) fn cells(plan: &Plan) -> Vec<Planned<'_>> {
     let (path, bytes) = (plan.directory.join("growth"), plan.file_bytes);
-    let contestants: [(&str, fn(&Path, &[u8], usize) -> Result<Sample, String>); 3] =
+    let contestants: [(&str, Grow); 3] =
         [("ours", ours), ("first_touch", first_touch), ("page_wise", page_wise)];
     let mut cells = vec![];
     for record_bytes in RECORD_BYTES {
         for (contestant, grow) in contestants {
-            let (path, record) = (path.clone(), vec![7; record_bytes]);
+            let (path, record) = (path.clone(), record(record_bytes));
             cells.push(Cell::new(name(record_bytes, contestant), move || {
-                let sample = grow(&path, &record, bytes / record.len())?;
+                let sample = grow(&path, record, bytes / record.len())?;
                 std::fs::remove_file(&path).map_err(failed("remove"))?;
                 // Per pass.
                 Ok(Sample { ns: sample.ns * (bytes / record.len()) as f64, ..sample })

@@ -11,8 +11,10 @@
 //! | `calls` | system calls of what must make none |
 //! | `report` | Markdown, JSON |
 //!
-//! Contestants of one section take turns, in another order each time, and a ratio is of figures of one section. A repetition of one
-//! thread that stood in its processor's queue for more than 5 % of its time is done again, and dropped if that does not help.
+//! Contestants of one section take turns, in another order each time, and a ratio is of figures of one section. Of the time of one
+//! thread, what it stood in its processor's queue does not count: that is the scheduler's own account, and others' doing. A repetition in
+//! which that is more than 5 % is done again, a few times; where that does not help it counts, and is called crowded, because who had the
+//! processor had its caches, too.
 
 pub mod calls;
 mod cell;
@@ -49,8 +51,6 @@ pub struct Plan {
     pub n_reads: usize,
     /// Only contestants whose name contains this.
     pub only: String,
-    /// Where figures mean nothing, a busy machine is no reason to show none.
-    pub takes_crowded: bool,
     /// Counts allocations.
     pub allocations: Allocations,
 }
@@ -75,6 +75,18 @@ struct Measured {
     samples: Vec<Result<Sample, String>>,
 }
 
+impl Measured {
+    /// Every figure, in ns per operation.
+    fn series(&self) -> Series {
+        let numbered = self.samples.iter().enumerate();
+        numbered.filter_map(|(number, sample)| Some((number, sample.as_ref().ok()?.ns))).collect()
+    }
+
+    fn n_crowded(&self) -> usize {
+        self.samples.iter().flatten().filter(|sample| sample.is_crowded()).count()
+    }
+}
+
 /// A count, which needs no repetition.
 #[derive(Debug)]
 struct Fact {
@@ -88,12 +100,11 @@ struct Fact {
 pub struct Results {
     sections: Vec<Section>,
     facts: Vec<Fact>,
-    takes_crowded: bool,
 }
 
 /// Measures everything that is asked for. `tell` hears what is next.
 pub fn measure(plan: &Plan, mut tell: impl FnMut(&str)) -> Result<Results, String> {
-    let mut results = Results { sections: vec![], facts: vec![], takes_crowded: plan.takes_crowded };
+    let mut results = Results { sections: vec![], facts: vec![] };
     for set_up in [resident::cells, growth::cells, chunks::cells, reads::cells] {
         for (mut section, cells) in set_up(plan) {
             section.cells = turns(cells, plan, &mut tell);
@@ -143,22 +154,13 @@ impl Results {
         failed.collect()
     }
 
-    /// Every figure of a contestant that counts, in ns per operation.
-    fn series(&self, cell: &Measured) -> Series {
-        let numbered = cell.samples.iter().enumerate();
-        let done = numbered.filter_map(|(number, sample)| Some((number, sample.as_ref().ok()?)));
-        done.filter(|(_, sample)| self.takes_crowded || !sample.is_crowded())
-            .map(|(number, sample)| (number, sample.ns))
-            .collect()
-    }
-
     fn find(&self, name: &str) -> Option<&Measured> {
         self.sections.iter().flat_map(|section| &section.cells).find(|cell| cell.name == name)
     }
 
     /// How often one takes as long as the other.
     fn ratio(&self, of: &str, to: &str) -> Result<Spread, &'static str> {
-        let [of, to] = [of, to].map(|name| self.find(name).map(|cell| self.series(cell)));
+        let [of, to] = [of, to].map(|name| self.find(name).map(Measured::series));
         let (of, to) = of.zip(to).ok_or(NOT_IN_THIS_RUN)?;
         Spread::of_ratio(&of, &to).ok_or(NOTHING_COUNTS)
     }

@@ -18,7 +18,7 @@ pub fn markdown(results: &Results, about: &[(&'static str, String)]) -> String {
          nearest of the reference]"
     ));
     page.line(format_args!(
-        "- n: repetitions that count; crowded: those that somebody else had the processor in, and that do not"
+        "- crowded: repetitions, out of n, in which somebody else had the processor for more than 5 % of the time; that time does not count"
     ));
     let errors = results.errors();
     if !errors.is_empty() {
@@ -44,7 +44,7 @@ fn table(page: &mut Page, results: &Results, section: &Section) {
     let (unit, ns) = section.unit;
     let mut rows = vec![head(&["cell", unit, &format!("to {}", section.floor), "n", "crowded"])];
     rows.extend(section.cells.iter().map(|cell| {
-        let series = results.series(cell);
+        let series = cell.series();
         let floor = cell.name.rsplit_once('/').map(|(shape, _)| format!("{shape}/{}", section.floor));
         let ratio = floor.and_then(|floor| results.ratio(&cell.name, &floor).ok());
         vec![
@@ -52,17 +52,13 @@ fn table(page: &mut Page, results: &Results, section: &Section) {
             or_dash(Spread::of_series(&series).map(|spread| spread.scaled(1.0 / ns))),
             or_dash(ratio),
             series.len().to_string(),
-            n_crowded(cell).to_string(),
+            cell.n_crowded().to_string(),
         ]
     }));
     page.section(section.title, section.caption, &rows);
 }
 
-fn n_crowded(cell: &Measured) -> usize {
-    cell.samples.iter().flatten().filter(|sample| sample.is_crowded()).count()
-}
-
-/// Every repetition, those that the tables drop included; `about` is what the tables say on top.
+/// Every repetition; `about` is what the tables say on top.
 pub fn json(results: &Results, about: &[(&'static str, String)]) -> String {
     let about: serde_json::Map<_, _> =
         about.iter().map(|(key, value)| ((*key).to_owned(), object!(value))).collect();

@@ -1,11 +1,12 @@
 //! Resident: bytes appended into pages that are in memory already, beside `memcpy` of the same records.
 //!
-//! Before each repetition both sides write all of the bytes once, so that pages are present, writable and equally warm. Neither knows
-//! the record's length when it is compiled.
+//! Before each repetition both sides write all of the bytes once, so that pages are present, writable and equally warm. Both copy from the
+//! same place to pages that begin alike, because a copy's speed depends on that, and neither knows the record's length when it is compiled.
 
 use std::hint::black_box;
 use std::path::Path;
 
+use memmap2::MmapMut;
 use shm_ring::{AppendFile, AppendOptions};
 
 use super::cell::{Cell, Sample, timed};
@@ -14,30 +15,29 @@ use super::{Plan, Planned, Results, Section, failed};
 use crate::report::spread::size;
 use crate::report::verdict::Target;
 
-const LIMITS: [(usize, f64); 3] = [(100, 4.0), (1 << 10, 1.5), (16 << 10, 1.15)];
+const LIMITS: [(usize, f64); 3] = [(100, 4.0), (1 << 10, 1.5), (RECORD_BYTES_MAX, 1.15)];
 
 pub(super) fn cells(plan: &Plan) -> Vec<Planned<'_>> {
     let mut cells = vec![];
     for (record_bytes, _) in LIMITS {
-        let (record, bytes) = (vec![7; record_bytes], plan.file_bytes);
-        let (path, of, mut file) =
-            (plan.directory.join(format!("resident-{record_bytes}")), record.clone(), None);
+        let (record, bytes) = (record(record_bytes), plan.file_bytes);
+        let path = |of: &str| plan.directory.join(format!("resident-{record_bytes}-{of}"));
+        let (file_path, mut file) = (path("ours"), None);
         cells.push(Cell::new(name(record_bytes, "ours"), move || {
-            repetition(made(&mut file, || create(&path, bytes))?, bytes, &of)
+            repetition(made(&mut file, || create(&file_path, bytes))?, bytes, record)
         }));
-        let (of, mut buffer) = (record.clone(), vec![]);
+        let mut memory = None;
         cells.push(Cell::new(name(record_bytes, "memcpy"), move || {
-            buffer.resize(bytes, 0);
-            copy(&mut buffer, &of)
+            copy(made(&mut memory, || MmapMut::map_anon(bytes).map_err(failed("map memory")))?, record)
         }));
-        let (path, mut mapped) = (plan.directory.join(format!("resident-map-{record_bytes}")), None);
+        let (map_path, mut mapped) = (path("memcpy"), None);
         cells.push(Cell::new(name(record_bytes, "memcpy_mapped"), move || {
-            copy(made(&mut mapped, || map(&allocated(&path, bytes)?, bytes))?, &record)
+            copy(made(&mut mapped, || map(&allocated(&map_path, bytes)?, bytes))?, record)
         }));
     }
     let section = Section {
         title: "Append into resident pages",
-        caption: "`memcpy` writes to a buffer on the heap, `memcpy_mapped` to a mapped file of this directory.",
+        caption: "`memcpy` writes to a buffer, `memcpy_mapped` to a mapped file of this directory.",
         unit: ("ns per record", 1.0),
         floor: "memcpy",
         cells: vec![],
@@ -59,6 +59,18 @@ pub(super) fn targets(results: &Results) -> Vec<Target> {
         results.slower(&what, &name(record_bytes, "ours"), &name(record_bytes, "memcpy"), limit)
     };
     LIMITS.map(target).into()
+}
+
+/// The largest one.
+const RECORD_BYTES_MAX: usize = 16 << 10;
+
+#[repr(align(4096))]
+struct Record([u8; RECORD_BYTES_MAX]);
+
+/// A record of that length, in one place for all.
+pub(super) fn record(record_bytes: usize) -> &'static [u8] {
+    static RECORD: Record = Record([7; RECORD_BYTES_MAX]);
+    &RECORD.0[..record_bytes]
 }
 
 fn name(record_bytes: usize, contestant: &str) -> String {
