@@ -15,7 +15,7 @@ const INNER: u64 = 6;
 /// The end of all positions.
 const END: u64 = 1 << 63;
 /// What hostile bytes may cost at most, on a machine that does other things as well.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Where a part of the ring's file begins, from its header.
 fn offset(file: &File, at: u64) -> u64 {
