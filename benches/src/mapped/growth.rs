@@ -2,7 +2,7 @@
 //!
 //! | contestant | grows |
 //! |------------|-------|
-//! | `ours` | as an append file does: space doubled, pages made present a MiB ahead |
+//! | `ours` | as an append file does: space in few steps, pages made present 256 KiB ahead |
 //! | `first_touch` | at once, by `fallocate`; the pages by being written, one after the other: the floor |
 //! | `page_wise` | as the seed did: opened, made longer and mapped again for each page that is needed |
 //!
