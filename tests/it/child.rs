@@ -99,6 +99,7 @@ const ROLES: &[(&str, fn())] = &[
     ("ranged::forks", ranged::forks),
     ("ranged::traced", ranged::traced),
     ("ranged_files::alone", ranged_files::alone),
+    ("ranged_files::holder", ranged_files::holder),
     ("ranged_files::taker", ranged_files::taker),
     ("ranged_golden::make", ranged_golden::make),
     #[cfg(feature = "guard")]
