@@ -7,15 +7,13 @@
 //! ```
 
 use crate::append::DATA_OFFSET;
-use crate::harness::{Actor, Script, directory, is_root_for, listen, say};
+use crate::disks::{make_image, mount_image, mounted, play};
+use crate::harness::{Script, directory, is_root_for};
 use nix::fcntl::OFlag;
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use shm_ring::{AppendFile, AppendOptions, SyncPolicy};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const PAGE: u64 = 4096;
 /// In the live page: bytes that are durable, and the boot id.
@@ -28,16 +26,7 @@ fn case(test: &str, name: &str) {
         return;
     }
     let directory = directory();
-    let mut actor =
-        Actor::start("append_cut::alone", &[("path", &directory.path().display()), ("case", &name)]);
-    let line = actor.hear();
-    if let Some(reason) = line.strip_prefix("can't mount") {
-        println!("SKIPPED {test}: {reason}");
-        return;
-    }
-    assert_eq!(line, "done");
-    actor.tell("bye");
-    actor.finish();
+    play(test, "append_cut::alone", &[("path", &directory.path().display()), ("case", &name)]);
 }
 
 /// A disk of which the power can be cut.
@@ -53,7 +42,7 @@ impl Disk {
     /// Cuts the power; where the file is then, with another boot's id.
     fn cut(&self, names: &[&str]) -> Vec<PathBuf> {
         fs::copy(self.here.join("image"), self.here.join("image2")).unwrap();
-        mount_image(&self.here, "image2", "after").unwrap();
+        mount_at(&self.here, "image2", "after").unwrap();
         let paths: Vec<_> = names.iter().map(|name| self.here.join("after").join(name)).collect();
         for path in &paths {
             write(path, BOOT, b"no boot has this");
@@ -74,45 +63,25 @@ fn write_back(path: &Path, offset: u64, length: usize) {
     file.write_all_at(&bytes, offset).unwrap();
 }
 
-fn mount_image(here: &Path, image: &str, at: &str) -> Result<(), String> {
+fn mount_at(here: &Path, image: &str, at: &str) -> Result<(), String> {
     fs::create_dir(here.join(at)).map_err(|error| error.to_string())?;
-    run(Command::new("mount").args(["-o", "loop"]).arg(here.join(image)).arg(here.join(at)))
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    mount_image(&here.join(image), &here.join(at))
 }
 
 fn new_disk(here: PathBuf) -> Result<Disk, String> {
-    let text = |error: nix::Error| error.to_string();
-    unshare(CloneFlags::CLONE_NEWNS).map_err(text)?;
-    let no = None::<&str>;
-    mount(no, "/", no, MsFlags::MS_REC | MsFlags::MS_PRIVATE, no).map_err(text)?;
-    let image = here.join("image");
-    File::create(&image).and_then(|file| file.set_len(16 << 20)).map_err(|error| error.to_string())?;
-    run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
-    mount_image(&here, "image", "disk")?;
+    make_image(&here.join("image"))?;
+    mount_at(&here, "image", "disk")?;
     Ok(Disk { here })
 }
 
 pub(crate) fn alone() {
-    let disk = match new_disk(Script::path()) {
-        Ok(disk) => disk,
-        Err(error) => {
-            say(&format!("can't mount: {error}"));
-            return;
-        }
-    };
-    match Script::text("case").as_str() {
-        "synced" => synced(&disk),
-        _ => given_up(&disk),
-    }
-    say("done");
-    listen();
+    mounted(
+        || new_disk(Script::path()),
+        |disk| match Script::text("case").as_str() {
+            "synced" => synced(&disk),
+            _ => given_up(&disk),
+        },
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Append, durable: what reaches the medium, when, and what is said of it after a restart of the machine.
 
+use crate::append::DATA_OFFSET;
 use crate::harness::{PREFIX, Script, directory, say};
 use shm_ring::{AppendError, AppendFile, AppendOptions, Error, SyncPolicy};
 use std::fs::{self, File};
@@ -49,7 +50,12 @@ fn a_push_makes_the_system_calls_that_its_policy_asks_for() {
 
 /// What a process calls while it pushes under that policy.
 fn calls(policy: &str) -> Vec<String> {
-    let trace = traced("append_durable::pusher", &[], policy);
+    calls_of("append_durable::pusher", policy)
+}
+
+/// What a process calls between the two words that it says.
+fn calls_of(role: &str, policy: &str) -> Vec<String> {
+    let trace = traced(role, &[], policy);
     assert!(trace.contains("@begin") && trace.contains("@end"), "{trace}");
     let inside = trace.lines().skip_while(|line| !line.contains("@begin")).skip(1);
     inside.take_while(|line| !line.contains("@end")).map(String::from).collect()
@@ -74,6 +80,37 @@ fn traced(role: &str, options: &[&str], policy: &str) -> String {
         .unwrap();
     assert!(status.success());
     fs::read_to_string(trace).unwrap()
+}
+
+#[test]
+fn what_an_opened_file_calls_durable_is_brought_to_the_medium_first() {
+    // Goal: the durable word of a copy, or of a writer that was killed before its sync, is true when the next handle repeats it: all of the
+    // bytes below it, the header and the name are synced when the file is opened. Method: strace a process that opens a copy.
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        println!("SKIPPED what_an_opened_file_calls_durable_is_brought_to_the_medium_first: no strace");
+        return;
+    }
+    let never = calls_of("append_durable::reopener", "never");
+    let whole = format!(", {}, MS_SYNC)", DATA_OFFSET + 5000);
+    let data = never.iter().position(|line| line.contains("msync(") && line.contains(&whole));
+    let name = never.iter().rposition(|line| line.contains("fsync("));
+    assert!(data.is_some() && data < name, "{never:#?}");
+    let each = calls_of("append_durable::reopener", "each");
+    assert_eq!(each.iter().filter(|line| line.contains("fsync(")).count(), 2, "file and name: {each:#?}");
+}
+
+pub(crate) fn reopener() {
+    let (path, copy) = (Script::path(), Script::path().with_extension("copy"));
+    let file = AppendOptions::new().create(&path).unwrap();
+    file.push(&[1; 5000]).unwrap();
+    file.sync().unwrap();
+    drop(file);
+    fs::copy(&path, &copy).unwrap();
+    let policy = if Script::text("policy") == "each" { SyncPolicy::EachPush } else { SyncPolicy::Never };
+    say("begin");
+    let file = AppendOptions::new().sync(policy).open(&copy).unwrap();
+    assert_eq!(file.durable_len(), 5000);
+    say("end");
 }
 
 #[test]

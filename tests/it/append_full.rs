@@ -1,16 +1,13 @@
 //! Append, full: a disk without room is an error at each growth, and never a signal; and sizes that don't fit 32 bits.
 
 use crate::append::{DATA_OFFSET, file_bytes};
-use crate::harness::{Actor, Script, directory, is_root_for, listen, say};
+use crate::disks::{alone_on_a_disk, fill_up, on_each_disk};
+use crate::harness::{Actor, Script, directory, say};
 use crate::records::record;
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use shm_ring::{AppendError, AppendFile, AppendOptions, Error, FileKind};
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::process::Command;
 
 const PAGE: u64 = 4096;
 
@@ -19,31 +16,14 @@ fn every_growth_on_a_full_disk_is_an_error_and_changes_nothing() {
     // Goal: no space is `NoSpace` with the sizes, wherever growth meets it; the file is as before, bytes into what it has are taken, and it
     // grows when there is room again. Method: processes mount small file systems (memory, and ext4 in a file) for themselves alone, fill
     // them before each growth of a file, and empty them.
-    let name = "every_growth_on_a_full_disk_is_an_error_and_changes_nothing";
-    if !is_root_for(name) {
-        return;
-    }
-    for kind in ["tmpfs", "ext4"] {
-        let directory = directory();
-        let path = directory.path().display();
-        let mut actor = Actor::start("append_full::alone", &[("path", &path), ("kind", &kind)]);
-        let line = actor.hear();
-        if let Some(reason) = line.strip_prefix("can't mount") {
-            println!("SKIPPED {name}, {kind}: {reason}");
-            continue;
-        }
-        assert_eq!(line, "done");
-        actor.tell("bye");
-        actor.finish();
-    }
+    on_each_disk("every_growth_on_a_full_disk_is_an_error_and_changes_nothing", "append_full::alone");
 }
 
 pub(crate) fn alone() {
-    let directory = Script::path();
-    if let Err(error) = mount_small(&directory, &Script::text("kind")) {
-        say(&format!("can't mount: {error}"));
-        return;
-    }
+    alone_on_a_disk(grows);
+}
+
+fn grows(directory: &Path) {
     let (path, rest) = (directory.join("a"), directory.join("rest"));
     let mut file = AppendOptions::new().capacity(PAGE).create(&path).unwrap();
     let mut model = vec![];
@@ -87,9 +67,7 @@ pub(crate) fn alone() {
     assert_eq!(file.capacity_bytes(), capacity + PAGE);
     drop(file);
     fs::remove_file(&rest).unwrap();
-    others(&directory, &rest);
-    say("done");
-    listen();
+    others(directory, &rest);
 }
 
 /// What is made or opened on a full disk.
@@ -132,33 +110,6 @@ fn others(directory: &Path, rest: &Path) {
     file.clear().unwrap();
     fill_up(rest);
     file.push(&vec![1; 200 << 10]).unwrap();
-}
-
-fn mount_small(directory: &Path, kind: &str) -> Result<(), String> {
-    let text = |error: nix::Error| error.to_string();
-    unshare(CloneFlags::CLONE_NEWNS).map_err(text)?;
-    let no = None::<&str>;
-    mount(no, "/", no, MsFlags::MS_REC | MsFlags::MS_PRIVATE, no).map_err(text)?;
-    if kind == "tmpfs" {
-        return mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some("size=2m"))
-            .map_err(text);
-    }
-    let image = directory.join("image");
-    File::create(&image).and_then(|file| file.set_len(16 << 20)).map_err(|error| error.to_string())?;
-    let run = |command: &mut Command| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
-    // The loop device goes with the mount, and the mount with this process.
-    run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(directory))
-}
-
-fn fill_up(path: &Path) {
-    let mut file = File::create(path).unwrap();
-    while file.write_all(&[1; 4096]).is_ok() {}
-    while file.write_all(&[1]).is_ok() {}
 }
 
 #[test]

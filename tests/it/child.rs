@@ -19,6 +19,7 @@ const ROLES: &[(&str, fn())] = &[
     ("append::has_few_addresses", append::has_few_addresses),
     ("append_cut::alone", append_cut::alone),
     ("append_durable::failing", append_durable::failing),
+    ("append_durable::reopener", append_durable::reopener),
     ("append_durable::sealing", append_durable::sealing),
     ("append_durable::moves", append_durable::moves),
     ("append_durable::pusher", append_durable::pusher),
@@ -99,6 +100,7 @@ const ROLES: &[(&str, fn())] = &[
     ("ranged::forks", ranged::forks),
     ("ranged::traced", ranged::traced),
     ("ranged_files::alone", ranged_files::alone),
+    ("ranged_files::holder", ranged_files::holder),
     ("ranged_files::taker", ranged_files::taker),
     ("ranged_golden::make", ranged_golden::make),
     #[cfg(feature = "guard")]

@@ -1,55 +1,38 @@
 //! Full disk: a file system without room is an error at creation, and never a signal.
 
-use crate::harness::{Actor, Next, Script, directory, is_root_for, listen, say};
+use crate::disks::{alone_on_a_disk, fill_up, on_each_disk, room};
+use crate::harness::Next;
 use crate::records::{check, length, record};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use shm_ring::{Error, Ring, RingOptions};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-
-const MIB: u64 = 1 << 20;
 
 #[test]
 fn a_ring_that_does_not_fit_is_refused_and_leaves_nothing() {
     // Goal: no space is `NoSpace` with the sizes, no name and no block stays behind, nobody gets SIGBUS; what fits works on a full disk.
-    // Method: a process mounts 1 MiB for itself alone, creates 2 MiB there, then a small ring, fills the rest, and laps the ring.
-    if !is_root_for("a_ring_that_does_not_fit_is_refused_and_leaves_nothing") {
-        return;
-    }
-    let directory = directory();
-    let path = directory.path().display();
-    let mut actor = Actor::start("full_disk::alone", &[("path", &path)]);
-    let line = actor.hear();
-    if let Some(reason) = line.strip_prefix("can't mount") {
-        println!("SKIPPED: no mount namespace here: {reason}");
-        return;
-    }
-    assert_eq!(line, "done");
-    actor.tell("bye");
-    actor.finish();
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "the mount was not the process's own");
+    // Method: a process on a small disk of its own, in memory and ext4, creates what is larger, then a small ring, fills the rest, and laps
+    // the ring.
+    on_each_disk("a_ring_that_does_not_fit_is_refused_and_leaves_nothing", "full_disk::alone");
 }
 
 pub(crate) fn alone() {
-    let directory = Script::path();
-    if let Err(error) = mount_small(&directory) {
-        say(&format!("can't mount: {error}"));
-        return;
-    }
-    for needed in [2 * MIB, 4 << 30] {
+    alone_on_a_disk(refused_and_used);
+}
+
+fn refused_and_used(directory: &Path) {
+    let all = room(directory);
+    for needed in [all, 4 << 30] {
         let path = directory.join("large");
         let error = RingOptions::new().capacity(needed).create(&path).unwrap_err();
         let Error::NoSpace { needed_bytes, free_bytes, .. } = &error else { panic!("{error:?}") };
-        assert!(*needed_bytes > needed && *free_bytes <= MIB, "{error}");
+        assert!(*needed_bytes > needed && *free_bytes <= all, "{error}");
         assert_eq!(error.path(), Some(path.as_path()));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "something was left");
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "something was left");
         let error = RingOptions::new().capacity(needed).open_or_create(&path).unwrap_err();
         assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
     }
     // All of the room is there again.
-    fs::write(directory.join("most"), vec![0; MIB as usize * 9 / 10]).unwrap();
+    fs::write(directory.join("most"), vec![0; all as usize * 9 / 10]).unwrap();
     fs::remove_file(directory.join("most")).unwrap();
     let path = directory.join("small");
     let ring = RingOptions::new().capacity(64 << 10).create(&path).unwrap();
@@ -60,23 +43,6 @@ pub(crate) fn alone() {
     work(&again);
     let error = RingOptions::new().capacity(4096).create(directory.join("another")).unwrap_err();
     assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
-    drop(again);
-    drop(ring);
-    say("done");
-    listen();
-}
-
-pub(crate) fn mount_small(directory: &Path) -> nix::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    let no = None::<&str>;
-    mount(no, "/", no, MsFlags::MS_REC | MsFlags::MS_PRIVATE, no)?;
-    mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some("size=1m"))
-}
-
-pub(crate) fn fill_up(path: &Path) {
-    let mut file = fs::File::create(path).unwrap();
-    while file.write_all(&[1; 4096]).is_ok() {}
-    while file.write_all(&[1]).is_ok() {}
 }
 
 fn work(ring: &Ring) {

@@ -19,6 +19,7 @@ mod corrupt;
 mod counting;
 mod creating;
 mod descriptors;
+mod disks;
 mod dropping;
 #[cfg(feature = "killpoints")]
 mod dying;

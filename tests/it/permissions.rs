@@ -8,10 +8,10 @@
 //! | another, may read      | `NotWritable` | `NotWritable` | yes             |
 //! | another                | `Io`          | `Io`          | `Io`            |
 
+use crate::disks::mounts_of_its_own;
 use crate::harness::{Actor, Next, Script, directory, is_root_for, run, say};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::{Gid, Uid, chown, setgroups, setresgid, setresuid};
 use shm_ring::{Error, Ring, RingOptions};
@@ -309,12 +309,11 @@ pub(crate) fn read_only() {
     say("done");
 }
 
-fn mount_again(from: &Path, to: &Path) -> nix::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    let no = None::<&str>;
-    mount(no, "/", no, MsFlags::MS_REC | MsFlags::MS_PRIVATE, no)?;
-    mount(Some(from), to, no, MsFlags::MS_BIND, no)?;
-    mount(no, to, no, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, no)
+fn mount_again(from: &Path, to: &Path) -> Result<(), String> {
+    let (no, text) = (None::<&str>, |error: nix::Error| error.to_string());
+    mounts_of_its_own()?;
+    mount(Some(from), to, no, MsFlags::MS_BIND, no).map_err(text)?;
+    mount(no, to, no, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, no).map_err(text)
 }
 
 #[test]

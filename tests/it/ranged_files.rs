@@ -2,10 +2,11 @@
 
 #![allow(clippy::single_range_in_vec_init, reason = "runs are compared with lists of runs")]
 
-use crate::full_disk::{fill_up, mount_small};
-use crate::harness::{Actor, Script, directory, is_root_for, listen, say};
+use crate::disks::{alone_on_a_disk, fill_up, on_each_disk, room};
+use crate::harness::{Actor, PATIENCE, Script, directory, listen, say};
 use crate::records::{check_bytes, mix, record};
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
+use nix::libc;
 use shm_ring::{
     Alignment, AllocateError, AppendOptions, Error, RangeError, RangedFile, RangedOptions, Receipt,
 };
@@ -14,6 +15,7 @@ use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const PAGE: u64 = 4096;
 /// Where the words of the live page lie, by the document.
@@ -277,6 +279,60 @@ fn of_many_that_open_at_once_one_makes_the_file_fit() {
 }
 
 #[test]
+fn who_opens_beside_somebody_that_never_ends_hears_busy_after_five_seconds() {
+    // Goal: a process that is stuck while it opens, seals or reclaims a file keeps others waiting for the five seconds that it may need, and
+    // no longer; they leave the file as it was, and open it when the stuck one is gone. Method: processes that hold byte 0 alone, byte 1
+    // alone, and byte 1 shared of a file of another boot that they have not made fit; all three at once.
+    let directory = directory();
+    let hold = |byte: u64, alone: bool, rebooted: bool| {
+        let path = directory.path().join(format!("{byte} {alone}"));
+        let file = RangedOptions::new().create(&path, 1024).unwrap();
+        let receipt = file.write(file.allocate(128).unwrap(), &record(5, byte, 128)).unwrap();
+        file.flush(&receipt).unwrap();
+        drop((receipt, file));
+        if rebooted {
+            reboot(&path);
+        }
+        let before = fs::read(&path).unwrap();
+        let params: [(&str, &dyn std::fmt::Display); 3] =
+            [("path", &path.display()), ("byte", &byte), ("alone", &u8::from(alone))];
+        let mut holder = Actor::start("ranged_files::holder", &params);
+        holder.expect("held");
+        let start = Instant::now();
+        let error = RangedFile::open(&path).unwrap_err();
+        let waited = start.elapsed();
+        assert!(matches!(error, Error::Busy { .. }), "{error:?}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        assert!((Duration::from_secs(5)..PATIENCE).contains(&waited), "{waited:?}");
+        assert_eq!(fs::read(&path).unwrap(), before);
+        holder.kill();
+        let file = RangedFile::open(&path).unwrap();
+        assert_eq!(written(&file), [0..128]);
+    };
+    std::thread::scope(|scope| {
+        for (byte, alone, rebooted) in [(0, true, false), (1, true, false), (1, false, true)] {
+            let hold = &hold;
+            scope.spawn(move || hold(byte, alone, rebooted));
+        }
+    });
+}
+
+pub(crate) fn holder() {
+    let file = writable(&Script::path());
+    let kind = if Script::number("alone") == 1 { libc::F_WRLCK } else { libc::F_RDLCK };
+    let lock = libc::flock {
+        l_type: kind as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: Script::number("byte") as i64,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+    say("held");
+    listen();
+}
+
+#[test]
 fn sync_all_covers_everything_that_was_written_before_it() {
     // Goal: R10: after a reboot everything is there that was written when `sync_all` began, by any process, and nothing that was freed.
     // Method: two openings, frees between two syncs, another boot id.
@@ -346,37 +402,23 @@ fn after_a_failed_sync_nothing_is_called_durable() {
 #[test]
 fn a_ranged_file_that_does_not_fit_is_refused_and_leaves_nothing() {
     // Goal: no space is `NoSpace` with the sizes when the file is created, and when a copy of one has holes; no name stays, nobody gets
-    // SIGBUS; what fits can be written to the last byte on a full disk. Method: a process mounts 1 MiB for itself alone.
-    if !is_root_for("a_ranged_file_that_does_not_fit_is_refused_and_leaves_nothing") {
-        return;
-    }
-    let directory = directory();
-    let path = directory.path().display();
-    let mut actor = Actor::start("ranged_files::alone", &[("path", &path)]);
-    let line = actor.hear();
-    if let Some(reason) = line.strip_prefix("can't mount") {
-        println!("SKIPPED: no mount namespace here: {reason}");
-        return;
-    }
-    assert_eq!(line, "done");
-    actor.tell("bye");
-    actor.finish();
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "the mount was not the process's own");
+    // SIGBUS; what fits can be written to the last byte on a full disk. Method: a process on a small disk of its own, in memory and ext4.
+    on_each_disk("a_ranged_file_that_does_not_fit_is_refused_and_leaves_nothing", "ranged_files::alone");
 }
 
 pub(crate) fn alone() {
-    let directory = Script::path();
-    if let Err(error) = mount_small(&directory) {
-        say(&format!("can't mount: {error}"));
-        return;
-    }
+    alone_on_a_disk(refused_and_used);
+}
+
+fn refused_and_used(directory: &Path) {
+    let all = room(directory);
     let path = directory.join("large");
-    for needed in [2 << 20, 4 << 30] {
+    for needed in [all, 4 << 30] {
         let error = RangedOptions::new().create(&path, needed).unwrap_err();
         let Error::NoSpace { needed_bytes, free_bytes, .. } = &error else { panic!("{error:?}") };
-        assert!(*needed_bytes > needed && *free_bytes <= 1 << 20, "{error}");
+        assert!(*needed_bytes > needed && *free_bytes <= all, "{error}");
         assert!(error.to_string().contains("the ranged file needs"), "{error}");
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "something was left");
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "something was left");
     }
     let path = directory.join("small");
     let file = RangedOptions::new().create(&path, 100_000).unwrap();
@@ -403,9 +445,6 @@ pub(crate) fn alone() {
     let file = RangedFile::open(&thin).unwrap();
     assert_eq!(drain(&file), 100_000);
     assert!(fs::metadata(&thin).unwrap().blocks() * 512 >= bytes.len() as u64);
-    drop(file);
-    say("done");
-    listen();
 }
 
 /// A small file in use, with every kind of unit; its bytes.

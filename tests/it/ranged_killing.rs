@@ -32,16 +32,20 @@ fn writers_may_be_killed_at_any_moment() {
     // each round the file is opened alone, everything free is overwritten, and all that is written is looked at again.
     let kills: u64 =
         std::env::var("SHM_RING_KILL_ROUNDS").map_or(100, |kills| kills.parse().expect("a number of kills"));
+    let (mut ranges, mut kept) = (0, 0);
     for first in (0..kills).step_by(KILLS_PER_NURSERY as usize) {
         let directory = directory();
         let path = directory.path().display();
         let kills = KILLS_PER_NURSERY.min(kills - first);
-        let nursery = Actor::start(
+        let mut nursery = Actor::start(
             "ranged_killing::nursery",
             &[("path", &path), ("kills", &kills), ("seed", &(first + 1))],
         );
+        ranges += nursery.expect_number("ranges");
+        kept += nursery.expect_number("kept");
         nursery.finish();
     }
+    println!("{kills} kills, {ranges} ranges, {kept} kept to the end");
 }
 
 /// How far a range has come.
@@ -139,6 +143,8 @@ pub(crate) fn nursery() {
         kept = examine(&path, &claims, mix(left ^ seed));
     }
     assert!(total as u64 > next_life, "{total} ranges in {next_life} lives show little");
+    say(&format!("ranges {total}"));
+    say(&format!("kept {}", kept.len()));
 }
 
 /// Opens the file alone and compares it with what its writers said; frees most of it. What is left.

@@ -5,9 +5,9 @@
 //! ```
 //! Numbers and structures of the answers: linux/fuse.h, version 7.31.
 
+use crate::disks::mounts_of_its_own;
 use crate::harness::{Actor, Script, directory, is_root_for, say};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use shm_ring::{Error, Ring, RingOptions};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -78,9 +78,7 @@ struct Seen {
 
 fn serve(directory: &Path) -> Result<Arc<Mutex<Seen>>, String> {
     let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").map_err(|e| e.to_string())?;
-    unshare(CloneFlags::CLONE_NEWNS).map_err(|e| e.to_string())?;
-    let no = None::<&str>;
-    mount(no, "/", no, MsFlags::MS_REC | MsFlags::MS_PRIVATE, no).map_err(|e| e.to_string())?;
+    mounts_of_its_own()?;
     let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
     mount(Some("served"), directory, Some("fuse"), MsFlags::empty(), Some(options.as_str()))
         .map_err(|e| e.to_string())?;

@@ -37,6 +37,8 @@ pub(crate) struct Growable {
     range: Option<MmapRaw>,
     base: NonNull<u8>,
     extent: Extent,
+    /// All of them, behind each other.
+    tables: NonNull<[AtomicU64]>,
     known_bytes: AtomicU64,
     side: Side,
     /// Gone before the range is.
@@ -70,11 +72,19 @@ impl Growable {
         }?;
         range.advise(Advice::DontFork)?;
         let base = NonNull::new(range.as_mut_ptr()).expect("mmap never returns null");
+        let fits = |bytes| usize::try_from(bytes).expect("below the mapped length, which fits");
+        let Extent { table_offset, data_offset, .. } = extent;
+        assert!(table_offset <= data_offset && data_offset <= file_bytes);
+        // SAFETY: inside the range, which holds the whole file.
+        let tables = unsafe { base.add(fits(table_offset)) }.cast::<AtomicU64>();
+        assert!(tables.is_aligned());
+        let tables = NonNull::slice_from_raw_parts(tables, fits((data_offset - table_offset) / 8));
         #[cfg(feature = "guard")]
         let start = base.as_ptr().addr();
         Ok(Arc::new(Self {
             base,
             extent,
+            tables,
             known_bytes: AtomicU64::new(file_bytes),
             side,
             #[cfg(feature = "guard")]
@@ -139,9 +149,14 @@ impl Growable {
     }
 
     /// The tables of a ranged file, all of them behind each other: `table_bytes / 8` words each.
+    #[inline(always)]
     pub(crate) fn tables(&self) -> &[AtomicU64] {
-        let n_words = (self.extent.data_offset - self.extent.table_offset) / 8;
-        self.words(self.extent.table_offset, usize::try_from(n_words).expect("a mapped length fits"))
+        assert!(self.is_here(), "callers look first on which side of a fork they are");
+        // SAFETY:
+        // - in bounds, aligned: asserted once, by `new`;
+        // - no plain access: tables are reached through atomics only;
+        // - alive: the reference borrows `self`, which keeps the range.
+        unsafe { self.tables.as_ref() }
     }
 
     fn words(&self, file_offset: u64, n_words: usize) -> &[AtomicU64] {

@@ -71,6 +71,7 @@
 //! Works on words and runs of units; knows no file. The bytes are the caller's.
 
 use super::bits::{Bits, Marks, Run, units_of_marks};
+use super::unit::Unit;
 use crate::sync::{AtomicU64, Ordering, fence};
 use std::io;
 
@@ -91,8 +92,8 @@ pub(crate) struct Table<'a> {
     pub(crate) written: Bits<'a>,
     /// D.
     pub(crate) durable: Marks<'a>,
-    /// Bytes of a unit.
-    pub(crate) unit_bytes: u64,
+    /// What a bit stands for.
+    pub(crate) unit: Unit,
     /// How many there are.
     pub(crate) n_units: u64,
 }
@@ -134,24 +135,42 @@ const SYNC_WORDS: usize = 1 << 17;
 impl Table<'_> {
     /// Takes at least so many units in a row in front of `end`, and as many as there are up to `most`. `hint`: where this process found or
     /// freed some.
-    pub(crate) fn allocate(&self, least: u64, most: u64, end: u64, hint: &AtomicU64) -> Result<Run, Refusal> {
+    #[inline]
+    pub(crate) fn allocate(self, least: u64, most: u64, end: u64, hint: &AtomicU64) -> Result<Run, Refusal> {
         debug_assert!(0 < least && least <= most && end <= self.n_units);
+        match self.bump(least, most, end)? {
+            Bumped::Run(run) => Ok(run),
+            Bumped::Short { used } => self.search(used, least, most, end, hint),
+        }
+    }
+
+    /// Where the part that was never handed out, which begins with `used`, is too short.
+    #[inline(never)]
+    fn search(
+        self,
+        mut used: u64,
+        least: u64,
+        most: u64,
+        end: u64,
+        hint: &AtomicU64,
+    ) -> Result<Run, Refusal> {
         for _ in 0..ATTEMPTS {
-            let used = match self.bump(least, most, end)? {
-                Bumped::Run(run) => return Ok(run),
-                Bumped::Short { used } => used,
-            };
             if let Some(run) = self.reuse(used.min(end), least, most, hint) {
                 return Ok(run);
             }
             if !self.fold(used, least, end, hint) {
                 break;
             }
+            used = match self.bump(least, most, end)? {
+                Bumped::Run(run) => return Ok(run),
+                Bumped::Short { used } => used,
+            };
         }
         Err(Refusal::Full)
     }
 
     /// Units that were handed out at least once.
+    #[inline]
     pub(crate) fn used(&self) -> Result<u64, Refusal> {
         // ORDER none (Relaxed): see the file's header.
         self.checked(self.next.load(Ordering::Relaxed))
@@ -165,14 +184,16 @@ impl Table<'_> {
         Ok(self.n_units - used + if none { 0 } else { self.free.count(used) })
     }
 
+    #[inline]
     fn checked(&self, next: u64) -> Result<u64, Refusal> {
-        let used = next / self.unit_bytes;
-        if next % self.unit_bytes != 0 || used > self.n_units {
+        let used = self.unit.floor(next);
+        if self.unit.rest(next) != 0 || used > self.n_units {
             return Err(Refusal::Corrupt { next });
         }
         Ok(used)
     }
 
+    #[inline]
     fn bump(&self, least: u64, most: u64, end: u64) -> Result<Bumped, Refusal> {
         let mut used = self.used()?;
         loop {
@@ -194,8 +215,9 @@ impl Table<'_> {
         }
     }
 
+    #[inline]
     fn move_next(&self, from: u64, to: u64) -> Result<(), u64> {
-        let [old, new] = [from, to].map(|unit| unit * self.unit_bytes);
+        let [old, new] = [from, to].map(|unit| unit * self.unit.bytes());
         // ORDER none (Relaxed): see the file's header.
         self.next.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).map(drop)
     }
@@ -251,6 +273,7 @@ impl Table<'_> {
     }
 
     /// Publishes a run whose bytes its owner has written.
+    #[inline]
     pub(crate) fn commit(&self, run: Run) {
         self.written.set(run);
     }
@@ -406,7 +429,7 @@ impl Table<'_> {
             self.written.words()[index].store(written, Ordering::Relaxed);
             self.free.words()[index].store(valid & !written, Ordering::Relaxed);
         }
-        self.next.store(used * self.unit_bytes, Ordering::Relaxed);
+        self.next.store(used * self.unit.bytes(), Ordering::Relaxed);
         self.free_units.store(self.free.count(used), Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::Relaxed);
         hint.store(0, Ordering::Relaxed);

@@ -42,7 +42,7 @@ impl Run {
     /// The words of so many units that the run touches, and which bits of each.
     fn words(self, units: u64) -> impl Iterator<Item = (usize, u64)> {
         let (first, end) = (self.first, self.end());
-        (first / units..=(end - 1) / units).map(move |index| {
+        (first / units..(end - 1) / units + 1).map(move |index| {
             let from = first.max(index * units) - index * units;
             let to = end.min((index + 1) * units) - index * units;
             (to_index(index), ones(to - from) << from)

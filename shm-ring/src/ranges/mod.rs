@@ -12,6 +12,7 @@
 //! | options   | what a new file looks like |
 //! | stats     | what the tables say, for who only looks |
 //! | refusal   | why something was not done |
+//! | unit      | the smallest part, which a bit stands for |
 //!
 //! (I1) nobody else touches the bytes of a range; (I2) what is written is never handed out; (I3) allocating, writing and committing make no
 //! system call.
@@ -26,6 +27,7 @@ mod reading;
 pub(crate) mod receipt;
 pub(crate) mod refusal;
 pub(crate) mod stats;
+mod unit;
 
 #[cfg(test)]
 #[path = "model/heap.rs"]
@@ -34,6 +36,7 @@ mod heap;
 mod trial;
 
 use crate::error::Error;
+use crate::frame::copy::copy_in;
 use crate::map::file::io_error;
 use crate::map::seal;
 use allocator::Refusal;
@@ -183,7 +186,7 @@ impl RangedFile {
         if len == 0 {
             return Err(AllocateError::Empty);
         }
-        let most = len.div_ceil(opening.unit_bytes());
+        let most = opening.unit().ceil(len);
         let least = if or_less { 1 } else { most };
         let taken = opening.table().allocate(least, most, opening.end_for(len, or_less), opening.hint());
         // Tables that were cut off are zeros, by which everything is free.
@@ -216,7 +219,7 @@ impl RangedFile {
             let error = RangeError::WrongLength { expected_bytes, found_bytes };
             return Err(Refused { item: range, error });
         }
-        range.as_mut_slice().copy_from_slice(data);
+        copy_in(range.as_mut_slice(), data);
         self.commit(range)
     }
 
@@ -329,11 +332,11 @@ impl RangedFile {
             return 0;
         }
         let units = opening.table().remaining().unwrap_or(0);
-        let cut_off = opening.n_units() * opening.unit_bytes() - self.size();
+        let cut_off = opening.n_units() * opening.unit().bytes() - self.size();
         let last = Run { first: opening.n_units() - 1, n: 1 };
         let has_last =
             opening.table().used().is_ok_and(|used| used <= last.first) || opening.table().free.all(last);
-        units * opening.unit_bytes() - if has_last && units > 0 { cut_off } else { 0 }
+        units * opening.unit().bytes() - if has_last && units > 0 { cut_off } else { 0 }
     }
 
     /// Bytes of data.
@@ -347,12 +350,12 @@ impl RangedFile {
         if opening.check().is_err() {
             return 0;
         }
-        (opening.table().used().unwrap_or(0) * opening.unit_bytes()).min(self.size())
+        (opening.table().used().unwrap_or(0) * opening.unit().bytes()).min(self.size())
     }
 
     /// Where its ranges begin.
     pub fn alignment(&self) -> Alignment {
-        Alignment::of(self.opening.unit_bytes())
+        Alignment::of(self.opening.unit().bytes())
     }
 
     /// The name that it was opened by.
@@ -403,7 +406,7 @@ impl RangedFile {
         self.only()?;
         let opening = &self.opening;
         let units = alone(opening)?.make_fit()?;
-        Ok(units * opening.unit_bytes())
+        Ok(units * opening.unit().bytes())
     }
 
     /// Receipts for everything that is written: to free or to flush what earlier processes wrote. A receipt for each run, whose parts

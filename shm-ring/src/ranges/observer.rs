@@ -8,6 +8,7 @@ use super::opening::table;
 use super::reading::Reading;
 use super::refusal::RangeError;
 use super::stats::{self, RangedStats};
+use super::unit::Unit;
 use crate::error::{Error, FileKind};
 use crate::layout::mapped::{Header, Kind, WRITER_BYTE};
 use crate::map::clock;
@@ -49,7 +50,7 @@ pub struct RangedObserver {
     header: Header,
     path: PathBuf,
     boot_id: [u64; 2],
-    unit_bytes: u64,
+    unit: Unit,
     size_bytes: u64,
 }
 
@@ -69,7 +70,7 @@ impl RangedObserver {
             header: found.header,
             path: path.to_path_buf(),
             boot_id: clock::boot_id(),
-            unit_bytes: unit_bytes.into(),
+            unit: Unit::new(unit_bytes.into()),
             size_bytes,
         })
     }
@@ -130,8 +131,8 @@ impl RangedObserver {
 
     /// On this side of a fork only.
     fn reading(&self) -> Reading<'_> {
-        let n_units = self.size_bytes.div_ceil(self.unit_bytes);
-        let table = table(&self.map, self.map.live(), self.unit_bytes, n_units);
+        let n_units = self.unit.ceil(self.size_bytes);
+        let table = table(&self.map, self.map.live(), self.unit, n_units);
         let after_reboot = self.is_after_reboot();
         Reading { map: &self.map, table, size_bytes: self.size_bytes, after_reboot }
     }

@@ -22,6 +22,7 @@ use super::allocator::{Medium, Refusal, Table};
 use super::bits::{Bits, Marks, Run, bits_words, marks_words};
 use super::reading::Reading;
 use super::refusal::RangeError;
+use super::unit::Unit;
 use crate::error::{Error, FileKind};
 use crate::layout::mapped::{FREE_UNITS, Header, Kind, SYNC_FAILED, WRITER_BYTE};
 use crate::map::file::{self, MappedFile, NotAllocated, Trust, Unpublished, io_error};
@@ -47,9 +48,11 @@ pub(crate) struct Opening {
     map: Arc<Growable>,
     header: Header,
     path: PathBuf,
-    unit_bytes: u64,
+    unit: Unit,
     size_bytes: u64,
     n_units: u64,
+    /// Bytes of the last unit that the data has.
+    last_bytes: u64,
     /// Where this process found or freed units last.
     hint: AtomicU64,
     /// Syncs of the whole file come one after the other.
@@ -144,7 +147,8 @@ impl Opening {
         let Kind::Ranged { unit_bytes, size_bytes } = header.kind else {
             unreachable!("the file was recognised as a ranged one")
         };
-        let unit_bytes = u64::from(unit_bytes);
+        let unit = Unit::new(unit_bytes.into());
+        let n_units = unit.ceil(size_bytes);
         let extent = header.extent;
         let map = Growable::new(file, extent, extent.file_bytes, 0, Access::ReadWrite)
             .map_err(io_error("map", path))?;
@@ -154,9 +158,10 @@ impl Opening {
             map,
             header,
             path: path.to_path_buf(),
-            unit_bytes,
+            unit,
             size_bytes,
-            n_units: size_bytes.div_ceil(unit_bytes),
+            n_units,
+            last_bytes: size_bytes - (n_units - 1) * unit.bytes(),
             hint: AtomicU64::new(0),
             syncing: Mutex::new(()),
             one_sync: Mutex::new(()),
@@ -215,9 +220,10 @@ impl Opening {
     }
 
     /// The tables. On this side of a fork only.
+    #[inline(always)]
     pub(crate) fn table(&self) -> Table<'_> {
         let live = self.map.live();
-        table(&self.map, live, self.unit_bytes, self.n_units)
+        table(&self.map, live, self.unit, self.n_units)
     }
 
     /// Where this process found or freed units last.
@@ -245,9 +251,9 @@ impl Opening {
         &self.path
     }
 
-    /// Bytes that one bit stands for.
-    pub(crate) fn unit_bytes(&self) -> u64 {
-        self.unit_bytes
+    /// What one bit stands for.
+    pub(crate) fn unit(&self) -> Unit {
+        self.unit
     }
 
     /// Bytes of data.
@@ -270,21 +276,21 @@ impl Opening {
     /// The units of these bytes, which begin with one.
     #[inline]
     pub(crate) fn run(&self, start: u64, len: u64) -> Run {
-        debug_assert!(start % self.unit_bytes == 0 && len > 0);
-        Run { first: start / self.unit_bytes, n: len.div_ceil(self.unit_bytes) }
+        debug_assert!(self.unit.rest(start) == 0 && len > 0);
+        Run { first: self.unit.floor(start), n: self.unit.ceil(len) }
     }
 
     /// In front of which unit so many bytes have to end: the file's last unit may be cut off, and too short for the last of them.
     #[inline]
     pub(crate) fn end_for(&self, len: u64, or_less: bool) -> u64 {
-        let last_bytes = self.size_bytes - (self.n_units - 1) * self.unit_bytes;
-        let in_last = (len - 1) % self.unit_bytes + 1;
-        if or_less || in_last <= last_bytes { self.n_units } else { self.n_units - 1 }
+        let in_last = self.unit.rest(len - 1) + 1;
+        if or_less || in_last <= self.last_bytes { self.n_units } else { self.n_units - 1 }
     }
 
     /// The bytes of these units that the data has.
+    #[inline]
     pub(crate) fn bytes(&self, run: Run) -> std::ops::Range<u64> {
-        run.first * self.unit_bytes..(run.end() * self.unit_bytes).min(self.size_bytes)
+        run.first * self.unit.bytes()..(run.end() * self.unit.bytes()).min(self.size_bytes)
     }
 
     /// What is written, to be read. On this side of a fork only.
@@ -307,9 +313,9 @@ impl Opening {
     /// `Growable::copy_out`; nothing is made of it.
     #[inline]
     pub(crate) fn check_whole(&self) -> Result<(), RangeError> {
-        self.check()?;
         #[cfg(feature = "guard")]
         {
+            self.check()?;
             let mut last = [0];
             self.map.copy_out(self.size_bytes - 1, &mut last);
             std::hint::black_box(last);
@@ -356,7 +362,11 @@ impl Opening {
         answer.map_err(|refused| Error::Corrupt {
             path: self.path.clone(),
             what: "position of what was never handed out",
-            expected: format!("a multiple of {} up to {}", self.unit_bytes, self.n_units * self.unit_bytes),
+            expected: format!(
+                "a multiple of {} up to {}",
+                self.unit.bytes(),
+                self.n_units * self.unit.bytes()
+            ),
             found: match refused {
                 Refusal::Corrupt { next } => next.to_string(),
                 Refusal::Full => "more than that".into(),
@@ -418,10 +428,11 @@ fn repair<'a>(locks: &'a Locks, path: &Path) -> Result<Repair<'a>, Error> {
 }
 
 /// The tables of a mapped file.
+#[inline(always)]
 pub(crate) fn table<'a>(
     map: &'a Growable,
     live: &'a crate::layout::mapped::Live,
-    unit_bytes: u64,
+    unit: Unit,
     n_units: u64,
 ) -> Table<'a> {
     let words = |n: u64| usize::try_from(n).expect("a mapped length fits");
@@ -436,7 +447,7 @@ pub(crate) fn table<'a>(
         free: Bits::new(&free[..n_bits]),
         written: Bits::new(&written[..n_bits]),
         durable: Marks::new(&durable[..n_marks]),
-        unit_bytes,
+        unit,
         n_units,
     }
 }

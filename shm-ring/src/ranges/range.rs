@@ -35,6 +35,7 @@ impl Span {
         self.opening.check()
     }
 
+    #[inline]
     pub(super) fn run(&self) -> super::bits::Run {
         self.opening.run(self.start, self.len)
     }
@@ -45,7 +46,7 @@ impl Span {
 
     /// The part in front of `offset`, and the rest.
     pub(super) fn cut(&self, offset: u64) -> Result<(Self, Self), RangeError> {
-        let unit_bytes = self.opening.unit_bytes();
+        let unit_bytes = self.opening.unit().bytes();
         if offset == 0 || offset >= self.len || offset % unit_bytes != 0 {
             return Err(RangeError::BadSplit { offset, len_bytes: self.len, unit_bytes });
         }
@@ -195,13 +196,13 @@ impl Range {
 
     /// Splits at `offset`, moved up to the next multiple of the file's alignment.
     pub fn split_at_align_up(self, offset: u64) -> Split {
-        let unit_bytes = self.span.opening.unit_bytes();
+        let unit_bytes = self.span.opening.unit().bytes();
         self.split_aligned(offset, offset.checked_next_multiple_of(unit_bytes))
     }
 
     /// Splits at `offset`, moved down to a multiple of the file's alignment.
     pub fn split_at_align_down(self, offset: u64) -> Split {
-        let unit_bytes = self.span.opening.unit_bytes();
+        let unit_bytes = self.span.opening.unit().bytes();
         self.split_aligned(offset, Some(offset - offset % unit_bytes))
     }
 
@@ -219,6 +220,7 @@ impl Range {
     }
 
     /// The receipt that it becomes; everything in it was written.
+    #[inline]
     pub(super) fn into_receipt(self) -> Receipt {
         let span = self.into_span();
         span.opening.table().commit(span.run());

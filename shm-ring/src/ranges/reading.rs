@@ -39,8 +39,9 @@ impl<'a> Reading<'a> {
         if buffer.is_empty() {
             return Ok(());
         }
-        let first = offset / self.table.unit_bytes;
-        let run = Run { first, n: end.div_ceil(self.table.unit_bytes) - first };
+        let unit = self.table.unit;
+        let first = unit.floor(offset);
+        let run = Run { first, n: unit.ceil(end) - first };
         for _ in 0..READ_ATTEMPTS {
             let generation = if self.after_reboot {
                 self.table.begin_reading_durable(run)
@@ -74,7 +75,7 @@ impl<'a> Reading<'a> {
 
     /// The bytes of these units that the data has.
     pub(super) fn bytes(&self, run: Run) -> ops::Range<u64> {
-        let unit_bytes = self.table.unit_bytes;
+        let unit_bytes = self.table.unit.bytes();
         run.first * unit_bytes..(run.end() * unit_bytes).min(self.size_bytes)
     }
 

@@ -98,7 +98,7 @@ pub(super) fn read(
     let is_being_opened = probe.is_held(REPAIR_BYTE).map_err(&failed)?;
     drop(probe);
     let (map, table, size_bytes) = (reading.map, &reading.table, reading.size_bytes);
-    let (n_units, unit_bytes, rebooted) = (table.n_units, table.unit_bytes, reading.after_reboot);
+    let (n_units, unit_bytes, rebooted) = (table.n_units, table.unit.bytes(), reading.after_reboot);
     let sealed = seal::load(map.live(), &header.uuid).map_err(|malformed| file::corrupt(path, malformed))?;
     let used = table.used().map_err(|_| {
         // ORDER none (Relaxed): shown.

@@ -5,6 +5,7 @@
 
 use super::allocator::{Medium, Refusal, Table};
 use super::bits::{Bits, Marks, Run, bits_words, marks_words};
+use super::unit::Unit;
 #[cfg(any(loom, shuttle))]
 use crate::sync::model::Plain;
 use crate::sync::{AtomicU64, Ordering};
@@ -84,7 +85,7 @@ impl Heap {
             free: Bits::new(&self.free),
             written: Bits::new(&self.written),
             durable: Marks::new(&self.durable),
-            unit_bytes: UNIT,
+            unit: Unit::new(UNIT),
             n_units: self.n_units,
         }
     }

@@ -7,6 +7,8 @@
 pub(crate) mod allocator;
 #[path = "../bits.rs"]
 pub(crate) mod bits;
+#[path = "../unit.rs"]
+pub(crate) mod unit;
 
 #[cfg(test)]
 mod dying;
