@@ -18,6 +18,8 @@ pub(crate) mod frame;
 pub(crate) mod geometry;
 pub(crate) mod header;
 pub(crate) mod mapped;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod segment;
 pub(crate) mod slots;
 
 #[cfg(not(all(target_os = "linux", target_endian = "little", target_pointer_width = "64")))]
