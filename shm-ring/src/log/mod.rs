@@ -36,9 +36,10 @@ pub(crate) mod names;
 pub(crate) mod options;
 pub(crate) mod receipt;
 pub(crate) mod recover;
-mod retention;
+pub(crate) mod retention;
 pub(crate) mod segment;
 pub(crate) mod shared;
 mod tally;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "bytes of payloads are any")]
 mod trial;
