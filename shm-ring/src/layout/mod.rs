@@ -17,7 +17,14 @@
 pub(crate) mod frame;
 pub(crate) mod geometry;
 pub(crate) mod header;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod manifest;
 pub(crate) mod mapped;
+#[cfg(not(any(loom, shuttle)))]
+#[allow(dead_code, reason = "notices are for the recorder and for readers")]
+pub(crate) mod note;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod segment;
 pub(crate) mod slots;
 
 #[cfg(not(all(target_os = "linux", target_endian = "little", target_pointer_width = "64")))]

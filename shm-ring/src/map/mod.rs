@@ -3,8 +3,10 @@
 //! | file     | what it owns |
 //! |----------|--------------|
 //! | budget   | how much of the rest a process allows itself |
+//! | disk     | a directory of files, as a log has it |
 //! | file     | creating, checking and opening files |
 //! | holes    | parts of a file that have no place on the medium |
+//! | medium   | the door through which a log reaches files; the crash tests put another floor behind it |
 //! | memfd    | the same for anonymous rings |
 //! | mirror   | the address range with the data mapped twice |
 //! | kind     | what a file is, by how it begins |
@@ -23,6 +25,9 @@
 
 pub(crate) mod budget;
 pub(crate) mod clock;
+#[cfg(not(any(loom, shuttle)))]
+#[allow(dead_code, reason = "readers lock a segment's file")]
+pub(crate) mod disk;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -32,6 +37,8 @@ pub(crate) mod guard;
 pub(crate) mod holes;
 mod kind;
 pub(crate) mod lock;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod medium;
 pub(crate) mod memfd;
 pub(crate) mod mirror;
 pub(crate) mod network;

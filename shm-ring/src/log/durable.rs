@@ -1,0 +1,148 @@
+//! Durable: how what was published gets to the medium, once for all who wait for it.
+//!
+//! ```text
+//!   bring(position): durable >= position?  -> done
+//!                    a sync has failed?    -> SyncFailed, for good
+//!                    somebody syncs?       -> wait, look again
+//!                    else lead: sealed segments (sync, SEALED record), then the active one up to its `end`; raise; wake all
+//! ```
+//!
+//! Who leads works in its own thread; whoever comes while it does, and is not covered by it, leads the next, for whose crowd it waits a
+//! moment: without that, those who were let go and those who were not would take turns, each half of them. So N records of many threads need as
+//! many syncs as there are rounds, not records.
+//!
+//! (I1) at most one sync is in flight; (I2) the watermark rises behind a sync of all below it, and enters a segment only behind the SEALED
+//! record of the one before, so that recovery can always tell where a durable frame stands; (I3) a sync that failed is final: the system may
+//! have dropped the pages and would say so to nobody else, so the segment is marked suspect and the appender takes no more; (I4) a write to the
+//! manifest that failed is not: the next one goes into a new file, with everything that the old one said.
+//! Does not decide when: receipts, helpers and `Appender::sync` do.
+
+use super::error::{LogError, errno_of};
+use super::segment::Segment;
+use super::shared::{Hands, Shared};
+use crate::layout::manifest::Record;
+use crate::layout::segment::Sealed;
+use crate::map::medium::{Medium, MediumFile, MediumMap};
+use std::io;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A leader waits no longer for others.
+const PATIENCE_MAX: Duration = Duration::from_millis(1);
+
+impl<M: Medium> Shared<M> {
+    /// Waits until everything below `position`, which is published, is on the medium, at most until then; false: it was not.
+    pub(crate) fn bring(&self, position: u64, until: Option<Instant>) -> Result<bool, LogError> {
+        // Without a lock, for who was covered by somebody else's sync.
+        if self.durable() >= position { Ok(true) } else { self.bring_and(position, false, until) }
+    }
+
+    /// Brings full segments to the medium, and says so in the manifest.
+    pub(crate) fn settle(&self) -> Result<(), LogError> {
+        self.bring_and(0, true, None).map(drop)
+    }
+
+    fn bring_and(&self, position: u64, settles: bool, until: Option<Instant>) -> Result<bool, LogError> {
+        let mut hands = self.hands();
+        loop {
+            if self.durable() >= position && (!settles || hands.sealed.is_empty()) {
+                return Ok(true);
+            }
+            if let Some(failure) = self.failure() {
+                return Err(failure);
+            }
+            if !hands.is_syncing {
+                break;
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(false);
+            }
+            hands.n_waiting += 1;
+            self.gathered.notify_one();
+            hands = match left {
+                None => self.settled.wait(hands).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    self.settled.wait_timeout(hands, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            hands.n_waiting -= 1;
+        }
+        hands.is_syncing = true;
+        let mut hands = self.gather(hands);
+        let sealed: Vec<_> = hands.sealed.iter().cloned().collect();
+        let active = hands.active.clone();
+        drop(hands);
+        // A thread that panics here leaves `is_syncing`, and others who wait for ever: nothing below panics but on a lock's poison.
+        let start = Instant::now();
+        let outcome = self.lead(&sealed, &active, position);
+        hands = self.hands();
+        hands.last_sync = start.elapsed();
+        hands.n_crowd = hands.n_waiting + 1;
+        hands.is_syncing = false;
+        drop(hands);
+        self.settled.notify_all();
+        outcome.map(|()| true)
+    }
+
+    /// Waits for those whom the last sync let go, which took much longer than they take to come back; who is alone waits for nobody.
+    fn gather<'a>(&self, mut hands: MutexGuard<'a, Hands<M>>) -> MutexGuard<'a, Hands<M>> {
+        let until = Instant::now() + (hands.last_sync / 4).min(PATIENCE_MAX);
+        while hands.n_waiting + 1 < hands.n_crowd {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            hands = self.gathered.wait_timeout(hands, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        hands
+    }
+
+    fn lead(
+        &self,
+        sealed: &[(Arc<Segment<M::File>>, Sealed)],
+        active: &Segment<M::File>,
+        position: u64,
+    ) -> Result<(), LogError> {
+        for (segment, sealed) in sealed {
+            self.synced(segment, segment.file().sync())?;
+            let record = Record::Sealed { number: segment.number(), sealed: *sealed, lost_bytes: 0 };
+            self.manifest().add(&record).map_err(|why| why.as_append())?;
+            let mut hands = self.hands();
+            hands.sealed.pop_front();
+            self.raise(segment, sealed.end);
+        }
+        if self.durable() >= position {
+            return Ok(());
+        }
+        // Before the sync: what is published while it runs may not be covered. A roll in between has sealed it at its last `end`.
+        let end = active.end();
+        // Frames only: the live page, which every publication changes, would be one more write for each sync, and recovery needs nothing of it.
+        self.synced(active, sync_range(active, self.durable(), end))?;
+        let _hands = self.hands();
+        self.raise(active, end);
+        Ok(())
+    }
+
+    fn raise(&self, segment: &Segment<M::File>, end: u64) {
+        segment.note_durable(end);
+        self.note_durable(end);
+    }
+
+    fn synced(&self, segment: &Segment<M::File>, outcome: io::Result<()>) -> Result<(), LogError> {
+        let mut hands = self.hands();
+        hands.n_syncs += 1;
+        let Err(why) = outcome else { return Ok(()) };
+        segment.mark_suspect();
+        self.note_failure(errno_of(&why));
+        Err(LogError::SyncFailed { errno: errno_of(&why) })
+    }
+}
+
+/// Brings the frames between two positions to the medium.
+pub(super) fn sync_range<F: MediumFile>(segment: &Segment<F>, from: u64, to: u64) -> io::Result<()> {
+    let (base, extent) = (segment.base(), &segment.header().extent);
+    let from = segment.offset_of(base, from.clamp(base, to.max(base)));
+    let to = segment.offset_of(base, to.max(base)).next_multiple_of(extent.page_bytes).min(extent.file_bytes);
+    segment.map().sync(from / extent.page_bytes * extent.page_bytes..to)
+}
