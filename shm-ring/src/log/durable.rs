@@ -29,9 +29,19 @@ use std::time::Instant;
 impl<M: Medium> Shared<M> {
     /// Waits until everything below `position`, which is published, is on the medium, at most until then; false: it was not.
     pub(crate) fn bring(&self, position: u64, until: Option<Instant>) -> Result<bool, LogError> {
+        // Without a lock, for who was covered by somebody else's sync.
+        if self.durable() >= position { Ok(true) } else { self.bring_and(position, false, until) }
+    }
+
+    /// Brings full segments to the medium, and says so in the manifest.
+    pub(crate) fn settle(&self) -> Result<(), LogError> {
+        self.bring_and(0, true, None).map(drop)
+    }
+
+    fn bring_and(&self, position: u64, settles: bool, until: Option<Instant>) -> Result<bool, LogError> {
         let mut hands = self.hands();
         loop {
-            if self.durable() >= position {
+            if self.durable() >= position && (!settles || hands.sealed.is_empty()) {
                 return Ok(true);
             }
             if let Some(failure) = self.failure() {
@@ -60,13 +70,6 @@ impl<M: Medium> Shared<M> {
         self.hands().is_syncing = false;
         self.settled.notify_all();
         outcome.map(|()| true)
-    }
-
-    /// Brings full segments to the medium, and says so in the manifest.
-    pub(crate) fn settle(&self) -> Result<(), LogError> {
-        let end = self.hands().sealed.back().map(|(_, sealed)| sealed.end);
-        // An empty segment ends where the watermark may be already; the next one to be settled takes it along.
-        end.map_or(Ok(()), |end| self.bring(end, None).map(drop))
     }
 
     fn lead(

@@ -136,8 +136,7 @@ pub(super) fn make<M: Medium>(
 ) -> Result<(Segment<M::File>, bool), Trouble> {
     let (uuid, _) = clock::uuid().map_err(trouble("read", "/dev/urandom"))?;
     let created_ns = clock::realtime_ns();
-    let header =
-        SegmentHeader { uuid, created_ns, log_uuid: *log_uuid, number, extent: settings.extent };
+    let header = SegmentHeader { uuid, created_ns, log_uuid: *log_uuid, number, extent: settings.extent };
     let names = medium.names().map_err(trouble("list", ""))?;
     for spare in names.iter().filter(|name| matches!(Name::of(name), Name::Spare(_))) {
         match Segment::make_of_spare(medium, spare, header, settings.boot) {

@@ -5,7 +5,6 @@
 //! The doors to `verify.rs`, `repair.rs` and `cursor.rs` are here, too.
 
 use super::cursor;
-use super::manifest;
 use super::names;
 use super::reader::{check_name, not_there, open_directory};
 use super::repair::{self, RepairReport};
@@ -144,7 +143,8 @@ impl Log {
             let holes = state.place_of(number).map_or(&[][..], |place| &state.entries[place].holes);
             let timed = sealed.filter(|sealed| sealed.n_records > 0);
             stats.appender_pid = segment.writer_pid();
-            stats.durable = if sealed.is_some() { look.end } else { segment.durable().clamp(look.base, look.end) };
+            stats.durable =
+                if sealed.is_some() { look.end } else { segment.durable().clamp(look.base, look.end) };
             stats.n_records += sealed.map_or(0, |sealed| sealed.n_records);
             stats.segments.push(LogSegment {
                 number,
@@ -198,9 +198,8 @@ impl Log {
         let path = &file::absolute(path.as_ref());
         let disk = Arc::new(Disk::new(path, 0o600));
         let busy = || Error::Busy { what: format!("the appender's place of {path:?}"), pid: 0 };
-        let mend = |is_dry| {
-            repair::repair(&disk, clock::boot_id(), is_dry).map_err(|trouble| trouble.at(path))
-        };
+        let mend =
+            |is_dry| repair::repair(&disk, clock::boot_id(), is_dry).map_err(|trouble| trouble.at(path));
         if dry_run == DryRun::Yes {
             if has_appender(&disk)? {
                 return Err(busy());
@@ -272,7 +271,11 @@ fn cursors<M: Medium>(medium: &M, log_uuid: &[u8; 16]) -> Result<Vec<CursorStats
     let names = cursor::list(medium)?;
     let stats = names.into_iter().map(|name| {
         let cursor = cursor::load(medium, log_uuid, &name).ok();
-        CursorStats { position: cursor.map(|cursor| cursor.position), saved_ns: cursor.map(|c| c.saved_ns), name }
+        CursorStats {
+            position: cursor.map(|cursor| cursor.position),
+            saved_ns: cursor.map(|c| c.saved_ns),
+            name,
+        }
     });
     Ok(stats.collect())
 }

@@ -271,7 +271,8 @@ pub(super) fn not_there(error: LogReadError, path: &Path) -> Error {
         LogReadError::Damaged { segment, position, what } => Trouble::Corrupt {
             name: names::segment(segment),
             what,
-            expected: "what was written: `shm-ring verify` lists all damage, `shm-ring repair` marks it".into(),
+            expected: "what was written: `shm-ring verify` lists all damage, `shm-ring repair` marks it"
+                .into(),
             found: format!("something else at position {position}"),
         }
         .at(path),

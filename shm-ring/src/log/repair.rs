@@ -155,13 +155,19 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
             let torn_bytes = chart.0.file_bytes - chart.0.reading.valid_bytes as u64;
             if torn_bytes > 0 && super::verify::goes_on(&**medium, chart.0.number)? {
                 is_trusted = false;
-                plan.manifest_is_bad(&**medium, &names::manifest(chart.0.number), "a record that does not hold")?;
+                plan.manifest_is_bad(
+                    &**medium,
+                    &names::manifest(chart.0.number),
+                    "a record that does not hold",
+                )?;
             }
             Some(chart.0.reading.state)
         }
         Err(Trouble::Corrupt { what, .. }) => {
             is_trusted = false;
-            for name in names.iter().filter(|name| matches!(Name::of(name), Name::Manifest(_) | Name::Current)) {
+            for name in
+                names.iter().filter(|name| matches!(Name::of(name), Name::Manifest(_) | Name::Current))
+            {
                 plan.manifest_is_bad(&**medium, name, what)?;
             }
             if plan.mended.is_empty() {
@@ -209,7 +215,12 @@ impl Plan {
         self.mended.push(Mended { segment, position, n_bytes, what, how, aside });
     }
 
-    fn manifest_is_bad<M: Medium>(&mut self, medium: &M, file: &str, what: &'static str) -> Result<(), Trouble> {
+    fn manifest_is_bad<M: Medium>(
+        &mut self,
+        medium: &M,
+        file: &str,
+        what: &'static str,
+    ) -> Result<(), Trouble> {
         let length = medium.open(file, false).and_then(|file| file.len_bytes());
         let to = match length {
             Ok(to) => to,
@@ -349,15 +360,8 @@ impl Plan {
         while let Some(framed) = segment.next_sound(base, at, limit) {
             (at, end) = (framed.next(), framed.next());
         }
-        let sealed = Sealed {
-            base,
-            end,
-            n_index: 0,
-            n_records: 0,
-            first_ns: u64::MAX,
-            last_ns: 0,
-            index_crc: 0,
-        };
+        let sealed =
+            Sealed { base, end, n_index: 0, n_records: 0, first_ns: u64::MAX, last_ns: 0, index_crc: 0 };
         let standing = if has_next { Standing::Sealed(sealed) } else { Standing::Active { firm: base } };
         (end > base).then_some(Look { standing, base, end })
     }
@@ -408,8 +412,7 @@ impl Plan {
             // What is more than a segment holds was lost in front of it.
             let base = base.max(end.saturating_sub(entry.data_bytes));
             let (first_ns, index_crc) = (u64::MAX, 0);
-            let sealed =
-                Sealed { base, end, n_index: 0, n_records: 0, first_ns, last_ns: 0, index_crc };
+            let sealed = Sealed { base, end, n_index: 0, n_records: 0, first_ns, last_ns: 0, index_crc };
             entry.sealed = Some(sealed);
             entry.holes = if base < end { vec![(base, end)] } else { vec![] };
             let Some(header) = header_of(&self.state, number, at) else { continue };

@@ -88,11 +88,7 @@ impl<M: Medium> Walk<M> {
             self.leave(number - 1, position);
             return Ok(());
         };
-        let found = if position < look.end {
-            self.first_frame(&segment, &look, position)
-        } else {
-            position
-        };
+        let found = if position < look.end { self.first_frame(&segment, &look, position) } else { position };
         self.settle(segment, &look, found);
         Ok(())
     }
@@ -142,7 +138,8 @@ impl<M: Medium> Walk<M> {
 
     /// The first record of that time or later, or the first damage in front of it.
     fn first_since(&self, segment: &SegmentView<M>, look: &Look, timestamp_ns: u64) -> Option<u64> {
-        let is_it = |framed: &Framed| framed.head.state == LogState::Data && framed.timestamp_ns >= timestamp_ns;
+        let is_it =
+            |framed: &Framed| framed.head.state == LogState::Data && framed.timestamp_ns >= timestamp_ns;
         let mut at = segment.start_by_index(look, |entry| entry.last_ns < timestamp_ns);
         while at < look.end {
             match segment.frame(look.base, at, look.end) {

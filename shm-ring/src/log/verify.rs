@@ -26,8 +26,8 @@ use super::segment::index_bytes;
 use super::view::{Framed, Look, SegmentView, Standing, Unseen};
 use super::walk::Walk;
 use crate::layout::frame::Position;
-use crate::layout::segment::{INDEX_STEP_BYTES, IndexEntry, LogState, Sealed};
 use crate::layout::manifest::State;
+use crate::layout::segment::{INDEX_STEP_BYTES, IndexEntry, LogState, Sealed};
 use crate::map::medium::{Medium, MediumFile};
 
 /// No report names more; all are counted.
@@ -192,7 +192,11 @@ impl Tally {
     }
 
     /// What is not as the frames say, of a segment of which all frames check.
-    pub(crate) fn contradicts<M: Medium>(&self, segment: &SegmentView<M>, look: &Look) -> Option<&'static str> {
+    pub(crate) fn contradicts<M: Medium>(
+        &self,
+        segment: &SegmentView<M>,
+        look: &Look,
+    ) -> Option<&'static str> {
         let n_index = segment.n_index(look);
         let is_other = (0..n_index).zip(&self.index).any(|(at, entry)| segment.index(at) != *entry);
         // An active one's index may be an entry behind its frames, or in front of those that were seen.
@@ -200,7 +204,9 @@ impl Tally {
         if is_other || is_short {
             return Some("its index");
         }
-        let Standing::Sealed(Sealed { n_records, first_ns, last_ns, .. }) = look.standing else { return None };
+        let Standing::Sealed(Sealed { n_records, first_ns, last_ns, .. }) = look.standing else {
+            return None;
+        };
         let is_counted = (n_records, first_ns, last_ns) == (self.n_records, self.first_ns, self.last_ns);
         (!is_counted).then_some("its counts")
     }

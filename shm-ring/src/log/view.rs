@@ -173,11 +173,7 @@ impl<M: Medium> SegmentView<M> {
     }
 
     /// The same, of which page 0 is not believed but what is known from elsewhere.
-    pub(crate) fn open_as(
-        medium: &M,
-        number: u64,
-        known: Option<SegmentHeader>,
-    ) -> Result<Self, Unseen> {
+    pub(crate) fn open_as(medium: &M, number: u64, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
         let system = |operation| move |source| Unseen::System { operation, source };
         let file = match medium.open(&names::segment(number), false) {
             Ok(file) => file,
@@ -364,9 +360,9 @@ impl<M: Medium> SegmentView<M> {
 
     /// The checksum of so many entries of the index.
     pub(crate) fn index_crc(&self, n_index: u64) -> u32 {
-        (0..n_index).map(|at| self.index(at)).fold(0, |crc, entry| {
-            crc32c::crc32c_append(crc, &index_bytes(&entry))
-        })
+        (0..n_index)
+            .map(|at| self.index(at))
+            .fold(0, |crc, entry| crc32c::crc32c_append(crc, &index_bytes(&entry)))
     }
 
     /// A frame's position from which a walk may begin: behind all that the last entry of which `is_before` holds has in front of it; the

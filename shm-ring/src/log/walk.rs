@@ -69,16 +69,7 @@ enum Turned {
 impl<M: Medium> Walk<M> {
     /// From the oldest frame on.
     pub(crate) fn new(medium: Arc<M>, boot_id: [u64; 2]) -> Self {
-        Self {
-            medium,
-            boot_id,
-            segment: None,
-            base: 0,
-            end: 0,
-            position: 0,
-            behind: 0,
-            is_jump_told: true,
-        }
+        Self { medium, boot_id, segment: None, base: 0, end: 0, position: 0, behind: 0, is_jump_told: true }
     }
 
     /// The next thing; `None`: there is none yet.
@@ -161,7 +152,9 @@ impl<M: Medium> Walk<M> {
 
     #[cold]
     fn truncated(&self, _: Framed) -> LogReadError {
-        LogReadError::Truncated { segment: self.segment.as_ref().map_or(0, |segment| segment.header().number) }
+        LogReadError::Truncated {
+            segment: self.segment.as_ref().map_or(0, |segment| segment.header().number),
+        }
     }
 
     /// Looks where the mapped segment's frames end now.
@@ -313,7 +306,8 @@ impl<M: Medium> Walk<M> {
 
     /// The numbers of the segments behind that one, in order.
     pub(super) fn numbers_behind(&self, behind: u64) -> Result<Vec<u64>, LogReadError> {
-        let mut numbers = view::numbers(&*self.medium).map_err(|error| system("list the segments", &error))?;
+        let mut numbers =
+            view::numbers(&*self.medium).map_err(|error| system("list the segments", &error))?;
         numbers.retain(|number| *number > behind);
         Ok(numbers)
     }
