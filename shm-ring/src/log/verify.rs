@@ -258,15 +258,15 @@ fn one<M: Medium>(
     expected: Option<u64>,
     report: &mut LogReport,
 ) -> Result<Option<Look>, Trouble> {
-    if chart.state().entries.first().is_some_and(|first| number < first.number) {
-        // Retired; a death, or a reader, kept its name.
-        return Ok(None);
-    }
     let newer = match chart.entry(number) {
         Some(_) => None,
         None => Some(Chart::read(&*walk.medium)?),
     };
     let chart = newer.as_ref().unwrap_or(chart);
+    if chart.state().entries.first().is_some_and(|first| number < first.number) {
+        // Retired; a death, or a reader, kept its name.
+        return Ok(None);
+    }
     let entry = chart.entry(number);
     let sealed = entry.and_then(|entry| entry.sealed);
     let at = sealed.map_or(expected.unwrap_or(0), |sealed| sealed.base);
