@@ -184,6 +184,23 @@ fn no_flipped_bit_gives_a_wrong_record() {
 }
 
 #[test]
+#[ignore = "a minute or two: every bit of a segment, and every cut"]
+fn no_flipped_bit_of_a_whole_segment_gives_a_wrong_record() {
+    // Goal: as above. Method: every bit of the file of a sealed segment.
+    let directory = directory();
+    let path = directory.path().join("log");
+    let n = three_segments(&path);
+    let file = segment(&path, 2);
+    for bit in 0..fs::metadata(&file).unwrap().len() * 8 {
+        flip(&file, bit);
+        let met = read_on(&path).unwrap();
+        assert_eq!(is_told(&met), n, "bit {bit}");
+        assert!(!has_gap(&met) || !Log::verify(&path, |_| {}).unwrap().is_clean(), "bit {bit}");
+        flip(&file, bit);
+    }
+}
+
+#[test]
 fn sealed_segments_are_right_or_damaged() {
     // Goal: a flipped bit of a sealed segment is always noticed by verify, where it says anything, and costs the reader at most what it hit,
     // which it is told of. Method: bits of the live page, the header, the index, and some of the frames of the middle segment of three.
