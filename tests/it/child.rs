@@ -6,7 +6,7 @@ use crate::harness::Script;
 use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
-    log_append, log_killing, lossy, order, permissions, quiet, ranged, ranged_files, ranged_golden,
+    log_append, log_killing, log_read, lossy, order, permissions, quiet, ranged, ranged_files, ranged_golden,
     ranged_killing, remote, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
@@ -85,6 +85,10 @@ const ROLES: &[(&str, fn())] = &[
     ("liveness::spawner", liveness::spawner),
     ("liveness::careless", liveness::careless),
     ("liveness::stranger", liveness::stranger),
+    ("log_read::appender", log_read::appender),
+    ("log_read::follower", log_read::follower),
+    ("log_read::forks", log_read::forks),
+    ("log_read::saver", log_read::saver),
     ("log_append::forks", log_append::forks),
     ("log_append::is_full", log_append::is_full),
     ("log_append::opens", log_append::opens),

@@ -35,6 +35,8 @@ mod liveness;
 mod log_append;
 mod log_killing;
 mod log_raw;
+mod log_read;
+mod log_verify;
 mod lossy;
 mod opening;
 mod order;
