@@ -78,6 +78,8 @@ mod codec;
 mod error;
 mod frame;
 mod layout;
+#[cfg(not(any(loom, shuttle)))]
+mod log;
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
 #[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]

@@ -92,7 +92,11 @@ impl SegmentExtent {
         }
         let is_whole = data_bytes % INDEX_STEP_BYTES.max(page_bytes) == 0;
         if !is_whole || !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&data_bytes) {
-            return Err(("segment size", "a multiple of 64 KiB and of the page size, 64 KiB to 16 GiB", data_bytes));
+            return Err((
+                "segment size",
+                "a multiple of 64 KiB and of the page size, 64 KiB to 16 GiB",
+                data_bytes,
+            ));
         }
         let (live_offset, index_offset) = (page_bytes, 2 * page_bytes);
         let index_bytes = data_bytes / INDEX_STEP_BYTES * INDEX_ENTRY_BYTES;
@@ -157,7 +161,11 @@ impl SegmentHeader {
         let header = Self { uuid, created_ns, log_uuid, number, extent };
         // The rest follows from what was read.
         if header.encode() != *bytes {
-            return Err(field("offsets and unused fields", "what follows from the size".into(), "others".into()));
+            return Err(field(
+                "offsets and unused fields",
+                "what follows from the size".into(),
+                "others".into(),
+            ));
         }
         Ok(header)
     }
@@ -618,9 +626,12 @@ mod tests {
             prop_assert!(!key.is_stamped(position + 16, w1));
             let bit = flip % 64;
             prop_assert!(!key.is_sealed(w1 ^ 1 << bit, &covered, &payload));
-            prop_assert!(!key.is_sealed(w1, &Covered { w0: covered.w0 ^ 1 << bit, ..covered }, &payload));
-            prop_assert!(!key.is_sealed(w1, &Covered { timestamp_ns: 5 ^ 1 << bit, ..covered }, &payload));
-            prop_assert!(!key.is_sealed(w1, &Covered { tags: 6 ^ 1 << bit, ..covered }, &payload));
+            let others = [
+                Covered { w0: covered.w0 ^ 1 << bit, ..covered },
+                Covered { timestamp_ns: 5 ^ 1 << bit, ..covered },
+                Covered { tags: 6 ^ 1 << bit, ..covered },
+            ];
+            prop_assert!(others.iter().all(|other| !key.is_sealed(w1, other, &payload)));
             if !payload.is_empty() {
                 let mut other = payload.clone();
                 let at = flip % other.len();

@@ -106,7 +106,11 @@ impl Medium for Disk {
     fn names(&self) -> io::Result<Vec<String>> {
         let names = std::fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
         // A name that is no UTF-8 is none of a log's.
-        Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().filter_map(|name| name.into_string().ok()).collect())
+        Ok(names
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .filter_map(|name| name.into_string().ok())
+            .collect())
     }
 
     fn sync_names(&self) -> io::Result<()> {

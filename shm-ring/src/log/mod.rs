@@ -1,0 +1,4 @@
+//! Log: an endless log in segments.
+
+#[cfg(test)]
+mod crash;
