@@ -352,28 +352,28 @@ impl MediumFile for SimulatedFile {
 
 impl MediumMap for SimulatedMap {
     fn words(&self, offset: u64, n: usize) -> &[AtomicU64] {
-        let at = self.at(offset, n * 8);
-        assert_eq!(at % 8, 0, "words are aligned");
+        let first = self.at(offset, n * 8).cast::<AtomicU64>();
+        assert!(first.is_aligned());
         // SAFETY:
         // - in bounds: asserted by `at`; aligned: asserted, and pages are;
         // - alive: borrows `self`, which keeps the memory.
-        unsafe { std::slice::from_raw_parts(self.memory.start().add(at).cast(), n) }
+        unsafe { std::slice::from_raw_parts(first, n) }
     }
 
     unsafe fn bytes(&self, offset: u64, length: usize) -> &[u8] {
-        let at = self.at(offset, length);
+        let start = self.at(offset, length);
         // SAFETY:
         // - in bounds: asserted by `at`; alive: borrows `self`, which keeps the memory;
         // - not written: the caller's obligation.
-        unsafe { std::slice::from_raw_parts(self.memory.start().add(at), length) }
+        unsafe { std::slice::from_raw_parts(start, length) }
     }
 
     unsafe fn bytes_mut(&self, offset: u64, length: usize) -> &mut [u8] {
-        let at = self.at(offset, length);
+        let start = self.at(offset, length);
         // SAFETY:
         // - in bounds: asserted by `at`; alive: borrows `self`, which keeps the memory; inside cells: words are atomics;
         // - exclusive: the caller's obligation.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.start().add(at), length) }
+        unsafe { std::slice::from_raw_parts_mut(start, length) }
     }
 
     fn populate(&self, _: Range<u64>) -> io::Result<()> {
@@ -397,10 +397,10 @@ impl MediumMap for SimulatedMap {
 }
 
 impl SimulatedMap {
-    fn at(&self, offset: u64, length: usize) -> usize {
+    fn at(&self, offset: u64, length: usize) -> *mut u8 {
         let at = usize::try_from(offset).expect("small files");
         assert!(at.checked_add(length).is_some_and(|end| end <= self.length), "beyond the map");
-        at
+        self.memory.place(at, length)
     }
 }
 
@@ -417,16 +417,17 @@ impl Memory {
         memory
     }
 
-    fn start(&self) -> *mut u8 {
-        self.0.as_ptr().cast_mut().cast()
+    fn place(&self, at: usize, length: usize) -> *mut u8 {
+        assert!(at.checked_add(length).is_some_and(|end| end <= self.0.len() * PAGE_BYTES), "beyond the memory");
+        let start = self.0.as_ptr().cast_mut().cast::<u8>();
+        // SAFETY: inside the pages, as just asserted.
+        unsafe { start.add(at) }
     }
 
     fn write(&self, at: usize, bytes: &[u8]) {
-        assert!(at + bytes.len() <= self.0.len() * PAGE_BYTES);
-        // SAFETY: in bounds, as asserted.
-        let to = unsafe { self.start().add(at) };
+        let to = self.place(at, bytes.len());
         // SAFETY:
-        // - in bounds: asserted; no overlap: `bytes` is no part of a memory, by the trait's rules for slices;
+        // - in bounds: asserted by `place`; no overlap: `bytes` is no part of a memory, by the trait's rules for slices;
         // - one thread (I1); words are atomics, so cells.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
     }

@@ -12,6 +12,11 @@
 //! | images  | of that, what a crash does leave |
 //! | points  | at which calls and stores |
 //! | random  | numbers from a seed |
+//! | world   | a log in random use, and the judgement of what crashes leave |
+//! | subject | the production code that is used |
+//! | promises | what it has said, and whether it was kept |
+//! | walk    | a second reader, which forgives nothing |
+//! | tests   | worlds in numbers, and worlds with a bug in them |
 //! | toy     | a small protocol, to test the simulator itself |
 //!
 //! Tests only. Does not know what else can go wrong than a crash or a failed call.
@@ -19,6 +24,11 @@
 mod images;
 mod medium;
 mod points;
+mod promises;
 mod random;
 mod remains;
+mod subject;
+mod tests;
 mod toy;
+mod walk;
+mod world;

@@ -1,0 +1,155 @@
+//! Subject: the production code that is tried, its helper's work done when it is told to.
+//!
+//! (I1) nothing here makes up for what production does not do.
+//! Adds nothing.
+
+use super::medium::Simulated;
+use super::random::Random;
+use super::walk::Found;
+use crate::layout::manifest::State;
+use crate::layout::segment::{LogHead, LogState, SegmentExtent, span_of_log_record};
+use crate::log::appender::Core;
+use crate::log::error::{LogError, Trouble};
+use crate::log::manifest::{self, Manifest};
+use crate::log::recover::recover;
+use crate::log::segment::Staged;
+use crate::log::shared::{self, Durability};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a log is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) durability: Durability,
+    pub(super) keep_bytes: Option<u64>,
+}
+
+/// Why something did not work.
+#[derive(Debug)]
+pub(super) enum Failure {
+    NoSpace,
+    Append(#[expect(dead_code, reason = "for a report")] LogError),
+    Open(Trouble),
+}
+
+/// A log with its appender.
+#[derive(Debug)]
+pub(super) struct Subject {
+    core: Core<Simulated>,
+    durability: Durability,
+}
+
+impl Settings {
+    pub(super) fn draw(random: &mut Random) -> Self {
+        let durability = match random.below(3) {
+            0 => Durability::Process,
+            1 => Durability::Interval(Duration::from_secs(1)),
+            _ => Durability::EachRecord,
+        };
+        let keep_bytes = random.one_in(3).then(|| random.next() % (200 << 10));
+        Self { durability, keep_bytes }
+    }
+
+    fn in_boot(&self, boot: [u64; 2]) -> shared::Settings {
+        let extent = SegmentExtent::new(64 << 10, 4096).expect("the smallest");
+        let (durability, keep_bytes) = (self.durability, self.keep_bytes);
+        shared::Settings { extent, durability, keep_bytes, keep_for: None, boot }
+    }
+}
+
+impl Subject {
+    /// A new log in an empty directory.
+    pub(super) fn create(medium: &Simulated, settings: &Settings, boot: [u64; 2]) -> Result<Self, Failure> {
+        let medium = Arc::new(medium.clone());
+        // As `LogOptions::create` does, but for the locks.
+        Manifest::create(medium.clone(), State::new([9; 16], 1))?;
+        let found = manifest::read(&*medium)?;
+        Self::go_on(medium, settings, boot, found)
+    }
+
+    pub(super) fn open(medium: &Simulated, settings: &Settings, boot: [u64; 2]) -> Result<Self, Failure> {
+        let medium = Arc::new(medium.clone());
+        let found = manifest::read(&*medium)?;
+        Self::go_on(medium, settings, boot, found)
+    }
+
+    pub(super) fn open_or_create(
+        medium: &Simulated,
+        settings: &Settings,
+        boot: [u64; 2],
+    ) -> Result<Self, Failure> {
+        match Self::open(medium, settings, boot) {
+            Err(Failure::Open(Trouble::NotFound)) => Self::create(medium, settings, boot),
+            other => other,
+        }
+    }
+
+    fn go_on(
+        medium: Arc<Simulated>,
+        settings: &Settings,
+        boot: [u64; 2],
+        found: manifest::Found,
+    ) -> Result<Self, Failure> {
+        let (core, _) = recover(medium, settings.in_boot(boot), found)?;
+        Ok(Self { core, durability: settings.durability })
+    }
+
+    pub(super) fn append(&mut self, timestamp_ns: u64, payload: &[u8]) -> Result<(u64, u64), Failure> {
+        let len_bytes = u32::try_from(payload.len()).expect("short");
+        let head = LogHead { len_bytes, state: LogState::Data, slot: 0 };
+        let position = self.core.append(&Staged { head, timestamp_ns, tags: 0, payload })?;
+        Ok((position, position + span_of_log_record(len_bytes.into())))
+    }
+
+    /// As a receipt of the last record does.
+    pub(super) fn wait(&mut self) -> Result<(), Failure> {
+        if self.durability == Durability::Process {
+            return Ok(());
+        }
+        Ok(self.core.shared.bring(self.core.end(), None).map(drop)?)
+    }
+
+    pub(super) fn turn(&mut self) -> Result<(), Failure> {
+        Ok(self.core.turn()?)
+    }
+
+    pub(super) fn sync(&mut self) -> Result<(), Failure> {
+        Ok(self.core.sync()?)
+    }
+
+    pub(super) fn roll(&mut self) -> Result<(), Failure> {
+        Ok(self.core.roll()?)
+    }
+
+    pub(super) fn durable(&self) -> u64 {
+        self.core.shared.durable()
+    }
+
+    /// Ends in order, as far as it can.
+    pub(super) fn close(mut self) {
+        let _ = self.core.close();
+    }
+
+    /// Whether the log's own reader finds the same.
+    pub(super) fn read_all(&self, _: &[Found]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(why: LogError) -> Self {
+        match why {
+            LogError::NoSpace { .. } => Self::NoSpace,
+            why => Self::Append(why),
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(why: Trouble) -> Self {
+        match why {
+            Trouble::NoSpace { .. } => Self::NoSpace,
+            why => Self::Open(why),
+        }
+    }
+}
