@@ -39,13 +39,13 @@ pub(super) enum Call {
 pub(super) enum Lie {
     #[default]
     Honest,
-    /// No directory is ever synced.
+    /// No directory is synced any more.
     Names,
-    /// No byte of a segment is ever synced: headers and manifests vouch for nothing.
+    /// No byte of a segment is synced any more, but what it is made of: manifests and watermarks vouch for what is not there.
     Segments,
     /// CURRENT is renamed before its bytes are synced.
     Current,
-    /// No manifest is ever synced.
+    /// No record is synced any more that is added to a manifest.
     Manifests,
 }
 
@@ -71,7 +71,6 @@ pub(super) struct Simulated {
 struct Shared {
     state: Mutex<State>,
     witness: Option<Witness>,
-    lie: Lie,
 }
 
 struct State {
@@ -79,6 +78,7 @@ struct State {
     /// The memory of those files that are or were mapped.
     memories: Vec<Option<Arc<Memory>>>,
     faults: Option<Faults>,
+    lie: Lie,
     /// The latest calls, for a report.
     trace: Vec<String>,
     n_failed: usize,
@@ -106,12 +106,17 @@ impl Simulated {
     /// What is on the medium, and nothing else.
     pub(super) fn new(remains: Remains, witness: Option<Witness>, lie: Lie) -> Self {
         let memories = remains.files.iter().map(|_| None).collect();
-        let state = State { remains, memories, faults: None, trace: vec![], n_failed: 0 };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), witness, lie }) }
+        let state = State { remains, memories, faults: None, lie, trace: vec![], n_failed: 0 };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), witness }) }
     }
 
     pub(super) fn set_faults(&self, faults: Option<Faults>) {
         self.state().faults = faults;
+    }
+
+    /// Plants a bug from now on.
+    pub(super) fn set_lie(&self, lie: Lie) {
+        self.state().lie = lie;
     }
 
     /// How many calls have failed on purpose.
@@ -151,25 +156,26 @@ impl Simulated {
         (state, fails)
     }
 
-    fn is_lie(&self, name: &str) -> bool {
-        match self.shared.lie {
+    fn is_lie(lie: Lie, name: &str, is_new: bool) -> bool {
+        match lie {
             Lie::Honest | Lie::Names => false,
-            Lie::Segments => name.contains(".seg"),
+            Lie::Segments => name.contains(".seg") && !is_new,
             Lie::Current => name.starts_with("CURRENT"),
-            Lie::Manifests => name.starts_with("MANIFEST"),
+            Lie::Manifests => name.starts_with("MANIFEST") && !is_new,
         }
     }
 
     fn sync(&self, number: Number, call: Call, pages: Range<usize>) -> io::Result<()> {
         let name = |state: &State| state.remains.name_of(number).unwrap_or("(no name)").to_owned();
         let (mut state, fails) = self.begin(call, |state| format!("{} pages {pages:?}", name(state)));
-        let is_lie = self.is_lie(&name(&state));
-        let file = &mut state.remains.files[number];
+        let name = name(&state);
+        let (lie, file) = (state.lie, &mut state.remains.files[number]);
+        let is_new = file.lengths[0].1 == 0;
         if fails {
             file.lose(pages);
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        if !is_lie {
+        if !Self::is_lie(lie, &name, is_new) {
             file.settle(pages);
         }
         Ok(())
@@ -285,7 +291,7 @@ impl Medium for Simulated {
         if fails {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        if self.shared.lie != Lie::Names {
+        if state.lie != Lie::Names {
             state.remains.settle_names();
         }
         Ok(())

@@ -70,14 +70,14 @@ pub(super) fn run(plan: Plan) -> Outcome {
     let settings = Settings::draw(&mut random);
     let promises = Promises { keep_bytes: settings.keep_bytes, ..Promises::default() };
     let points = Points::new(promises, random.next(), 1, 12);
-    let medium = Simulated::new(Remains::default(), Some(points.witness()), plan.lie);
+    let medium = Simulated::new(Remains::default(), Some(points.witness()), Lie::Honest);
     let mut outcome = Outcome { n_worlds: 1, ..Outcome::default() };
     let story = || format!("seed {} {settings:?} {:?}", plan.seed, plan.lie);
-    let has_faults = plan.has_faults;
+    let (has_faults, lie) = (plan.has_faults, plan.lie);
     let users = Random::new(random.next());
     let used = catch_unwind(AssertUnwindSafe(|| {
         let mut user = User { medium: medium.clone(), points: points.clone(), random: users, settings };
-        user.use_log(has_faults)
+        user.use_log(has_faults, lie)
     }));
     let wrong = match used {
         Ok(Ok(())) => None,
@@ -126,10 +126,13 @@ struct User {
 }
 
 impl User {
-    fn use_log(&mut self, has_faults: bool) -> Result<(), String> {
+    fn use_log(&mut self, has_faults: bool, lie: Lie) -> Result<(), String> {
+        // CURRENT is written once, and hardly ever again.
+        self.medium.set_lie(if lie == Lie::Current { lie } else { Lie::Honest });
         let mut subject =
             Subject::create(&self.medium, &self.settings, BOOT).map_err(|why| format!("create: {why:?}"))?;
         self.points.promises().is_created = true;
+        self.medium.set_lie(lie);
         if has_faults {
             let faults = Faults { random: Random::new(self.random.next()), one_in: 40, n_left: 3 };
             self.medium.set_faults(Some(faults));
