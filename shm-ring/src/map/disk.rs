@@ -12,7 +12,9 @@ use super::file;
 use super::fork::Side;
 #[cfg(feature = "guard")]
 use super::guard::Guarded;
+use super::lock::Locks;
 use super::medium::{Medium, MediumFile, MediumMap};
+use crate::layout::mapped::PIN_BYTE;
 use crate::sync::AtomicU64;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::fs::{File, OpenOptions};
@@ -116,6 +118,10 @@ impl Medium for Disk {
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+
+    fn free_bytes(&self) -> u64 {
+        nix::sys::statvfs::statvfs(&self.path).map_or(0, |s| s.blocks_available() * s.fragment_size())
+    }
 }
 
 impl DiskFile {
@@ -142,6 +148,11 @@ impl MediumFile for DiskFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn keep_readers_out(&self) -> io::Result<Option<Box<dyn Send>>> {
+        let Some(shared) = Locks::new(&self.file, true)?.share(PIN_BYTE)? else { return Ok(None) };
+        Ok(if shared.try_alone()? { Some(Box::new(shared)) } else { None })
     }
 
     fn map(&self, bytes: u64, writable: bool) -> io::Result<DiskMap> {
