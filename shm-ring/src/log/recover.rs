@@ -41,6 +41,7 @@ use crate::layout::mapped::SEALED;
 use crate::layout::segment::{ACTIVE, PREPARED, Sealed};
 use crate::map::medium::{Medium, MediumFile};
 use std::collections::{HashSet, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 /// Bytes that are read and written again at once.
@@ -203,7 +204,11 @@ impl<M: Medium> Recovering<M> {
                 _ => false,
             };
             if is_residue {
-                self.medium.remove(name).map_err(trouble("remove", name))?;
+                match self.medium.remove(name) {
+                    // The old manifest, if a new one was begun since the look at the names.
+                    Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+                    other => other.map_err(trouble("remove", name))?,
+                }
             }
         }
         Ok(())
