@@ -110,8 +110,19 @@ impl Simulated {
         Self { shared: Arc::new(Shared { state: Mutex::new(state), witness }) }
     }
 
-    pub(super) fn set_faults(&self, faults: Option<Faults>) {
-        self.state().faults = faults;
+    /// Lets calls fail from now on, or not; what was set before.
+    pub(super) fn set_faults(&self, faults: Option<Faults>) -> Option<Faults> {
+        std::mem::replace(&mut self.state().faults, faults)
+    }
+
+    /// Has only what is left from now on. Nobody may have a file of before.
+    pub(super) fn restart(&self, mut left: Remains, report: String) {
+        let mut state = self.state();
+        left.now = state.remains.now + 1;
+        state.memories = left.files.iter().map(|_| None).collect();
+        state.remains = left;
+        let line = format!("{} power cut: {report}", state.remains.now);
+        state.trace.push(line);
     }
 
     /// Plants a bug from now on.
@@ -424,7 +435,10 @@ impl Memory {
     }
 
     fn place(&self, at: usize, length: usize) -> *mut u8 {
-        assert!(at.checked_add(length).is_some_and(|end| end <= self.0.len() * PAGE_BYTES), "beyond the memory");
+        assert!(
+            at.checked_add(length).is_some_and(|end| end <= self.0.len() * PAGE_BYTES),
+            "beyond the memory"
+        );
         let start = self.0.as_ptr().cast_mut().cast::<u8>();
         // SAFETY: inside the pages, as just asserted.
         unsafe { start.add(at) }

@@ -3,6 +3,7 @@
 //! | said | by | kept, if |
 //! |------|----|----------|
 //! | appended | append has returned | it is there when only the process died |
+//! | a batch | publish has returned | all of it is there or nothing when only the process died |
 //! | durable | the watermark, a receipt, a sync | it is there after every crash |
 //! | retired | retention | nothing that is to be kept is gone: what is missing is the oldest, and more than `keep_bytes` was behind it |
 //!
@@ -19,6 +20,10 @@ const UNDER_WAY_BYTES: u64 = 20 << 10;
 /// What was said so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Promises {
+    /// In which boot.
+    pub(super) boot: u64,
+    /// Power was lost, and nobody has said yet what is left: only what was durable is promised.
+    pub(super) is_cut: bool,
     /// Whether there is a log.
     pub(super) is_created: bool,
     /// All records that may be there: survivors of earlier crashes, and what was appended since, the latest perhaps not yet at its place.
@@ -54,27 +59,28 @@ pub(super) enum Cut {
 }
 
 impl Promises {
-    /// An append begins.
+    /// An append begins, or goes on with one more record of a batch.
     pub(super) fn begin(&mut self, payload: Vec<u8>, timestamp_ns: u64) {
-        assert_eq!(self.n_returned, self.appended.len(), "one at a time");
         let record = Appended { payload, timestamp_ns, place: None };
         Arc::make_mut(&mut self.appended).push(Arc::new(record));
         self.retire();
     }
 
-    /// It has worked.
-    pub(super) fn end(&mut self, place: (u64, u64)) {
+    /// It has worked; the records that were begun are at these places.
+    pub(super) fn end(&mut self, places: &[(u64, u64)]) {
         let appended = Arc::make_mut(&mut self.appended);
-        let last = appended.pop().expect("it was begun");
-        let (payload, timestamp_ns) = (last.payload.clone(), last.timestamp_ns);
-        appended.push(Arc::new(Appended { payload, timestamp_ns, place: Some(place) }));
+        assert_eq!(appended.len() - self.n_returned, places.len(), "a place for each");
+        for (record, place) in appended[self.n_returned..].iter_mut().zip(places) {
+            let (payload, timestamp_ns) = (record.payload.clone(), record.timestamp_ns);
+            *record = Arc::new(Appended { payload, timestamp_ns, place: Some(*place) });
+        }
         self.n_returned = appended.len();
         self.retire();
     }
 
     /// It has failed, so nothing was appended.
     pub(super) fn give_up(&mut self) {
-        Arc::make_mut(&mut self.appended).pop();
+        Arc::make_mut(&mut self.appended).truncate(self.n_returned);
     }
 
     /// Everything below that position is durable.
@@ -94,7 +100,7 @@ impl Promises {
         self.n_returned = found.len();
         self.n_durable = self.n_durable.saturating_sub(n_skipped);
         self.n_retired_most = self.n_retired_most.saturating_sub(n_skipped);
-        self.is_created = true;
+        (self.is_created, self.is_cut) = (true, false);
         Ok(())
     }
 
@@ -117,6 +123,7 @@ impl Promises {
 
     /// Whether what is there behind a crash is what was promised; an error says what is not.
     pub(super) fn check(&self, found: &[Found], cut: Cut) -> Result<(), String> {
+        let cut = if self.is_cut { Cut::Power } else { cut };
         let n_skipped = self.n_skipped(found)?;
         if n_skipped > self.n_retired_most {
             return Err(format!("{n_skipped} of the oldest are gone, {} may be", self.n_retired_most));
@@ -127,7 +134,10 @@ impl Promises {
             let is_there = appended.place.is_none_or(|place| place == (found.position, found.behind));
             if !is_same || !is_there {
                 let n = n + n_skipped;
-                return Err(format!("record {n} is at {}, and not what was appended at {:?}", found.position, appended.place));
+                return Err(format!(
+                    "record {n} is at {}, and not what was appended at {:?}",
+                    found.position, appended.place
+                ));
             }
         }
         let n_found = n_skipped + found.len();
@@ -137,7 +147,13 @@ impl Promises {
         }
         if n_found < n_least {
             let (n_returned, n_begun) = (self.n_returned, self.appended.len());
-            return Err(format!("{n_found} records; {n_least} are promised, {n_returned} returned, {n_begun} begun"));
+            return Err(format!(
+                "{n_found} records; {n_least} are promised, {n_returned} returned, {n_begun} begun"
+            ));
+        }
+        let n_begun = self.appended.len();
+        if cut == Cut::Kill && n_found > self.n_returned && n_found < n_begun {
+            return Err(format!("{n_found} records; a batch of {}..{n_begun} is torn", self.n_returned));
         }
         let is_ascending = found.windows(2).all(|pair| pair[0].behind <= pair[1].position);
         if is_ascending { Ok(()) } else { Err("positions go back".to_owned()) }

@@ -7,7 +7,7 @@ use super::medium::Simulated;
 use super::random::Random;
 use super::walk::Found;
 use crate::layout::manifest::State;
-use crate::layout::segment::{LogHead, LogState, SegmentExtent, span_of_log_record};
+use crate::layout::segment::{LogHead, LogState, SegmentExtent};
 use crate::log::appender::Core;
 use crate::log::error::{LogError, Trouble};
 use crate::log::manifest::{self, Manifest};
@@ -50,16 +50,16 @@ impl Settings {
         Self { durability, keep_bytes }
     }
 
-    fn in_boot(&self, boot: [u64; 2]) -> shared::Settings {
+    fn in_boot(&self, boot: u64) -> shared::Settings {
         let extent = SegmentExtent::new(64 << 10, 4096).expect("the smallest");
         let (durability, keep_bytes) = (self.durability, self.keep_bytes);
-        shared::Settings { extent, durability, keep_bytes, keep_for: None, boot }
+        shared::Settings { extent, durability, keep_bytes, keep_for: None, boot: [boot, boot] }
     }
 }
 
 impl Subject {
     /// A new log in an empty directory.
-    pub(super) fn create(medium: &Simulated, settings: &Settings, boot: [u64; 2]) -> Result<Self, Failure> {
+    pub(super) fn create(medium: &Simulated, settings: &Settings, boot: u64) -> Result<Self, Failure> {
         let medium = Arc::new(medium.clone());
         // As `LogOptions::create` does, but for the locks.
         Manifest::create(medium.clone(), State::new([9; 16], 1))?;
@@ -67,7 +67,7 @@ impl Subject {
         Self::go_on(medium, settings, boot, found)
     }
 
-    pub(super) fn open(medium: &Simulated, settings: &Settings, boot: [u64; 2]) -> Result<Self, Failure> {
+    pub(super) fn open(medium: &Simulated, settings: &Settings, boot: u64) -> Result<Self, Failure> {
         let medium = Arc::new(medium.clone());
         let found = manifest::read(&*medium)?;
         Self::go_on(medium, settings, boot, found)
@@ -76,7 +76,7 @@ impl Subject {
     pub(super) fn open_or_create(
         medium: &Simulated,
         settings: &Settings,
-        boot: [u64; 2],
+        boot: u64,
     ) -> Result<Self, Failure> {
         match Self::open(medium, settings, boot) {
             Err(Failure::Open(Trouble::NotFound)) => Self::create(medium, settings, boot),
@@ -87,18 +87,31 @@ impl Subject {
     fn go_on(
         medium: Arc<Simulated>,
         settings: &Settings,
-        boot: [u64; 2],
+        boot: u64,
         found: manifest::Found,
     ) -> Result<Self, Failure> {
         let (core, _) = recover(medium, settings.in_boot(boot), found)?;
         Ok(Self { core, durability: settings.durability })
     }
 
-    pub(super) fn append(&mut self, timestamp_ns: u64, payload: &[u8]) -> Result<(u64, u64), Failure> {
-        let len_bytes = u32::try_from(payload.len()).expect("short");
-        let head = LogHead { len_bytes, state: LogState::Data, slot: 0 };
-        let position = self.core.append(&Staged { head, timestamp_ns, tags: 0, payload })?;
-        Ok((position, position + span_of_log_record(len_bytes.into())))
+    /// Appends records, published at once; where they are. Those that don't fit into the segment together begin the next.
+    pub(super) fn append(&mut self, records: &[(Vec<u8>, u64)]) -> Result<Vec<(u64, u64)>, Failure> {
+        let heads = records.iter().map(|(payload, _)| {
+            let len_bytes = u32::try_from(payload.len()).expect("short");
+            LogHead { len_bytes, state: LogState::Data, slot: 0 }
+        });
+        let heads: Vec<_> = heads.collect();
+        if heads.iter().map(|head| head.span_bytes()).sum::<u64>() > self.core.room_bytes() {
+            self.core.roll()?;
+        }
+        let mut places = vec![];
+        for (head, (payload, timestamp_ns)) in heads.into_iter().zip(records) {
+            let position =
+                self.core.stage(&Staged { head, timestamp_ns: *timestamp_ns, tags: 0, payload })?;
+            places.push((position, position + head.span_bytes()));
+        }
+        self.core.publish();
+        Ok(places)
     }
 
     /// As a receipt of the last record does.

@@ -51,7 +51,11 @@ fn every_crash_leaves_what_was_promised() {
 fn found_in(lie: Lie) -> usize {
     let outcome = worlds(N_IMAGES_TO_FIND, 1, lie, u64::MAX);
     assert!(!outcome.violations.is_empty(), "{lie:?}: not found in {} images", outcome.n_images);
-    println!("crash: {lie:?}: found in {} images: {}", outcome.n_images, outcome.violations[0].lines().take(2).collect::<String>());
+    println!(
+        "crash: {lie:?}: found in {} images: {}",
+        outcome.n_images,
+        outcome.violations[0].lines().take(2).collect::<String>()
+    );
     outcome.n_images
 }
 

@@ -41,7 +41,8 @@ pub(super) fn records(medium: &Simulated) -> Result<Vec<Found>, String> {
     let mut found: Vec<Found> = vec![];
     let mut at = 0;
     for entry in &manifest(medium)?.entries {
-        at = segment(medium, entry, at, &mut found).map_err(|wrong| format!("segment {}: {wrong}", entry.number))?;
+        at = segment(medium, entry, at, &mut found)
+            .map_err(|wrong| format!("segment {}: {wrong}", entry.number))?;
     }
     Ok(found)
 }
@@ -52,13 +53,15 @@ fn segment(medium: &Simulated, entry: &Entry, at: u64, found: &mut Vec<Found>) -
     let mut head = [0; HEADER_BYTES];
     file.read_at(&mut head, 0).map_err(|error| error.to_string())?;
     let header = SegmentHeader::decode(&head).map_err(|_| "its header".to_owned())?;
-    if header.uuid != entry.uuid || header.number != entry.number || header.extent.data_bytes != entry.data_bytes {
+    if header.uuid != entry.uuid
+        || header.number != entry.number
+        || header.extent.data_bytes != entry.data_bytes
+    {
         return Err(format!("{header:?} is not what the manifest says: {entry:?}"));
     }
     let map = file.map(header.extent.file_bytes, false).map_err(|error| error.to_string())?;
-    let word = |offset: usize| {
-        map.words(header.extent.live_offset + offset as u64, 1)[0].load(Ordering::Acquire)
-    };
+    let word =
+        |offset: usize| map.words(header.extent.live_offset + offset as u64, 1)[0].load(Ordering::Acquire);
     let end = word(offset_of!(SegmentLive, end.0));
     let base = word(offset_of!(SegmentLive, place.0.base));
     let (base, end) = match (entry.sealed, word(offset_of!(SegmentLive, place.0.state))) {

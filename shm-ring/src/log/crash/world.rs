@@ -20,8 +20,6 @@ use super::walk;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// The first boot; each crash is followed by the next.
-const BOOT: [u64; 2] = [7, 7];
 /// Crashes of recoveries of crashes of recoveries are looked at so far down.
 const DEPTH_MAX: usize = 2;
 
@@ -68,7 +66,7 @@ impl Outcome {
 pub(super) fn run(plan: Plan) -> Outcome {
     let mut random = Random::new(plan.seed);
     let settings = Settings::draw(&mut random);
-    let promises = Promises { keep_bytes: settings.keep_bytes, ..Promises::default() };
+    let promises = Promises { boot: 1, keep_bytes: settings.keep_bytes, ..Promises::default() };
     let points = Points::new(promises, random.next(), 1, 12);
     let medium = Simulated::new(Remains::default(), Some(points.witness()), Lie::Honest);
     let mut outcome = Outcome { n_worlds: 1, ..Outcome::default() };
@@ -105,10 +103,13 @@ pub(super) fn run(plan: Plan) -> Outcome {
             break;
         }
         let before = medium.trace();
-        let judge = Judge { settings, depth: 0, boot: [BOOT[0], BOOT[1] + 1] };
+        let judge = Judge { settings, depth: 0 };
         if let Err(wrong) = judge.point(point, plan.n_images, &mut random, &mut outcome) {
             let until = before.iter().take_while(|line| {
-                line.split(' ').next().and_then(|n| n.parse().ok()).is_none_or(|n: u64| n <= point.remains.now)
+                line.split(' ')
+                    .next()
+                    .and_then(|n| n.parse().ok())
+                    .is_none_or(|n: u64| n <= point.remains.now)
             });
             let trace = until.cloned().collect::<Vec<_>>().join("\n    ");
             outcome.violations.push(format!("{}\n  {wrong}\n    {trace}", story()));
@@ -130,7 +131,7 @@ impl User {
         // CURRENT is written once, and hardly ever again.
         self.medium.set_lie(if lie == Lie::Current { lie } else { Lie::Honest });
         let mut subject =
-            Subject::create(&self.medium, &self.settings, BOOT).map_err(|why| format!("create: {why:?}"))?;
+            Subject::create(&self.medium, &self.settings, 1).map_err(|why| format!("create: {why:?}"))?;
         self.points.promises().is_created = true;
         self.medium.set_lie(lie);
         if has_faults {
@@ -163,6 +164,7 @@ impl User {
             14 | 15 => subject.sync(),
             16 => subject.roll(),
             17 => self.save_cursor(),
+            18 => return self.power_cut(subject).map(Some),
             _ => return self.open_again(subject),
         };
         self.points.promises().reach(subject.durable());
@@ -175,21 +177,35 @@ impl User {
     }
 
     fn append(&mut self, subject: &mut Subject) -> Result<(), Failure> {
-        let (payload, timestamp_ns) = draw_record(&mut self.random);
-        self.points.promises().begin(payload.clone(), timestamp_ns);
-        let appended = subject.append(timestamp_ns, &payload);
-        match appended {
-            Ok(place) => self.points.promises().end(place),
-            Err(why) => {
-                self.points.promises().give_up();
-                return Err(why);
-            }
-        }
+        append(subject, &self.points, &mut self.random)?;
         if self.random.one_in(3) { subject.wait() } else { Ok(()) }
     }
 
     fn save_cursor(&mut self) -> Result<(), Failure> {
         Ok(())
+    }
+
+    /// The machine goes down, and comes up with what is left.
+    fn power_cut(&mut self, subject: Subject) -> Result<Subject, String> {
+        drop(subject);
+        let faults = self.medium.set_faults(None);
+        let remains = self.medium.remains();
+        let (image, report) = Images::new(&remains).take(1, &mut self.random).swap_remove(0);
+        self.medium.restart(image, report);
+        let boot = {
+            let mut promises = self.points.promises();
+            (promises.boot, promises.is_cut) = (promises.boot + 1, true);
+            promises.boot
+        };
+        let subject =
+            Subject::open(&self.medium, &self.settings, boot).map_err(|why| format!("restart: {why:?}"))?;
+        let found = walk::records(&self.medium)?;
+        let mut promises = self.points.promises();
+        promises.check(&found, Cut::Power).map_err(|wrong| format!("restarted: {wrong}"))?;
+        promises.keep_for_good(&found)?;
+        drop(promises);
+        self.medium.set_faults(faults);
+        Ok(subject)
     }
 
     fn open_again(&mut self, subject: Subject) -> Result<Option<Subject>, String> {
@@ -198,8 +214,9 @@ impl User {
         } else {
             drop(subject);
         }
+        let boot = self.points.promises().boot;
         for _ in 0..5 {
-            match Subject::open(&self.medium, &self.settings, BOOT) {
+            match Subject::open(&self.medium, &self.settings, boot) {
                 Ok(subject) => {
                     let found = walk::records(&self.medium)?;
                     let mut promises = self.points.promises();
@@ -213,7 +230,7 @@ impl User {
             }
         }
         self.medium.set_faults(None);
-        match Subject::open(&self.medium, &self.settings, BOOT) {
+        match Subject::open(&self.medium, &self.settings, boot) {
             Ok(_) => Ok(None),
             Err(why) => Err(format!("open again, with all calls working: {why:?}")),
         }
@@ -225,7 +242,6 @@ impl User {
 struct Judge {
     settings: Settings,
     depth: usize,
-    boot: [u64; 2],
 }
 
 impl Judge {
@@ -248,10 +264,8 @@ impl Judge {
             outcome.n_images += 1;
             outcome.n_nested += usize::from(self.depth > 0);
             let names: Vec<_> = image.names.keys().cloned().collect();
-            let judge = if cut == Cut::Kill { Self { boot: BOOT, ..self } } else { self };
-            let judged = catch_unwind(AssertUnwindSafe(|| {
-                judge.rest((image, cut), &point.promises, random, outcome)
-            }));
+            let judged =
+                catch_unwind(AssertUnwindSafe(|| self.rest((image, cut), &point.promises, random, outcome)));
             let wrong = match judged {
                 Ok(Ok(())) => continue,
                 Ok(Err(wrong)) => wrong,
@@ -274,18 +288,19 @@ impl Judge {
         random: &mut Random,
         outcome: &mut Outcome,
     ) -> Result<(), String> {
-        let nests = self.depth < DEPTH_MAX && random.one_in(8);
+        let nests = self.depth < DEPTH_MAX && random.one_in(12);
         let calls_one_in = if nests { 2 } else { usize::MAX };
-        let points = Points::new(promises.clone(), random.next(), calls_one_in, 20);
+        let boot = promises.boot + u64::from(cut == Cut::Power);
+        let points = Points::new(Promises { boot, ..promises.clone() }, random.next(), calls_one_in, 20);
         let medium = Simulated::new(left, nests.then(|| points.witness()), Lie::Honest);
         let judged = self.reopen(&medium, cut, &points, random);
-        let with_trace = |wrong| format!("{wrong}\n  then, in boot {}: {}", self.boot[1], medium.trace().join("; "));
+        let with_trace = |wrong| format!("{wrong}\n  then, in boot {boot}: {}", medium.trace().join("; "));
         judged.map_err(with_trace)?;
         let mut chosen = points.take();
         while chosen.len() > 5 {
             chosen.swap_remove(random.below(chosen.len()));
         }
-        let judge = Self { depth: self.depth + 1, boot: [self.boot[0], self.boot[1] + 1], ..self };
+        let judge = Self { depth: self.depth + 1, ..self };
         outcome.n_points += chosen.len();
         for point in &chosen {
             judge.point(point, 3, random, outcome).map_err(with_trace)?;
@@ -301,10 +316,14 @@ impl Judge {
         points: &Points<Promises>,
         random: &mut Random,
     ) -> Result<(), String> {
-        let opened = if points.promises().is_created {
-            Subject::open(medium, &self.settings, self.boot)
+        let (boot, is_created) = {
+            let promises = points.promises();
+            (promises.boot, promises.is_created)
+        };
+        let opened = if is_created {
+            Subject::open(medium, &self.settings, boot)
         } else {
-            Subject::open_or_create(medium, &self.settings, self.boot)
+            Subject::open_or_create(medium, &self.settings, boot)
         };
         let mut subject = opened.map_err(|why| format!("open: {why:?}"))?;
         let found = walk::records(medium)?;
@@ -315,10 +334,7 @@ impl Judge {
         }
         subject.read_all(&found)?;
         for _ in 0..1 + random.below(3) {
-            let (payload, timestamp_ns) = draw_record(random);
-            points.promises().begin(payload.clone(), timestamp_ns);
-            let place = subject.append(timestamp_ns, &payload).map_err(|why| format!("append: {why:?}"))?;
-            points.promises().end(place);
+            append(&mut subject, points, random).map_err(|why| format!("append: {why:?}"))?;
             if random.one_in(3) {
                 subject.turn().map_err(|why| format!("turn: {why:?}"))?;
             }
@@ -337,13 +353,30 @@ impl Judge {
             drop(subject);
         }
         let subject =
-            Subject::open(medium, &self.settings, self.boot).map_err(|why| format!("open twice: {why:?}"))?;
+            Subject::open(medium, &self.settings, boot).map_err(|why| format!("open twice: {why:?}"))?;
         let found = walk::records(medium)?;
         points.promises().check(&found, Cut::Kill).map_err(|wrong| format!("opened twice: {wrong}"))?;
         points.promises().keep(&found)?;
         points.promises().reach(subject.durable());
         subject.read_all(&found)
     }
+}
+
+/// Appends a record, or a few at once.
+fn append(subject: &mut Subject, points: &Points<Promises>, random: &mut Random) -> Result<(), Failure> {
+    let n_records = if random.one_in(4) { 2 + random.below(3) } else { 1 };
+    let records: Vec<_> = (0..n_records).map(|_| draw_record(random)).collect();
+    records.iter().for_each(|(payload, time)| points.promises().begin(payload.clone(), *time));
+    let appended = subject.append(&records);
+    let mut promises = points.promises();
+    match appended {
+        Ok(places) => promises.end(&places),
+        Err(why) => {
+            promises.give_up();
+            return Err(why);
+        }
+    }
+    Ok(())
 }
 
 /// A payload, and a time that no other record has.
