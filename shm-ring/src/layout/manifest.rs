@@ -22,8 +22,7 @@
 //!
 //! (I1) all words are 8 bytes, little-endian, and records multiples of 8; (I2) the number and the offset under the checksum let no record pass
 //! for one of another manifest or another place; (I3) what is read is the longest prefix of records that hold and follow from those before:
-//! the numbers of segments are consecutive, they leave in front and come behind; (I4) the base of the first segment is known, even when what
-//! it followed from has retired.
+//! the numbers of segments are consecutive, they leave in front and come behind.
 //! Works on bytes and numbers; reads and writes no file.
 
 use super::segment::{Sealed, is_log_boundary};
@@ -237,10 +236,11 @@ impl State {
                 if !is_first {
                     return Err("the oldest segment, a sealed one, is retired");
                 }
-                let retired = self.entries.remove(0);
-                // What the next one's base followed from is not there any more.
-                let end = retired.sealed.map(|sealed| sealed.end);
-                self.entries.first_mut().into_iter().for_each(|next| next.base = next.base.or(end));
+                let end = self.entries.remove(0).sealed.map(|sealed| sealed.end);
+                if let Some(next) = self.entries.first_mut() {
+                    // Nobody can tell any more from the one before.
+                    next.base = next.base.or(end);
+                }
             }
             Record::Dropped { number } => {
                 let is_last =
