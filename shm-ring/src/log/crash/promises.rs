@@ -5,6 +5,7 @@
 //! | appended | append has returned | it is there when only the process died |
 //! | a batch | publish has returned | all of it is there or nothing when only the process died |
 //! | durable | the watermark, a receipt, a sync | it is there after every crash |
+//! | saved | a cursor's save | it is that position, or one whose save was under way |
 //! | retired | retention | nothing that is to be kept is gone: what is missing is the oldest, and more than `keep_bytes` was behind it |
 //!
 //! And without a word: what is there was appended, is where it was appended, once, in order, with nothing left out in between; positions
@@ -36,8 +37,10 @@ pub(super) struct Promises {
     pub(super) n_retired_most: usize,
     /// How much retention leaves, if there is any.
     pub(super) keep_bytes: Option<u64>,
-    /// Positions saved under the cursor's name: the last that was acknowledged, and those after.
+    /// Positions of which one is under the cursor's name.
     pub(super) cursors: Vec<u64>,
+    /// Whether one was acknowledged.
+    pub(super) is_cursor_saved: bool,
 }
 
 /// A record, as it was given to the log.
@@ -157,6 +160,23 @@ impl Promises {
         }
         let is_ascending = found.windows(2).all(|pair| pair[0].behind <= pair[1].position);
         if is_ascending { Ok(()) } else { Err("positions go back".to_owned()) }
+    }
+
+    /// Whether a cursor is what was saved; from now on it is that one.
+    pub(super) fn check_cursor(&mut self, found: Option<u64>) -> Result<(), String> {
+        let is_one = found.map_or(!self.is_cursor_saved, |found| self.cursors.contains(&found));
+        if !is_one {
+            return Err(format!("the cursor is {found:?}, saved were {:?}", self.cursors));
+        }
+        (self.cursors, self.is_cursor_saved) = (found.into_iter().collect(), found.is_some());
+        Ok(())
+    }
+
+    /// Whether what is there before anybody has recovered it holds nothing that was not appended.
+    pub(super) fn check_unrecovered(&self, found: &[Found]) -> Result<(), String> {
+        let lenient =
+            Self { n_returned: 0, n_durable: 0, n_retired_most: self.appended.len(), ..self.clone() };
+        lenient.check(found, Cut::Power)
     }
 
     /// How many of the oldest are not there.

@@ -6,16 +6,24 @@
 use super::medium::Simulated;
 use super::random::Random;
 use super::walk::Found;
+use crate::layout::cursor::LogCursor;
 use crate::layout::manifest::State;
 use crate::layout::segment::{LogHead, LogState, SegmentExtent};
 use crate::log::appender::Core;
+use crate::log::cursor;
 use crate::log::error::{LogError, Trouble};
+use crate::log::item::LogGapReason;
 use crate::log::manifest::{self, Manifest};
 use crate::log::recover::recover;
 use crate::log::segment::Staged;
 use crate::log::shared::{self, Durability};
+use crate::log::verify;
+use crate::log::walk::{Step, Walk};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+const LOG_UUID: [u8; 16] = [9; 16];
 
 /// How a log is used.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +70,7 @@ impl Subject {
     pub(super) fn create(medium: &Simulated, settings: &Settings, boot: u64) -> Result<Self, Failure> {
         let medium = Arc::new(medium.clone());
         // As `LogOptions::create` does, but for the locks.
-        Manifest::create(medium.clone(), State::new([9; 16], 1))?;
+        Manifest::create(medium.clone(), State::new(LOG_UUID, 1))?;
         let found = manifest::read(&*medium)?;
         Self::go_on(medium, settings, boot, found)
     }
@@ -134,6 +142,10 @@ impl Subject {
         Ok(self.core.roll()?)
     }
 
+    pub(super) fn end(&self) -> u64 {
+        self.core.end()
+    }
+
     pub(super) fn durable(&self) -> u64 {
         self.core.shared.durable()
     }
@@ -142,10 +154,50 @@ impl Subject {
     pub(super) fn close(mut self) {
         let _ = self.core.close();
     }
+}
 
-    /// Whether the log's own reader finds the same.
-    pub(super) fn read_all(&self, _: &[Found]) -> Result<(), String> {
-        Ok(())
+/// What the log's own reader finds.
+pub(super) fn read_all(medium: &Simulated, boot: u64) -> Result<Vec<Found>, String> {
+    let mut found = vec![];
+    read(medium, boot, &mut found).map(|()| found)
+}
+
+/// The same, up to the first error.
+pub(super) fn read(medium: &Simulated, boot: u64, found: &mut Vec<Found>) -> Result<(), String> {
+    let mut walk = Walk::new(Arc::new(medium.clone()), [boot, boot]);
+    while let Some(step) = walk.step().map_err(|why| format!("reading on at {}: {why}", walk.position))? {
+        match step {
+            Step::Record(framed) => found.push(Found {
+                position: framed.position,
+                behind: framed.next(),
+                timestamp_ns: framed.timestamp_ns,
+                payload: walk.payload(&framed).to_vec(),
+            }),
+            Step::Gap(gap) if matches!(gap.reason, LogGapReason::PowerCut | LogGapReason::Retired) => {}
+            other => return Err(format!("{other:?} where there is none")),
+        }
+    }
+    Ok(())
+}
+
+/// What is damaged, as `verify` sees it.
+pub(super) fn verify(medium: &Simulated, boot: u64) -> Result<(), String> {
+    let walk = Walk::new(Arc::new(medium.clone()), [boot, boot]);
+    let report = verify::verify(&walk, |_| {}).map_err(|why| format!("verify: {why:?}"))?;
+    if report.is_clean() { Ok(()) } else { Err(format!("verify: {:?}", report.damaged)) }
+}
+
+/// Puts a cursor on the medium.
+pub(super) fn save_cursor(medium: &Simulated, position: u64) -> Result<(), Failure> {
+    Ok(cursor::save(medium, "reader", &LogCursor { log_uuid: LOG_UUID, position, saved_ns: 1 })?)
+}
+
+/// The cursor that is there.
+pub(super) fn load_cursor(medium: &Simulated) -> Result<Option<u64>, String> {
+    match cursor::load(medium, &LOG_UUID, "reader") {
+        Ok(cursor) => Ok(Some(cursor.position)),
+        Err(Trouble::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(format!("the cursor: {why:?}")),
     }
 }
 

@@ -15,8 +15,8 @@ use super::points::{Point, Points};
 use super::promises::{Cut, Promises};
 use super::random::Random;
 use super::remains::Remains;
-use super::subject::{Failure, Settings, Subject};
-use super::walk;
+use super::subject::{Failure, Settings, Subject, load_cursor, read, read_all, save_cursor, verify};
+use super::walk::{self, Found};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -163,7 +163,7 @@ impl User {
             12 | 13 => subject.turn(),
             14 | 15 => subject.sync(),
             16 => subject.roll(),
-            17 => self.save_cursor(),
+            17 => self.save_cursor(&subject),
             18 => return self.power_cut(subject).map(Some),
             _ => return self.open_again(subject),
         };
@@ -181,7 +181,16 @@ impl User {
         if self.random.one_in(3) { subject.wait() } else { Ok(()) }
     }
 
-    fn save_cursor(&mut self) -> Result<(), Failure> {
+    fn save_cursor(&mut self, subject: &Subject) -> Result<(), Failure> {
+        let places = self.points.promises().appended.clone();
+        let position = match self.random.below(places.len() + 1) {
+            n if n < places.len() => places[n].place.map_or(0, |(position, _)| position),
+            _ => subject.end(),
+        };
+        self.points.promises().cursors.push(position);
+        save_cursor(&self.medium, position)?;
+        let mut promises = self.points.promises();
+        (promises.cursors, promises.is_cursor_saved) = (vec![position], true);
         Ok(())
     }
 
@@ -199,7 +208,7 @@ impl User {
         };
         let subject =
             Subject::open(&self.medium, &self.settings, boot).map_err(|why| format!("restart: {why:?}"))?;
-        let found = walk::records(&self.medium)?;
+        let found = look(&self.medium, &mut self.points.promises())?;
         let mut promises = self.points.promises();
         promises.check(&found, Cut::Power).map_err(|wrong| format!("restarted: {wrong}"))?;
         promises.keep_for_good(&found)?;
@@ -218,7 +227,7 @@ impl User {
         for _ in 0..5 {
             match Subject::open(&self.medium, &self.settings, boot) {
                 Ok(subject) => {
-                    let found = walk::records(&self.medium)?;
+                    let found = look(&self.medium, &mut self.points.promises())?;
                     let mut promises = self.points.promises();
                     promises.check(&found, Cut::Kill).map_err(|wrong| format!("opened again: {wrong}"))?;
                     promises.keep(&found)?;
@@ -320,19 +329,28 @@ impl Judge {
             let promises = points.promises();
             (promises.boot, promises.is_created)
         };
+        if is_created {
+            let mut found = vec![];
+            // A live page that says SEALED may be on the medium without the frames: that reads as damage until somebody recovers.
+            let _ = read(medium, boot, &mut found);
+            points.promises().check_unrecovered(&found).map_err(|wrong| format!("not recovered: {wrong}"))?;
+        }
         let opened = if is_created {
             Subject::open(medium, &self.settings, boot)
         } else {
             Subject::open_or_create(medium, &self.settings, boot)
         };
         let mut subject = opened.map_err(|why| format!("open: {why:?}"))?;
-        let found = walk::records(medium)?;
+        let found = look(medium, &mut points.promises())?;
         points.promises().check(&found, cut)?;
         match cut {
             Cut::Power => points.promises().keep_for_good(&found)?,
             Cut::Kill => points.promises().keep(&found)?,
         }
-        subject.read_all(&found)?;
+        let least = points.promises().cursors.iter().copied().max().unwrap_or(0);
+        if subject.end() < least {
+            return Err(format!("goes on at {}, and a cursor was saved at {least}", subject.end()));
+        }
         for _ in 0..1 + random.below(3) {
             append(&mut subject, points, random).map_err(|why| format!("append: {why:?}"))?;
             if random.one_in(3) {
@@ -354,12 +372,25 @@ impl Judge {
         }
         let subject =
             Subject::open(medium, &self.settings, boot).map_err(|why| format!("open twice: {why:?}"))?;
-        let found = walk::records(medium)?;
+        let found = look(medium, &mut points.promises())?;
         points.promises().check(&found, Cut::Kill).map_err(|wrong| format!("opened twice: {wrong}"))?;
         points.promises().keep(&found)?;
         points.promises().reach(subject.durable());
-        subject.read_all(&found)
+        Ok(())
     }
+}
+
+/// What is there, by both readers; the cursor, and the verdict of `verify`.
+fn look(medium: &Simulated, promises: &mut Promises) -> Result<Vec<Found>, String> {
+    let found = walk::records(medium)?;
+    let read = read_all(medium, promises.boot)?;
+    if read != found {
+        let places = |found: &[Found]| found.iter().map(|found| found.position).collect::<Vec<_>>();
+        return Err(format!("the reader finds {:?}, there are {:?}", places(&read), places(&found)));
+    }
+    verify(medium, promises.boot)?;
+    promises.check_cursor(load_cursor(medium)?)?;
+    Ok(found)
 }
 
 /// Appends a record, or a few at once.
