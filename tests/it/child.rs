@@ -86,6 +86,7 @@ const ROLES: &[(&str, fn())] = &[
     ("liveness::stranger", liveness::stranger),
     ("log_read::appender", log_read::appender),
     ("log_read::follower", log_read::follower),
+    ("log_read::forks", log_read::forks),
     ("log_read::saver", log_read::saver),
     ("log_append::forks", log_append::forks),
     ("log_append::is_full", log_append::is_full),

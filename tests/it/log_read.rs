@@ -2,7 +2,7 @@
 //!
 //! Record number n of a log has the payload [`payload`]`(n)`, so that a torn, mixed or invented byte is found.
 
-use crate::harness::{Actor, PATIENCE, Script, directory, eventually, listen, say};
+use crate::harness::{Actor, PATIENCE, Script, alone, directory, eventually, fork, listen, say};
 use crate::records::mix;
 use proptest::prelude::*;
 use shm_ring::{Appender, Error, Log, LogGapReason, LogItem, LogOptions, LogReadError, LogReader, LogStart};
@@ -374,7 +374,7 @@ pub(crate) fn appender() {
     assert!(now.is_empty(), "recovery published {now:?}");
     say("ready");
     for n in first.. {
-        appender.append(&payload(n)).unwrap();
+        let _ = appender.append(&payload(n)).unwrap();
     }
 }
 
@@ -481,4 +481,48 @@ fn followers_go_on_behind_what_retention_took() {
     }
     assert!(n_gaps > 0);
     assert_eq!(reader.stats().n_gaps, n_gaps);
+}
+
+#[test]
+fn a_forked_child_reads_with_a_reader_of_its_own() {
+    // Goal: a reader does not cross a fork; the parent's goes on. Method: a process forks with a reader in hand.
+    let directory = directory();
+    let path = directory.path().join("log");
+    append(&mut small().create(&path).unwrap(), 0..300);
+    alone("log_read::forks", &[("path", &path.display())]);
+}
+
+pub(crate) fn forks() {
+    let mut reader = LogReader::open(Script::path()).unwrap();
+    assert!(matches!(reader.next(), Ok(Some(LogItem::Record(_)))));
+    let child = fork(|| {
+        assert_eq!(reader.next().map(drop), Err(LogReadError::Forked));
+        assert_eq!(reader.seek(LogStart::Oldest), Err(LogReadError::Forked));
+        assert!(matches!(reader.save_cursor("child"), Err(Error::Forked)));
+        let mut own = LogReader::open(Script::path()).unwrap();
+        assert_eq!(rest(&mut own).unwrap(), records(0..300));
+    });
+    child.finish();
+    assert_eq!(rest(&mut reader).unwrap(), records(1..300));
+}
+
+#[cfg(feature = "guard")]
+#[test]
+fn a_segment_that_is_cut_while_it_is_read_is_an_error() {
+    // Goal: with the feature `guard` a cut is an error, not the end of the process. Method: the mapped segment is cut in its first frames.
+    let directory = directory();
+    let path = directory.path().join("log");
+    append(&mut small().create(&path).unwrap(), 0..100);
+    let mut reader = LogReader::open(&path).unwrap();
+    assert!(matches!(reader.next(), Ok(Some(LogItem::Record(_)))));
+    let file = fs::OpenOptions::new().write(true).open(path.join("00000000000000000001.seg")).unwrap();
+    file.set_len(4 * 4096).unwrap();
+    let error = loop {
+        match reader.next() {
+            Ok(Some(LogItem::Record(record))) => drop(number(&record)),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, LogReadError::Truncated { segment: 1 });
 }

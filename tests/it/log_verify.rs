@@ -184,6 +184,23 @@ fn no_flipped_bit_gives_a_wrong_record() {
 }
 
 #[test]
+#[ignore = "a minute or two: every bit of a segment, and every cut"]
+fn no_flipped_bit_of_a_whole_segment_gives_a_wrong_record() {
+    // Goal: as above. Method: every bit of the file of a sealed segment.
+    let directory = directory();
+    let path = directory.path().join("log");
+    let n = three_segments(&path);
+    let file = segment(&path, 2);
+    for bit in 0..fs::metadata(&file).unwrap().len() * 8 {
+        flip(&file, bit);
+        let met = read_on(&path).unwrap();
+        assert_eq!(is_told(&met), n, "bit {bit}");
+        assert!(!has_gap(&met) || !Log::verify(&path, |_| {}).unwrap().is_clean(), "bit {bit}");
+        flip(&file, bit);
+    }
+}
+
+#[test]
 fn sealed_segments_are_right_or_damaged() {
     // Goal: a flipped bit of a sealed segment is always noticed by verify, where it says anything, and costs the reader at most what it hit,
     // which it is told of. Method: bits of the live page, the header, the index, and some of the frames of the middle segment of three.
@@ -372,6 +389,30 @@ fn a_lost_manifest_is_made_from_the_segments() {
         append(&mut small().open(&path).unwrap(), n..n + 200);
         assert_eq!(is_told(&read_on(&path).unwrap()), n + 200);
     }
+}
+
+#[test]
+fn a_lost_manifest_of_what_retention_left_is_made_anew() {
+    // Goal: positions and records are as before where the oldest segments are gone. Method: all but the newest retired, the manifest removed.
+    let directory = directory();
+    let path = directory.path().join("log");
+    let mut appender = small().keep_bytes(1).create(&path).unwrap();
+    let positions = append(&mut appender, 0..1000);
+    crate::harness::eventually("one segment is left", || Log::inspect(&path).unwrap().segments.len() == 1);
+    let first = Log::inspect(&path).unwrap().first_position;
+    appender.close().unwrap();
+    fs::remove_file(path.join("CURRENT")).unwrap();
+    Log::repair(&path, DryRun::No).unwrap();
+    assert!(Log::verify(&path, |_| {}).unwrap().is_clean());
+    let mut appender = small().open(&path).unwrap();
+    let more = append(&mut appender, 1000..1300);
+    assert!(more[0] >= positions[999], "{} behind {}", more[0], positions[999]);
+    let mut reader = LogReader::open(&path).unwrap();
+    assert_eq!(reader.position(), first);
+    let kept = positions.iter().filter(|position| **position >= first).count() as u64;
+    let met = crate::log_read::rest(&mut reader).unwrap();
+    let expected: Vec<_> = (1000 - kept..1300).map(Met::Record).collect();
+    assert!(met == expected, "{:?} .. {:?}", met.first(), met.last());
 }
 
 #[test]

@@ -29,6 +29,7 @@ use crate::layout::frame::Position;
 use crate::layout::manifest::State;
 use crate::layout::segment::{INDEX_STEP_BYTES, IndexEntry, LogState, Sealed};
 use crate::map::medium::{Medium, MediumFile};
+use std::sync::Arc;
 
 /// No report names more; all are counted.
 pub(crate) const DAMAGES_MAX: usize = 10_000;
@@ -214,10 +215,12 @@ impl Tally {
 
 /// Looks at everything.
 pub(crate) fn verify<M: Medium>(
-    walk: &Walk<M>,
+    medium: &Arc<M>,
+    boot_id: [u64; 2],
     mut progress: impl FnMut(VerifyProgress),
 ) -> Result<LogReport, Trouble> {
-    let chart = Chart::read(&*walk.medium)?;
+    let chart = Chart::read(&**medium)?;
+    let walk = &Walk::new(Arc::clone(medium), chart.state().log_uuid, boot_id);
     let mut report = LogReport::default();
     let torn_bytes = chart.0.file_bytes.saturating_sub(chart.0.reading.valid_bytes as u64);
     report.torn_manifest_bytes = torn_bytes;
