@@ -172,11 +172,20 @@ impl Promises {
         Ok(())
     }
 
-    /// Whether what is there before anybody has recovered it holds nothing that was not appended.
+    /// Whether what is there before anybody has recovered it holds nothing but what was appended, where it was, in order. Of what was lost
+    /// in between nobody has made an end yet.
     pub(super) fn check_unrecovered(&self, found: &[Found]) -> Result<(), String> {
-        let lenient =
-            Self { n_returned: 0, n_durable: 0, n_retired_most: self.appended.len(), ..self.clone() };
-        lenient.check(found, Cut::Power)
+        let mut rest = self.appended.iter();
+        for found in found {
+            let is_it = |appended: &Arc<Appended>| {
+                (appended.timestamp_ns, &appended.payload) == (found.timestamp_ns, &found.payload)
+                    && appended.place.is_none_or(|place| place == (found.position, found.behind))
+            };
+            if !rest.any(is_it) {
+                return Err(format!("the record at {} was not appended there, or not in this order", found.position));
+            }
+        }
+        Ok(())
     }
 
     /// How many of the oldest are not there.

@@ -164,7 +164,7 @@ pub(super) fn read_all(medium: &Simulated, boot: u64) -> Result<Vec<Found>, Stri
 
 /// The same, up to the first error.
 pub(super) fn read(medium: &Simulated, boot: u64, found: &mut Vec<Found>) -> Result<(), String> {
-    let mut walk = Walk::new(Arc::new(medium.clone()), [boot, boot]);
+    let mut walk = Walk::new(Arc::new(medium.clone()), LOG_UUID, [boot, boot]);
     while let Some(step) = walk.step().map_err(|why| format!("reading on at {}: {why}", walk.position))? {
         match step {
             Step::Record(framed) => found.push(Found {
@@ -182,8 +182,8 @@ pub(super) fn read(medium: &Simulated, boot: u64, found: &mut Vec<Found>) -> Res
 
 /// What is damaged, as `verify` sees it.
 pub(super) fn verify(medium: &Simulated, boot: u64) -> Result<(), String> {
-    let walk = Walk::new(Arc::new(medium.clone()), [boot, boot]);
-    let report = verify::verify(&walk, |_| {}).map_err(|why| format!("verify: {why:?}"))?;
+    let report = verify::verify(&Arc::new(medium.clone()), [boot, boot], |_| {})
+        .map_err(|why| format!("verify: {why:?}"))?;
     if report.is_clean() { Ok(()) } else { Err(format!("verify: {:?}", report.damaged)) }
 }
 
