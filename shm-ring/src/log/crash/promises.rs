@@ -182,7 +182,10 @@ impl Promises {
                     && appended.place.is_none_or(|place| place == (found.position, found.behind))
             };
             if !rest.any(is_it) {
-                return Err(format!("the record at {} was not appended there, or not in this order", found.position));
+                return Err(format!(
+                    "the record at {} was not appended there, or not in this order",
+                    found.position
+                ));
             }
         }
         Ok(())

@@ -61,7 +61,7 @@ fn segment(medium: &Simulated, entry: &Entry, at: u64, found: &mut Vec<Found>) -
     }
     let map = file.map(header.extent.file_bytes, false).map_err(|error| error.to_string())?;
     let word =
-        |offset: usize| map.words(header.extent.live_offset + offset as u64, 1)[0].load(Ordering::Acquire);
+        |offset: usize| map.words(header.extent.live_offset + offset as u64, 1)[0].load(Ordering::Relaxed);
     let end = word(offset_of!(SegmentLive, end.0));
     let base = word(offset_of!(SegmentLive, place.0.base));
     let (base, end) = match (entry.sealed, word(offset_of!(SegmentLive, place.0.state))) {
@@ -81,7 +81,7 @@ fn segment(medium: &Simulated, entry: &Entry, at: u64, found: &mut Vec<Found>) -
         if end - position < LOG_PAYLOAD_OFFSET {
             return Err(format!("no room for a frame at {position} of ..{end}"));
         }
-        let words: [u64; 4] = std::array::from_fn(|n| map.words(offset, 4)[n].load(Ordering::Acquire));
+        let words: [u64; 4] = std::array::from_fn(|n| map.words(offset, 4)[n].load(Ordering::Relaxed));
         let [w0, w1, timestamp_ns, tags] = words;
         let head = LogHead::decode(w0, position).filter(|head| head.span_bytes() <= end - position);
         let head = head.ok_or_else(|| format!("no frame at {position} of {base}..{end}: {words:x?}"))?;
