@@ -255,7 +255,7 @@ impl Plan {
     ) -> Result<(), Trouble> {
         let (segment, header_is_bad) = match SegmentView::open(medium, number) {
             Ok(segment) => (Some(segment), None),
-            Err(Unseen::Gone) => (None, Some("its file is missing")),
+            Err(Unseen::Gone | Unseen::Taken) => (None, Some("its file is missing")),
             Err(Unseen::Bad(what)) => {
                 let known = entry.and_then(|entry| {
                     let state = State { entries: vec![entry.clone()], ..self.state.clone() };
