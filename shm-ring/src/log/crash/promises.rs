@@ -194,7 +194,7 @@ impl Promises {
     /// How many of the oldest are not there.
     fn n_skipped(&self, found: &[Found]) -> Result<usize, String> {
         // All that was there may be old enough to go.
-        let Some(first) = found.first() else { return Ok(self.n_retired_most) };
+        let Some(first) = found.first() else { return Ok(self.n_retired_most.min(self.appended.len())) };
         let is_it = |record: &Arc<Appended>| {
             (record.timestamp_ns, &record.payload) == (first.timestamp_ns, &first.payload)
         };
