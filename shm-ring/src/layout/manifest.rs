@@ -11,7 +11,7 @@
 //!
 //! | kind | words | what changes |
 //! |------|-------|--------------|
-//! | 1 SNAPSHOT | version, log uuid (2), created, closed end, n, then n entries | everything; the first record, and no other |
+//! | 1 SNAPSHOT | version, log uuid (2), created, closed end, floor, n, then n entries | everything; the first record, and no other |
 //! | 2 PREPARED | number, uuid (2), data bytes, base | a new last segment, empty; its base, where that does not follow from the one before |
 //! | 3 SEALED | number, base, end, n_index, n_records, first, last, index crc, lost bytes | all of the segment is on the medium, and nobody writes it any more |
 //! | 4 RETIRED | number | the first segment is gone |
@@ -19,6 +19,7 @@
 //! | 6 HOLE | number, from, to | these bytes are damaged |
 //! | 7 CLOSED | end | everything up to there is on the medium, and nobody appends |
 //! | 8 OPENED | | somebody appends |
+//! | 9 FLOOR | position | no new segment begins below it: somebody may have seen positions up to there |
 //!
 //! (I1) all words are 8 bytes, little-endian, and records multiples of 8; (I2) the number and the offset under the checksum let no record pass
 //! for one of another manifest or another place; (I3) what is read is the longest prefix of records that hold and follow from those before:
@@ -63,6 +64,8 @@ pub(crate) struct State {
     pub(crate) created_ns: u64,
     /// Where an appender ended in order, with everything on the medium; `None`: one is at work, or was cut short.
     pub(crate) closed: Option<u64>,
+    /// No new segment begins below this position.
+    pub(crate) floor: u64,
     /// The segments, oldest first.
     pub(crate) entries: Vec<Entry>,
 }
@@ -118,6 +121,11 @@ pub(crate) enum Record {
     },
     /// Somebody does.
     Opened,
+    /// No new segment begins below.
+    Floor {
+        /// What.
+        position: u64,
+    },
 }
 
 /// What was read of a manifest's bytes.
@@ -150,6 +158,7 @@ impl Record {
             Self::Hole { number, from, to } => words.put(&[6, *number, *from, *to]),
             Self::Closed { end } => words.put(&[7, *end]),
             Self::Opened => words.put(&[8]),
+            Self::Floor { position } => words.put(&[9, *position]),
         }
         let body = words.0;
         let len = u32::try_from(body.len()).expect("a manifest has far fewer than 2^32 bytes");
@@ -176,6 +185,7 @@ impl Record {
             6 => Self::Hole { number: words.word()?, from: words.word()?, to: words.word()? },
             7 => Self::Closed { end: words.word()? },
             8 => Self::Opened,
+            9 => Self::Floor { position: words.word()? },
             _ => return None,
         };
         words.0.is_empty().then_some(record)
@@ -185,7 +195,7 @@ impl Record {
 impl State {
     /// A log without segments.
     pub(crate) fn new(log_uuid: [u8; 16], created_ns: u64) -> Self {
-        Self { log_uuid, created_ns, closed: None, entries: vec![] }
+        Self { log_uuid, created_ns, closed: None, floor: 0, entries: vec![] }
     }
 
     /// What the bytes of the manifest with that number say; `None`: they don't begin with a snapshot that holds.
@@ -268,6 +278,12 @@ impl State {
             }
             Record::Closed { end } => self.closed = Some(*end),
             Record::Opened => self.closed = None,
+            Record::Floor { position } => {
+                if !is_log_boundary(*position) {
+                    return Err("a floor is where a frame can stand");
+                }
+                self.floor = self.floor.max(*position);
+            }
         }
         Ok(())
     }
@@ -339,7 +355,8 @@ impl Words {
     fn put_snapshot(&mut self, state: &State) {
         self.put(&[1, MANIFEST_VERSION]);
         self.put_uuid(&state.log_uuid);
-        self.put(&[state.created_ns, state.closed.unwrap_or(UNKNOWN), state.entries.len() as u64]);
+        self.put(&[state.created_ns, state.closed.unwrap_or(UNKNOWN), state.floor]);
+        self.put(&[state.entries.len() as u64]);
         for entry in &state.entries {
             self.put(&[entry.number]);
             self.put_uuid(&entry.uuid);
@@ -401,6 +418,7 @@ impl Input<'_> {
             log_uuid: self.uuid()?,
             created_ns: self.word()?,
             closed: self.known()?,
+            floor: self.word()?,
             entries: Vec::new(),
         };
         for _ in 0..self.count(ENTRY_WORDS_MIN)? {
@@ -444,6 +462,7 @@ mod tests {
             seal(2, 64, 4096, 80),
             prepared(4, Some(1 << 20)),
             Record::Hole { number: 2, from: 64, to: 96 },
+            Record::Floor { position: 1 << 21 },
             Record::Dropped { number: 4 },
             Record::Retired { number: 1 },
             Record::Closed { end: 4096 },
@@ -508,6 +527,7 @@ mod tests {
             Record::Sealed { number: 3, sealed: sealed(8, 48), lost_bytes: 0 },
             Record::Retired { number: 3 },
             Record::Dropped { number: 2 },
+            Record::Floor { position: 8 },
             Record::Hole { number: 9, from: 0, to: 16 },
             Record::Hole { number: 2, from: 80, to: 112 },
             Record::Hole { number: 3, from: 16, to: 16 },

@@ -11,7 +11,8 @@
 //! says holds without it being said.
 //!
 //! (I1) a record is in `state` when it is on the medium; (I2) after any write or sync that failed, nothing more goes into that file; (I3) a
-//! file is removed only when another one is on the medium under CURRENT.
+//! file is removed only when another one is on the medium under CURRENT; (I4) who goes on with a manifest brings it to the medium first: it may
+//! have been read from memory only.
 //! Knows no segments, only what is said of them.
 
 use super::error::{Trouble, no_room, trouble};
@@ -72,6 +73,15 @@ pub(crate) fn read<M: Medium>(medium: &M) -> Result<Found, Trouble> {
     }
     let (expected, found) = ("a file: `shm-ring repair` makes it anew".into(), "none".into());
     Err(Trouble::Corrupt { name, what: "file", expected, found })
+}
+
+/// Brings bytes to the medium that somebody wrote who may have been killed before the sync, or whose sync has failed: then the system takes
+/// them for clean, and brings them only when they are written again. As they are the same bytes, no crash makes others of them.
+fn bring_again<F: MediumFile>(file: &F, length: u64) -> io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?];
+    let n = file.read_at(&mut bytes, 0)?;
+    file.write_at(&bytes[..n], 0)?;
+    file.sync()
 }
 
 fn is_missing(why: &Trouble) -> bool {
@@ -137,9 +147,13 @@ impl<M: Medium> Manifest<M> {
         let at = reading.valid_bytes as u64;
         let mut this =
             Self { medium, number, file: None, at, rewrite_at: REWRITE_BYTES, state: reading.state };
+        // CURRENT may have been renamed, and whoever did it killed before the name was on the medium.
+        this.medium.sync_names().map_err(trouble("sync the names of", ""))?;
         if at == file_bytes && at < REWRITE_BYTES {
             let name = names::manifest(number);
-            this.file = Some(this.medium.open(&name, true).map_err(trouble("open", &name))?);
+            let file = this.medium.open(&name, true).map_err(trouble("open", &name))?;
+            bring_again(&file, at).map_err(trouble("write again", &name))?;
+            this.file = Some(file);
         }
         Ok(this)
     }

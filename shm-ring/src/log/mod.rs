@@ -36,6 +36,8 @@
 
 pub(crate) mod appender;
 mod chart;
+#[cfg(test)]
+mod crash;
 mod cursor;
 mod durable;
 pub(crate) mod error;

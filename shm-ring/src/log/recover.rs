@@ -36,11 +36,13 @@ use super::names::{self, Name};
 use super::segment::Segment;
 use super::shared::{Settings, Shared};
 use super::tally::Tally;
+use crate::layout::frame::FRAME_ALIGN;
 use crate::layout::manifest::{Entry, Record};
 use crate::layout::mapped::SEALED;
 use crate::layout::segment::{ACTIVE, PREPARED, Sealed};
 use crate::map::medium::{Medium, MediumFile};
 use std::collections::{HashSet, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 /// Bytes that are read and written again at once.
@@ -157,9 +159,9 @@ pub(crate) fn recover<M: Medium>(
         is_cut = this.take(entry, unsealed.get(n + 1))?;
     }
     if is_cut {
-        this.set_rest_aside(&unsealed)?;
+        this.set_rest_aside()?;
     }
-    this.finish(is_cut)
+    this.finish()
 }
 
 impl<M: Medium> Recovering<M> {
@@ -207,7 +209,11 @@ impl<M: Medium> Recovering<M> {
                 _ => false,
             };
             if is_residue {
-                self.medium.remove(name).map_err(trouble("remove", name))?;
+                match self.medium.remove(name) {
+                    // The old manifest, if a new one was begun since the look at the names.
+                    Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+                    other => other.map_err(trouble("remove", name))?,
+                }
             }
         }
         Ok(())
@@ -322,6 +328,9 @@ impl<M: Medium> Recovering<M> {
         let sealed = looked.tally.sealed(p);
         let goes_on = claimed <= p && next.is_some_and(|next| self.begins_at(next, p));
         let lost_bytes = claimed.saturating_sub(p);
+        if !goes_on {
+            self.raise_floor(base)?;
+        }
         segment.seal(&sealed);
         self.settle(&segment, &sealed, lost_bytes)?;
         self.report.lost_bytes += lost_bytes;
@@ -399,15 +408,21 @@ impl<M: Medium> Recovering<M> {
         base == p && found.is_some_and(|segment| segment.frame(base, p, u64::MAX).is_some())
     }
 
+    /// Says, before anything else is done about a loss, above what the next segment begins: segments that are sealed or dropped meanwhile, and
+    /// a power cut after that, must not make it be forgotten. `base` is where the first segment begins that is not sealed.
+    fn raise_floor(&mut self, base: u64) -> Result<(), Trouble> {
+        let unsealed = self.manifest.state().entries.iter().filter(|entry| entry.sealed.is_none());
+        // Any of them may have been appended to, whatever the medium says of it.
+        let position = unsealed.fold(base, |at, entry| at.max(entry.base.unwrap_or(at)) + entry.data_bytes);
+        let position = position.max(self.ceiling).next_multiple_of(FRAME_ALIGN);
+        if position > self.manifest.state().floor {
+            self.manifest.add(&Record::Floor { position })?;
+        }
+        Ok(())
+    }
+
     /// What is behind a loss: prepared segments go, others are set aside.
-    fn set_rest_aside(&mut self, unsealed: &[Entry]) -> Result<(), Trouble> {
-        self.ceiling = unsealed
-            .iter()
-            .fold(self.base, |ceiling, entry| {
-                // Any of them may have been appended to, whatever the medium says of it.
-                ceiling.max(entry.base.unwrap_or(ceiling)) + entry.data_bytes
-            })
-            .max(self.ceiling);
+    fn set_rest_aside(&mut self) -> Result<(), Trouble> {
         let is_taken = |number| self.active.as_ref().is_some_and(|(segment, ..)| segment.number() == number);
         let state = self.manifest.state();
         let rest: Vec<Entry> =
@@ -430,7 +445,7 @@ impl<M: Medium> Recovering<M> {
     }
 
     /// An appender in the active segment, or in a new one.
-    fn finish(mut self, is_cut: bool) -> Result<(Core<M>, Recovery), Trouble> {
+    fn finish(mut self) -> Result<(Core<M>, Recovery), Trouble> {
         if self.manifest.state().closed.is_some() {
             self.manifest.add(&Record::Opened)?;
         }
@@ -439,7 +454,7 @@ impl<M: Medium> Recovering<M> {
             None => {
                 let segment = match self.prepared.pop_front() {
                     Some(segment) => segment,
-                    None => self.prepare(if is_cut { self.ceiling } else { self.base })?,
+                    None => self.prepare(self.base.max(self.manifest.state().floor))?,
                 };
                 let base = self.base;
                 segment.activate(base, self.settings.boot);
