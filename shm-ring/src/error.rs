@@ -24,6 +24,10 @@ pub enum FileKind {
     Legacy,
     /// Any file.
     Plain,
+    /// A directory of segments.
+    Log,
+    /// One file of a log's records.
+    Segment,
 }
 
 impl fmt::Display for FileKind {
@@ -35,6 +39,8 @@ impl fmt::Display for FileKind {
             Self::Mapped => "append file or ranged file",
             Self::Legacy => "legacy append file (magic 0xdeadbeef)",
             Self::Plain => "file",
+            Self::Log => "log",
+            Self::Segment => "segment",
         })
     }
 }

@@ -78,6 +78,8 @@ mod codec;
 mod error;
 mod frame;
 mod layout;
+#[cfg(not(any(loom, shuttle)))]
+mod log;
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
 #[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]
@@ -102,6 +104,15 @@ pub use append::{
 pub use codec::log::{LEVEL_NONE, LOG_KIND, LogRecord, Stream};
 pub use error::{ClaimError, Error, FileKind, PollError};
 pub use layout::frame::Position;
+#[cfg(not(any(loom, shuttle)))]
+pub use log::{
+    appender::{Appender, AppenderStats},
+    error::LogError,
+    options::LogOptions,
+    receipt::LogReceipt,
+    recover::Recovery,
+    shared::Durability,
+};
 pub use map::budget::{MapBudget, MapUsage, Permit};
 #[cfg(not(any(loom, shuttle)))]
 pub use ranges::{

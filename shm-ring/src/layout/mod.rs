@@ -17,6 +17,8 @@
 pub(crate) mod frame;
 pub(crate) mod geometry;
 pub(crate) mod header;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod manifest;
 pub(crate) mod mapped;
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) mod segment;

@@ -12,7 +12,9 @@ use super::file;
 use super::fork::Side;
 #[cfg(feature = "guard")]
 use super::guard::Guarded;
+use super::lock::Locks;
 use super::medium::{Medium, MediumFile, MediumMap};
+use crate::layout::mapped::PIN_BYTE;
 use crate::sync::AtomicU64;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::fs::{File, OpenOptions};
@@ -106,11 +108,19 @@ impl Medium for Disk {
     fn names(&self) -> io::Result<Vec<String>> {
         let names = std::fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
         // A name that is no UTF-8 is none of a log's.
-        Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().filter_map(|name| name.into_string().ok()).collect())
+        Ok(names
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .filter_map(|name| name.into_string().ok())
+            .collect())
     }
 
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+
+    fn free_bytes(&self) -> u64 {
+        nix::sys::statvfs::statvfs(&self.path).map_or(0, |s| s.blocks_available() * s.fragment_size())
     }
 }
 
@@ -138,6 +148,11 @@ impl MediumFile for DiskFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn keep_readers_out(&self) -> io::Result<Option<Box<dyn Send>>> {
+        let Some(shared) = Locks::new(&self.file, true)?.share(PIN_BYTE)? else { return Ok(None) };
+        Ok(if shared.try_alone()? { Some(Box::new(shared)) } else { None })
     }
 
     fn map(&self, bytes: u64, writable: bool) -> io::Result<DiskMap> {

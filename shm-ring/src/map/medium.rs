@@ -34,6 +34,10 @@ pub(crate) trait Medium: Debug + Send + Sync + 'static {
     fn names(&self) -> io::Result<Vec<String>>;
     /// Brings all names, as they are now, to the medium.
     fn sync_names(&self) -> io::Result<()>;
+    /// How many bytes new files may have, as far as that is known; for messages.
+    fn free_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// A file of a medium.
@@ -49,6 +53,10 @@ pub(crate) trait MediumFile: Debug + Send + Sync + 'static {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Brings all of the file's bytes and its length to the medium, those stored through maps as well.
     fn sync(&self) -> io::Result<()>;
+    /// Keeps readers out of the file, which is to be used for something else, until what is returned is dropped; `None`: somebody reads it.
+    fn keep_readers_out(&self) -> io::Result<Option<Box<dyn Send>>> {
+        Ok(Some(Box::new(())))
+    }
     /// Maps its first `bytes`, which it has.
     fn map(&self, bytes: u64, writable: bool) -> io::Result<Self::Map>;
 }

@@ -1,0 +1,126 @@
+//! Durable: how what was published gets to the medium, once for all who wait for it.
+//!
+//! ```text
+//!   bring(position): durable >= position?  -> done
+//!                    a sync has failed?    -> SyncFailed, for good
+//!                    somebody syncs?       -> wait, look again
+//!                    else lead: sealed segments (sync, SEALED record), then the active one up to its `end`; raise; wake all
+//! ```
+//!
+//! Who leads works in its own thread; whoever comes while it does, and is not covered by it, leads the next. So N records of many threads need
+//! as many syncs as there are rounds, not records.
+//!
+//! (I1) at most one sync is in flight; (I2) the watermark rises behind a sync of all below it, and enters a segment only behind the SEALED
+//! record of the one before, so that recovery can always tell where a durable frame stands; (I3) a sync that failed is final: the system may
+//! have dropped the pages and would say so to nobody else, so the segment is marked suspect and the appender takes no more; (I4) a write to the
+//! manifest that failed is not: the next one goes into a new file, with everything that the old one said.
+//! Does not decide when: receipts, helpers and `Appender::sync` do.
+
+use super::error::{LogError, errno_of};
+use super::segment::Segment;
+use super::shared::{Durability, Shared};
+use crate::layout::manifest::Record;
+use crate::layout::segment::Sealed;
+use crate::map::medium::{Medium, MediumFile, MediumMap};
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+impl<M: Medium> Shared<M> {
+    /// Waits until everything below `position`, which is published, is on the medium, at most until then; false: it was not.
+    pub(crate) fn bring(&self, position: u64, until: Option<Instant>) -> Result<bool, LogError> {
+        // Without a lock, for who was covered by somebody else's sync.
+        if self.durable() >= position { Ok(true) } else { self.bring_and(position, false, until) }
+    }
+
+    /// Brings full segments to the medium, and says so in the manifest.
+    pub(crate) fn settle(&self) -> Result<(), LogError> {
+        self.bring_and(0, true, None).map(drop)
+    }
+
+    fn bring_and(&self, position: u64, settles: bool, until: Option<Instant>) -> Result<bool, LogError> {
+        let mut hands = self.hands();
+        loop {
+            if self.durable() >= position && (!settles || hands.sealed.is_empty()) {
+                return Ok(true);
+            }
+            if let Some(failure) = self.failure() {
+                return Err(failure);
+            }
+            if !hands.is_syncing {
+                break;
+            }
+            hands = match until {
+                None => self.settled.wait(hands).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(false);
+                    }
+                    self.settled.wait_timeout(hands, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        hands.is_syncing = true;
+        let sealed: Vec<_> = hands.sealed.iter().cloned().collect();
+        let active = hands.active.clone();
+        drop(hands);
+        // A thread that panics here leaves `is_syncing`, and others who wait for ever: nothing below panics but on a lock's poison.
+        let outcome = self.lead(&sealed, &active, position);
+        self.hands().is_syncing = false;
+        self.settled.notify_all();
+        outcome.map(|()| true)
+    }
+
+    fn lead(
+        &self,
+        sealed: &[(Arc<Segment<M::File>>, Sealed)],
+        active: &Segment<M::File>,
+        position: u64,
+    ) -> Result<(), LogError> {
+        for (segment, sealed) in sealed {
+            self.synced(segment, segment.file().sync())?;
+            let record = Record::Sealed { number: segment.number(), sealed: *sealed, lost_bytes: 0 };
+            self.manifest().add(&record).map_err(|why| why.as_append())?;
+            let mut hands = self.hands();
+            hands.sealed.pop_front();
+            self.raise(segment, sealed.end);
+        }
+        if self.durable() >= position {
+            return Ok(());
+        }
+        // Before the sync: what is published while it runs may not be covered. A roll in between has sealed it at its last `end`.
+        let end = active.end();
+        let synced = match self.settings.durability {
+            // The file and all of its pages; those ahead are not written to before they are used (`helper.rs`).
+            Durability::EachRecord => active.file().sync(),
+            _ => sync_range(active, self.durable(), end),
+        };
+        self.synced(active, synced)?;
+        let _hands = self.hands();
+        self.raise(active, end);
+        Ok(())
+    }
+
+    fn raise(&self, segment: &Segment<M::File>, end: u64) {
+        segment.note_durable(end);
+        self.note_durable(end);
+    }
+
+    fn synced(&self, segment: &Segment<M::File>, outcome: io::Result<()>) -> Result<(), LogError> {
+        let mut hands = self.hands();
+        hands.n_syncs += 1;
+        let Err(why) = outcome else { return Ok(()) };
+        segment.mark_suspect();
+        self.note_failure(errno_of(&why));
+        Err(LogError::SyncFailed { errno: errno_of(&why) })
+    }
+}
+
+/// Brings the frames between two positions to the medium.
+pub(super) fn sync_range<F: MediumFile>(segment: &Segment<F>, from: u64, to: u64) -> io::Result<()> {
+    let (base, extent) = (segment.base(), &segment.header().extent);
+    let from = segment.offset_of(base, from.clamp(base, to.max(base)));
+    let to = segment.offset_of(base, to.max(base)).next_multiple_of(extent.page_bytes).min(extent.file_bytes);
+    segment.map().sync(from / extent.page_bytes * extent.page_bytes..to)
+}

@@ -1,0 +1,155 @@
+//! Trial: a log on a real directory, through its inner half: boots are made up, helpers do their work when they are told.
+//!
+//! (I1) what is read here is read as a reader does: manifest, names, `end`, checksums; nothing of the appender's memory.
+
+use super::appender::Core;
+use super::error::{LogError, Trouble};
+use super::manifest::{self, Manifest};
+use super::names;
+use super::recover::{Recovery, recover};
+use super::segment::{Segment, Staged};
+use super::shared::{Durability, Settings};
+use crate::layout::manifest::State;
+use crate::layout::segment::{LogHead, LogState, PREPARED, SegmentExtent};
+use crate::map::disk::Disk;
+use crate::map::medium::Medium;
+use std::sync::Arc;
+
+pub(crate) const BOOT: [u64; 2] = [1, 1];
+pub(crate) const OTHER_BOOT: [u64; 2] = [2, 2];
+pub(crate) const SMALL: u64 = 64 << 10;
+
+pub(crate) fn settings(boot: [u64; 2]) -> Settings {
+    Settings {
+        extent: SegmentExtent::new(SMALL, 4096).unwrap(),
+        durability: Durability::Process,
+        keep_bytes: None,
+        keep_for: None,
+        boot,
+    }
+}
+
+/// A new log on that medium.
+pub(crate) fn create<M: Medium>(medium: &Arc<M>, settings: Settings) -> Result<Core<M>, Trouble> {
+    Manifest::create(medium.clone(), State::new([7; 16], 42))?;
+    open(medium, settings).map(|(core, _)| core)
+}
+
+/// The log on that medium, for appending.
+pub(crate) fn open<M: Medium>(medium: &Arc<M>, settings: Settings) -> Result<(Core<M>, Recovery), Trouble> {
+    let found = manifest::read(&**medium)?;
+    recover(medium.clone(), settings, found)
+}
+
+pub(crate) fn record<'a>(timestamp_ns: u64, payload: &'a [u8]) -> Staged<'a> {
+    let len_bytes = u32::try_from(payload.len()).unwrap();
+    Staged { head: LogHead { len_bytes, state: LogState::Data, slot: 0 }, timestamp_ns, tags: 0, payload }
+}
+
+pub(crate) fn append<M: Medium>(
+    core: &mut Core<M>,
+    timestamp_ns: u64,
+    payload: &[u8],
+) -> Result<u64, LogError> {
+    core.append(&record(timestamp_ns, payload))
+}
+
+/// A record as it was read.
+pub(crate) type Seen = (u64, u64, Vec<u8>);
+
+/// All records, as a reader finds them; fails on anything that is not as the manifest and the live pages say.
+pub(crate) fn read<M: Medium>(medium: &Arc<M>) -> Result<Vec<Seen>, Trouble> {
+    let found = manifest::read(&**medium)?;
+    let state = found.reading.state;
+    let mut seen = vec![];
+    for entry in &state.entries {
+        let segment = Segment::open(&**medium, entry.number, &state.log_uuid, false)?;
+        assert_eq!(segment.header().uuid, entry.uuid);
+        let (base, end) = match (entry.sealed, segment.state()) {
+            (Some(sealed), _) => (sealed.base, sealed.end),
+            (None, PREPARED) => break,
+            (None, _) => (segment.base(), segment.end()),
+        };
+        let mut at = base;
+        let (mut last_ns, mut n_index) = (0, 0);
+        while at < end {
+            if let Some(hole) = entry.holes.iter().find(|hole| hole.0 == at) {
+                at = hole.1;
+                continue;
+            }
+            let frame =
+                segment.frame(base, at, end).unwrap_or_else(|| panic!("no frame at {at} below {end}"));
+            if n_index < segment.n_index() && segment.index_entry(n_index).position == at {
+                assert_eq!(segment.index_entry(n_index).last_ns, last_ns);
+                n_index += 1;
+            }
+            if frame.head.state == LogState::Data {
+                last_ns = last_ns.max(frame.timestamp_ns);
+                seen.push((at, frame.timestamp_ns, frame.payload.to_vec()));
+            }
+            at += frame.head.span_bytes();
+        }
+        assert_eq!(n_index, segment.n_index(), "entries that no frame has");
+    }
+    Ok(seen)
+}
+
+fn disk() -> (tempfile::TempDir, Arc<Disk>) {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk::new(directory.path(), 0o600));
+    (directory, disk)
+}
+
+// Goal: what is appended is read, over rolls and reopenings. Method: records of many lengths, each reopened log goes on where it was.
+#[test]
+fn records_are_there_over_rolls_and_reopenings() {
+    let (_directory, disk) = disk();
+    let mut core = create(&disk, settings(BOOT)).unwrap();
+    let mut expected = vec![];
+    for n in 0..2000_u64 {
+        let payload = vec![n as u8; (n * 37 % 700) as usize];
+        let at = append(&mut core, n, &payload).unwrap();
+        expected.push((at, n, payload));
+        if n % 7 == 0 {
+            core.turn().unwrap();
+        }
+        if n % 301 == 300 {
+            drop(core);
+            let (again, found) = open(&disk, settings(BOOT)).unwrap();
+            assert!(!found.was_cut_short && found.lost_bytes == 0);
+            core = again;
+        }
+    }
+    assert_eq!(read(&disk).unwrap(), expected);
+    let state = manifest::read(&*disk).unwrap().reading.state;
+    assert!(state.entries.len() > 10 && state.entries[0].sealed.unwrap().n_records > 10);
+    assert!(names::segment(1).ends_with("1.seg"));
+}
+
+// Goal: a restart of the machine loses nothing that the medium kept, and takes no position twice. Method: another boot's id, nothing lost in
+// truth; then again after an end in order.
+#[test]
+fn another_boot_goes_on_above_everything_and_after_an_end_in_order_where_it_was() {
+    let (_directory, disk) = disk();
+    let mut core = create(&disk, settings(BOOT)).unwrap();
+    let mut expected = vec![];
+    for n in 0..100_u64 {
+        expected.push((append(&mut core, n, &[1; 1000]).unwrap(), n, vec![1; 1000]));
+    }
+    let ceiling = core.end();
+    core.turn().unwrap();
+    drop(core);
+    let (mut core, found) = open(&disk, settings(OTHER_BOOT)).unwrap();
+    assert!(found.was_cut_short && found.lost_bytes == 0, "{found:?}");
+    assert!(core.end() > ceiling);
+    expected.push((append(&mut core, 100, b"behind").unwrap(), 100, b"behind".to_vec()));
+    assert_eq!(read(&disk).unwrap(), expected);
+    core.close().unwrap();
+    let end = core.end();
+    drop(core);
+    let (mut core, found) = open(&disk, settings(BOOT)).unwrap();
+    assert!(!found.was_cut_short && found.lost_bytes == 0, "{found:?}");
+    assert_eq!(core.end(), end);
+    expected.push((append(&mut core, 101, b"again").unwrap(), 101, b"again".to_vec()));
+    assert_eq!(read(&disk).unwrap(), expected);
+}
