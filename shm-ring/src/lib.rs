@@ -108,10 +108,16 @@ pub use layout::frame::Position;
 pub use log::{
     appender::{Appender, AppenderStats},
     error::LogError,
+    inspect::{CursorStats, DryRun, Log, LogSegment, LogStats},
+    item::{LogGap, LogGapReason, LogItem, LogReadError, Logged, LoggedInfo},
     options::LogOptions,
+    reader::{LogReader, LogReaderStats},
     receipt::LogReceipt,
     recover::Recovery,
+    repair::{Mended, Mending, RepairReport},
+    seek::LogStart,
     shared::Durability,
+    verify::{LogDamage, LogReport, VerifyProgress},
 };
 pub use map::budget::{MapBudget, MapUsage, Permit};
 #[cfg(not(any(loom, shuttle)))]

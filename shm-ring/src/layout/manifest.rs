@@ -201,6 +201,11 @@ impl State {
         Some(Reading { state, valid_bytes: at })
     }
 
+    /// Whether a record holds anywhere behind `at`, where none does: then it is not the end that is torn.
+    pub(crate) fn goes_on(number: u64, bytes: &[u8], at: usize) -> bool {
+        (at + 8..bytes.len()).step_by(8).any(|at| next(number, bytes, at).is_some())
+    }
+
     /// Makes the record's change, if it follows from what is; otherwise changes nothing and says why not.
     pub(crate) fn apply(&mut self, record: &Record) -> Result<(), &'static str> {
         match record {

@@ -14,6 +14,8 @@
 //! (I1) only this folder knows an offset; (I2) sizes are computed in checked arithmetic, in [`geometry`], and nowhere else.
 //! Pure: no I/O, no loads, no stores.
 
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod cursor;
 pub(crate) mod frame;
 pub(crate) mod geometry;
 pub(crate) mod header;

@@ -124,6 +124,13 @@ impl<M: Medium> Manifest<M> {
         Ok(this)
     }
 
+    /// Another one than was there, behind that number: for a repair, which has put aside what was there.
+    pub(crate) fn anew(medium: Arc<M>, number: u64, state: State) -> Result<Self, Trouble> {
+        let mut this = Self { medium, number, file: None, at: 0, rewrite_at: 0, state };
+        this.rewrite(None)?;
+        Ok(this)
+    }
+
     /// Goes on with what was found: in a new file, if the old one ends in what does not hold.
     pub(crate) fn go_on(medium: Arc<M>, found: Found) -> Result<Self, Trouble> {
         let Found { number, reading, file_bytes } = found;

@@ -20,6 +20,13 @@
 //! | recover | from a directory to an appender |
 //! | options | creating and opening |
 //! | receipt, error | what an append returns |
+//! | view | one file, mapped to be read: believes nothing |
+//! | walk, seek | from frame to frame and segment to segment, and where to begin |
+//! | chart | the manifest, as who only reads sees it |
+//! | reader, item | walking in public, and what is met |
+//! | cursor | where somebody left off |
+//! | verify, repair | looking at everything, and mending it |
+//! | inspect | how a log stands; the doors to the last three |
 //!
 //! Positions are bytes over the whole log, multiples of 16, never used twice. A segment's base is the end of the one before, or higher, where
 //! something was lost.
@@ -28,17 +35,27 @@
 //! they are for processes, of which a crash leaves none; (I2) one appender (lock byte 1 of LOCK); readers take no lock of the log's.
 
 pub(crate) mod appender;
+mod chart;
+mod cursor;
 mod durable;
 pub(crate) mod error;
 mod helper;
+pub(crate) mod inspect;
+pub(crate) mod item;
 pub(crate) mod manifest;
 pub(crate) mod names;
 pub(crate) mod options;
+pub(crate) mod reader;
 pub(crate) mod receipt;
 pub(crate) mod recover;
+pub(crate) mod repair;
 mod retention;
+pub(crate) mod seek;
 pub(crate) mod segment;
 pub(crate) mod shared;
 mod tally;
 #[cfg(test)]
 mod trial;
+pub(crate) mod verify;
+mod view;
+mod walk;

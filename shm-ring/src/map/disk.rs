@@ -4,7 +4,7 @@
 //!   DiskFile --map--> DiskMap: one mmap, MAP_SHARED, of a file's first bytes; never moves, never grows
 //! ```
 //!
-//! (I1) files are regular, of this user, and no symbolic link is followed; (I2) every byte of a new file has its place on the medium; (I3) a
+//! (I1) files are regular, nobody but this user and root can write them, and no symbolic link is followed; (I2) every byte of a new file has its place on the medium; (I3) a
 //! map stays on its side of a fork; (I4) no access is beyond the map: asserted at each.
 //! Knows no log.
 
@@ -20,7 +20,7 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
@@ -91,8 +91,12 @@ impl Medium for Disk {
     fn open(&self, name: &str, writable: bool) -> io::Result<DiskFile> {
         let flags = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
         let file = OpenOptions::new().read(true).write(writable).custom_flags(flags).open(self.at(name))?;
-        if !file.metadata()?.is_file() {
+        let found = file.metadata()?;
+        if !found.is_file() {
             return Err(io::Error::other("not a regular file"));
+        }
+        if found.mode() & 0o022 != 0 || ![0, nix::unistd::geteuid().as_raw()].contains(&found.uid()) {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
         Ok(DiskFile { file })
     }
@@ -153,6 +157,11 @@ impl MediumFile for DiskFile {
     fn keep_readers_out(&self) -> io::Result<Option<Box<dyn Send>>> {
         let Some(shared) = Locks::new(&self.file, true)?.share(PIN_BYTE)? else { return Ok(None) };
         Ok(if shared.try_alone()? { Some(Box::new(shared)) } else { None })
+    }
+
+    fn join_readers(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let shared = Locks::new(&self.file, false)?.share(PIN_BYTE)?;
+        Ok(shared.map(|shared| Box::new(shared) as Box<dyn Send + Sync>))
     }
 
     fn map(&self, bytes: u64, writable: bool) -> io::Result<DiskMap> {

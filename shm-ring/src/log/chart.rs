@@ -1,0 +1,61 @@
+//! Chart: the manifest, as who only reads sees it.
+//!
+//! (I1) read anew each time, and only when something is missing: an appender may write it at any moment, and replace it; (I2) what is torn
+//! at its end is not there.
+//! Writes nothing.
+
+use super::error::Trouble;
+use super::manifest::{self, Found};
+use crate::layout::manifest::{Entry, State};
+use crate::layout::segment::Sealed;
+use crate::map::medium::Medium;
+use std::ops::Range;
+
+/// What the manifest said when it was read.
+#[derive(Debug)]
+pub(crate) struct Chart(pub(crate) Found);
+
+impl Chart {
+    /// Reads it.
+    pub(crate) fn read<M: Medium>(medium: &M) -> Result<Self, Trouble> {
+        manifest::read(medium).map(Self)
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.0.reading.state
+    }
+
+    /// The segment of that number.
+    pub(crate) fn entry(&self, number: u64) -> Option<&Entry> {
+        self.state().place_of(number).map(|place| &self.state().entries[place])
+    }
+
+    /// What a sealed segment is.
+    pub(crate) fn sealed(&self, number: u64) -> Option<Sealed> {
+        self.entry(number)?.sealed
+    }
+
+    /// The end of the hole that has that position.
+    pub(crate) fn hole_at(&self, number: u64, position: u64) -> Option<u64> {
+        let holes = &self.entry(number)?.holes;
+        holes.iter().find(|(from, to)| (*from..*to).contains(&position)).map(|(_, to)| *to)
+    }
+
+    /// The hole that all of that segment is.
+    pub(crate) fn whole_hole(&self, number: u64) -> Option<(u64, u64)> {
+        let entry = self.entry(number)?;
+        let sealed = entry.sealed?;
+        let is_whole = sealed.base == sealed.end || entry.holes.contains(&(sealed.base, sealed.end));
+        is_whole.then_some((sealed.base, sealed.end))
+    }
+
+    /// The first of these segments that should be there.
+    pub(crate) fn first_listed(&self, numbers: Range<u64>) -> Option<u64> {
+        self.state().entries.iter().map(|entry| entry.number).find(|number| numbers.contains(number))
+    }
+
+    /// Whether the oldest segment that is left is behind that one.
+    pub(crate) fn begins_behind(&self, number: u64) -> bool {
+        self.state().entries.first().is_none_or(|first| first.number > number)
+    }
+}

@@ -1,0 +1,516 @@
+//! Repair: makes a damaged log one that is read, with a gap where something is gone for good.
+//!
+//! ```text
+//!   look at everything (as verify does) --> Plan --> asides: copies of what is damaged, synced
+//!                                            |   --> segments made anew under a temporary name, synced, renamed
+//!                                        dry run --> the manifest made anew, with all holes: the switch
+//! ```
+//!
+//! | damage | what is done | what is kept |
+//! |--------|--------------|--------------|
+//! | bytes that are no frames | a hole in the manifest | the segment as it is; `aside-NUMBER-POSITION` has the bytes |
+//! | header, live page, index, length | the segment made anew: these from the manifest and the frames | `aside-NUMBER-*.seg` has the old file |
+//! | a segment that is gone, or beyond that | a hole as long as the segment was | what there is of it |
+//! | the manifest | made anew from the segments | `aside-MANIFEST-*` has the old file |
+//!
+//! What a death leaves: asides, which nobody reads, and a temporary file; the manifest is the old one, and a repair begins again.
+//!
+//! (I1) no segment and no manifest that is damaged is written, cut or removed: what takes its name is a new file, and the old bytes are on the
+//! medium under another name before; (I2) nothing is done while an appender lives, and none begins meanwhile; (I3) a dry run changes nothing
+//! and says the same.
+//! Invents no records: what does not check is gone.
+
+use super::chart::Chart;
+use super::error::{Trouble, no_room, trouble};
+use super::manifest::Manifest;
+use super::names::{self, Name};
+use super::segment::index_bytes;
+use super::verify::Tally;
+use super::view::{self, Look, SegmentView, Standing, Unseen, live_words};
+use crate::layout::frame::Position;
+use crate::layout::manifest::{Entry, State};
+use crate::layout::segment::{
+    IndexEntry, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Sealed, SegmentExtent, SegmentHeader,
+};
+use crate::map::medium::{Medium, MediumFile};
+use std::io;
+use std::sync::Arc;
+
+/// Bytes are copied in parts of that size.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What [`Log::repair`](crate::Log::repair) has done, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RepairReport {
+    /// Each thing that was damaged, and what was done.
+    pub mended: Vec<Mended>,
+}
+
+/// One thing that was damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mended {
+    /// The number of the segment; 0: the manifest.
+    pub segment: u64,
+    /// Where in the log.
+    pub position: Position,
+    /// Bytes of frames that are gone: readers are told of a gap.
+    pub n_bytes: u64,
+    /// What was wrong.
+    pub what: &'static str,
+    /// What was done.
+    pub how: Mending,
+    /// The file of the log's directory that has what was there before.
+    pub aside: Option<String>,
+}
+
+/// What was done about damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mending {
+    /// The manifest says that these bytes are gone.
+    Marked,
+    /// The segment was made anew, with the same frames.
+    Remade,
+    /// The manifest was made anew, from what the segments say.
+    ManifestRemade,
+    /// The manifest does not list it any more: nothing was in it.
+    Dropped,
+}
+
+/// What is to be done.
+struct Plan {
+    state: State,
+    mended: Vec<Mended>,
+    asides: Vec<Aside>,
+    remakes: Vec<Remake>,
+    /// Entries of segments of which nothing can be read, and why.
+    gone: Vec<(usize, &'static str)>,
+    /// Numbers that have files.
+    there: Vec<u64>,
+}
+
+/// Bytes of a file that are kept under another name.
+struct Aside {
+    of: String,
+    from: u64,
+    to: u64,
+    name: String,
+}
+
+/// A segment that gets a new file.
+struct Remake {
+    header: SegmentHeader,
+    look: Look,
+    index: Vec<IndexEntry>,
+    /// The live page is the old file's.
+    keeps_live: bool,
+    /// How much of the old file there is; 0: its frames are all gone.
+    there_bytes: u64,
+}
+
+/// Looks at everything, and mends it unless it is a dry run. The caller holds the log's locks.
+pub(crate) fn repair<M: Medium>(
+    medium: &Arc<M>,
+    boot_id: [u64; 2],
+    is_dry: bool,
+) -> Result<RepairReport, Trouble> {
+    let names = medium.names().map_err(trouble("list", ""))?;
+    let number_max = names.iter().filter_map(|name| match Name::of(name) {
+        Name::Manifest(number) => Some(number),
+        _ => None,
+    });
+    let number_max = number_max.max().unwrap_or(0);
+    let mut plan = plan(medium, boot_id, &names)?;
+    let report = RepairReport { mended: std::mem::take(&mut plan.mended) };
+    if is_dry || report.mended.is_empty() {
+        return Ok(report);
+    }
+    for aside in &plan.asides {
+        aside.copy(&**medium)?;
+    }
+    medium.sync_names().map_err(trouble("sync", ""))?;
+    for remake in &plan.remakes {
+        remake.make(&**medium)?;
+    }
+    medium.sync_names().map_err(trouble("sync", ""))?;
+    Manifest::anew(Arc::clone(medium), number_max, plan.state)?;
+    Ok(report)
+}
+
+fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Result<Plan, Trouble> {
+    let mut plan = Plan {
+        state: State::new([0; 16], 0),
+        mended: vec![],
+        asides: vec![],
+        remakes: vec![],
+        gone: vec![],
+        there: view::numbers(&**medium).map_err(trouble("list", ""))?,
+    };
+    let there = plan.there.clone();
+    let mut is_trusted = true;
+    let old = match Chart::read(&**medium) {
+        Ok(chart) => {
+            let torn_bytes = chart.0.file_bytes - chart.0.reading.valid_bytes as u64;
+            if torn_bytes > 0 && super::verify::goes_on(&**medium, chart.0.number)? {
+                is_trusted = false;
+                plan.manifest_is_bad(
+                    &**medium,
+                    &names::manifest(chart.0.number),
+                    "a record that does not hold",
+                )?;
+            }
+            Some(chart.0.reading.state)
+        }
+        Err(Trouble::Corrupt { what, .. }) => {
+            is_trusted = false;
+            for name in
+                names.iter().filter(|name| matches!(Name::of(name), Name::Manifest(_) | Name::Current))
+            {
+                plan.manifest_is_bad(&**medium, name, what)?;
+            }
+            if plan.mended.is_empty() {
+                plan.mend(0, 0, 0, "the manifest is missing", Mending::ManifestRemade, None);
+            }
+            None
+        }
+        Err(other) => return Err(other),
+    };
+    let headers = |number: &u64| SegmentView::open(&**medium, *number).ok().map(|view| *view.header());
+    let log = match &old {
+        Some(old) => (old.log_uuid, old.created_ns),
+        None => {
+            let first = there.iter().find_map(headers).ok_or(Trouble::NotFound)?;
+            (first.log_uuid, first.created_ns)
+        }
+    };
+    plan.state = State::new(log.0, log.1);
+    let entries = old.as_ref().map_or(&[][..], |old| &old.entries);
+    // A manifest that is not trusted may not know what was retired.
+    let first = match entries.first() {
+        Some(first) if is_trusted => first.number,
+        _ => there.first().copied().unwrap_or(1),
+    };
+    let listed_last = entries.last().map_or(0, |last| last.number);
+    let last = there.last().copied().unwrap_or(0).max(listed_last);
+    for number in first..=last {
+        let entry = entries.iter().find(|entry| entry.number == number);
+        plan.look_at(&**medium, boot_id, number, entry, last)?;
+    }
+    plan.close_gaps();
+    Ok(plan)
+}
+
+impl Plan {
+    fn mend(
+        &mut self,
+        segment: u64,
+        position: u64,
+        n_bytes: u64,
+        what: &'static str,
+        how: Mending,
+        aside: Option<String>,
+    ) {
+        self.mended.push(Mended { segment, position, n_bytes, what, how, aside });
+    }
+
+    fn manifest_is_bad<M: Medium>(
+        &mut self,
+        medium: &M,
+        file: &str,
+        what: &'static str,
+    ) -> Result<(), Trouble> {
+        let length = medium.open(file, false).and_then(|file| file.len_bytes());
+        let to = match length {
+            Ok(to) => to,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(why) => return Err(trouble("examine", file)(why)),
+        };
+        let name = format!("aside-{file}");
+        self.mend(0, 0, 0, what, Mending::ManifestRemade, Some(name.clone()));
+        self.asides.push(Aside { of: file.into(), from: 0, to, name });
+        Ok(())
+    }
+
+    /// Where the segments so far end, if that is known.
+    fn end(&self) -> Option<u64> {
+        self.state.entries.last()?.sealed.map(|sealed| sealed.end)
+    }
+
+    fn look_at<M: Medium>(
+        &mut self,
+        medium: &M,
+        boot_id: [u64; 2],
+        number: u64,
+        entry: Option<&Entry>,
+        last: u64,
+    ) -> Result<(), Trouble> {
+        let (segment, header_is_bad) = match SegmentView::open(medium, number) {
+            Ok(segment) => (Some(segment), None),
+            Err(Unseen::Gone) => (None, Some("its file is missing")),
+            Err(Unseen::Bad(what)) => {
+                let known = entry.and_then(|entry| {
+                    let state = State { entries: vec![entry.clone()], ..self.state.clone() };
+                    header_of(&state, number, 0)
+                });
+                let again = known.map(|known| SegmentView::open_as(medium, number, Some(known)));
+                (again.and_then(Result::ok), Some(what))
+            }
+            Err(Unseen::System { operation, source }) => {
+                return Err(Trouble::Io { operation, name: names::segment(number), source });
+            }
+        };
+        let Some(segment) = segment else {
+            self.is_gone(number, entry, header_is_bad.unwrap_or("its file"), last);
+            return Ok(());
+        };
+        let mut known = Entry {
+            number,
+            uuid: segment.header().uuid,
+            data_bytes: segment.header().extent.data_bytes,
+            base: entry.and_then(|entry| entry.base),
+            sealed: entry.and_then(|entry| entry.sealed),
+            lost_bytes: entry.map_or(0, |entry| entry.lost_bytes),
+            holes: entry.map_or(vec![], |entry| entry.holes.clone()),
+        };
+        let mut what = header_is_bad;
+        let mut keeps_live = true;
+        let look = match segment.look(boot_id) {
+            Ok(look) if look.standing == Standing::Prepared => match known.sealed {
+                Some(_) => Err("its live page is empty"),
+                None => Ok(look),
+            },
+            other => other,
+        };
+        let look = look.or_else(|why| {
+            (what, keeps_live) = (what.or(Some(why)), false);
+            let sealed = known.sealed.and_then(|sealed| segment.as_sealed(sealed).ok());
+            sealed.or_else(|| self.look_by_frames(&segment, number < last)).ok_or(why)
+        });
+        let Ok(look) = look else {
+            self.is_gone(number, entry, what.unwrap_or("its live page"), last);
+            return Ok(());
+        };
+        if entry.is_none() {
+            self.mend(number, look.base, 0, "the manifest does not list it", Mending::ManifestRemade, None);
+        }
+        let tally = Tally::of(&segment, &look, &known.holes);
+        for (from, to, what) in tally.bad.iter().copied() {
+            let name = format!("aside-{number:020}-{from:020}");
+            let data_offset = segment.header().extent.data_offset;
+            let file_bytes = segment.header().extent.file_bytes - segment.cut_bytes();
+            let at = |position: u64| (data_offset + (position - look.base)).min(file_bytes);
+            self.asides.push(Aside {
+                of: names::segment(number),
+                from: at(from),
+                to: at(to),
+                name: name.clone(),
+            });
+            self.mend(number, from, to - from, what, Mending::Marked, Some(name));
+            known.holes.push((from, to));
+        }
+        known.holes.sort_unstable();
+        if known.holes.is_empty() {
+            what = what.or(tally.contradicts(&segment, &look));
+        }
+        if segment.cut_bytes() > 0 {
+            what = what.or(Some("its file is shorter than it says"));
+        }
+        let mut look = look;
+        if let Standing::Sealed(sealed) = &mut look.standing {
+            if what.is_some() {
+                let has_changed = sealed.index_crc != tally.index_crc();
+                if has_changed || !keeps_live {
+                    (sealed.n_index, sealed.index_crc) = (tally.index.len() as u64, tally.index_crc());
+                    (sealed.n_records, sealed.first_ns, sealed.last_ns) =
+                        (tally.n_records, tally.first_ns, tally.last_ns);
+                    keeps_live = false;
+                }
+                known.sealed = Some(*sealed);
+            }
+            if entry.is_none() || entry.is_some_and(|entry| entry.sealed.is_some()) {
+                if entry.is_some_and(|entry| entry.sealed != Some(*sealed)) && what.is_none() {
+                    let why = "its seal is not what the manifest says";
+                    self.mend(number, look.base, 0, why, Mending::ManifestRemade, None);
+                }
+                known.sealed = Some(*sealed);
+            }
+        }
+        self.state.entries.push(known);
+        if let Some(what) = what {
+            let name = names::aside(number, &segment.header().uuid);
+            let to = segment.header().extent.file_bytes - segment.cut_bytes();
+            self.asides.push(Aside { of: names::segment(number), from: 0, to, name: name.clone() });
+            self.mend(number, look.base, 0, what, Mending::Remade, Some(name));
+            let (header, index) = (*segment.header(), tally.index);
+            self.remakes.push(Remake { header, look, index, keeps_live, there_bytes: to });
+        }
+        Ok(())
+    }
+
+    /// Where the frames of a segment lie whose live page is gone, and which the manifest does not know sealed: from the end of the one before.
+    fn look_by_frames<M: Medium>(&self, segment: &SegmentView<M>, has_next: bool) -> Option<Look> {
+        let base = match self.state.entries.is_empty() {
+            true => 0,
+            false => self.end()?,
+        };
+        let limit = base + segment.header().extent.data_bytes;
+        let (mut at, mut end) = (base, base);
+        while let Some(framed) = segment.next_sound(base, at, limit) {
+            (at, end) = (framed.next(), framed.next());
+        }
+        let sealed =
+            Sealed { base, end, n_index: 0, n_records: 0, first_ns: u64::MAX, last_ns: 0, index_crc: 0 };
+        let standing = if has_next { Standing::Sealed(sealed) } else { Standing::Active { firm: base } };
+        (end > base).then_some(Look { standing, base, end })
+    }
+
+    /// A segment of which nothing can be read.
+    fn is_gone(&mut self, number: u64, entry: Option<&Entry>, what: &'static str, last: u64) {
+        let end = self.end().unwrap_or(0);
+        if number == last && entry.is_none_or(|entry| entry.sealed.is_none()) {
+            self.mend(number, end, 0, what, Mending::Dropped, None);
+            return;
+        }
+        let uuid = self.stand_in(number);
+        let unknown = Entry {
+            number,
+            uuid,
+            data_bytes: SEGMENT_BYTES_MIN,
+            base: None,
+            sealed: None,
+            lost_bytes: 0,
+            holes: vec![],
+        };
+        let mut entry = Entry { uuid, ..entry.cloned().unwrap_or(unknown) };
+        // Its place is known when those behind it are: `close_gaps`.
+        entry.holes.clear();
+        self.gone.push((self.state.entries.len(), what));
+        self.state.entries.push(entry);
+    }
+
+    /// The uuid of a file that stands for one that is gone.
+    fn stand_in(&self, number: u64) -> [u8; 16] {
+        let mut uuid = self.state.log_uuid;
+        uuid.iter_mut().zip(number.to_le_bytes()).for_each(|(byte, other)| *byte ^= other ^ 0x5a);
+        uuid
+    }
+
+    /// Gives segments of which nothing can be read their place, and files that stand for them.
+    fn close_gaps(&mut self) {
+        for (at, what) in std::mem::take(&mut self.gone) {
+            let before = self.state.entries[..at].iter().rev().find_map(|entry| entry.sealed);
+            let behind = self.state.entries[at + 1..].iter().find_map(|entry| entry.sealed.map(|s| s.base));
+            let entry = &mut self.state.entries[at];
+            let known = entry.sealed.map(|sealed| (sealed.base, sealed.end));
+            let base = before.map_or(0, |sealed| sealed.end);
+            let (base, end) = known.unwrap_or((base, behind.unwrap_or(base).max(base)));
+            let (n_bytes, number) = (end - base, entry.number);
+            entry.data_bytes =
+                entry.data_bytes.max(n_bytes.next_multiple_of(SEGMENT_BYTES_MIN)).min(SEGMENT_BYTES_MAX);
+            // What is more than a segment holds was lost in front of it.
+            let base = base.max(end.saturating_sub(entry.data_bytes));
+            let (first_ns, index_crc) = (u64::MAX, 0);
+            let sealed = Sealed { base, end, n_index: 0, n_records: 0, first_ns, last_ns: 0, index_crc };
+            entry.sealed = Some(sealed);
+            entry.holes = if base < end { vec![(base, end)] } else { vec![] };
+            let Some(header) = header_of(&self.state, number, at) else { continue };
+            let look = Look { standing: Standing::Sealed(sealed), base, end };
+            self.remakes.push(Remake { header, look, index: vec![], keeps_live: false, there_bytes: 0 });
+            let aside = self.there.contains(&number).then(|| names::aside(number, &header.uuid));
+            if let Some(name) = &aside {
+                self.asides.push(Aside {
+                    of: names::segment(number),
+                    from: 0,
+                    to: u64::MAX,
+                    name: name.clone(),
+                });
+            }
+            self.mend(number, base, n_bytes, what, Mending::Marked, aside);
+        }
+    }
+}
+
+/// Page 0 of the segment of that entry, as it must have been.
+fn header_of(state: &State, number: u64, at: usize) -> Option<SegmentHeader> {
+    let entry = &state.entries[at];
+    let extent = SegmentExtent::new(entry.data_bytes, crate::map::file::page_bytes()).ok()?;
+    let (log_uuid, created_ns) = (state.log_uuid, state.created_ns);
+    Some(SegmentHeader { uuid: entry.uuid, created_ns, log_uuid, number, extent })
+}
+
+impl Aside {
+    /// Copies the bytes to where nobody changes them.
+    fn copy<M: Medium>(&self, medium: &M) -> Result<(), Trouble> {
+        let temporary = names::temporary(&self.name);
+        // What a death left.
+        let _ = medium.remove(&temporary);
+        let write = || {
+            let from = medium.open(&self.of, false)?;
+            let made = medium.create(&temporary, 0)?;
+            copy(&from, self.from, self.to, &made, 0)?;
+            made.sync()?;
+            medium.rename(&temporary, &self.name)
+        };
+        write().map_err(|why| {
+            let _ = medium.remove(&temporary);
+            no_room("copy to", &self.name, self.to - self.from, medium.free_bytes())(why)
+        })
+    }
+}
+
+impl Remake {
+    /// Makes the segment anew, and gives it the name.
+    fn make<M: Medium>(&self, medium: &M) -> Result<(), Trouble> {
+        let (name, extent) = (names::segment(self.header.number), self.header.extent);
+        let temporary = names::temporary(&name);
+        // What a death left.
+        let _ = medium.remove(&temporary);
+        let write = || {
+            // A file that only stands for one has no frames, and needs no place for them.
+            let allocated = if self.there_bytes == 0 { 0 } else { extent.file_bytes };
+            let made = medium.create(&temporary, allocated)?;
+            if allocated == 0 {
+                made.write_at(&[0], extent.file_bytes - 1)?;
+            }
+            made.write_at(&self.header.encode(), 0)?;
+            if self.keeps_live {
+                let to = extent.index_offset.min(self.there_bytes);
+                copy(&medium.open(&name, false)?, extent.live_offset, to, &made, extent.live_offset)?;
+            } else {
+                let words = live_words(&self.look, &self.header.uuid);
+                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                made.write_at(&bytes, extent.live_offset)?;
+            }
+            let index: Vec<u8> = self.index.iter().flat_map(index_bytes).collect();
+            made.write_at(&index, extent.index_offset)?;
+            if self.there_bytes > 0 {
+                let from = medium.open(&name, false)?;
+                copy(&from, extent.data_offset, self.there_bytes, &made, extent.data_offset)?;
+            }
+            made.sync()?;
+            medium.rename(&temporary, &name)
+        };
+        write().map_err(|why| {
+            let _ = medium.remove(&temporary);
+            no_room("make anew", &name, extent.file_bytes, medium.free_bytes())(why)
+        })
+    }
+}
+
+/// Copies bytes `from..to`, as far as there are any.
+fn copy<F: MediumFile>(source: &F, from: u64, to: u64, target: &F, at: u64) -> io::Result<()> {
+    let mut bytes = vec![0; PIECE_BYTES];
+    let mut done = from;
+    while done < to {
+        let length = usize::try_from(to - done).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let n = source.read_at(&mut bytes[..length], done)?;
+        if n == 0 {
+            break;
+        }
+        target.write_at(&bytes[..n], at + (done - from))?;
+        done += n as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,322 @@
+//! Walk: through a log, frame by frame and segment by segment, over whatever holds its files.
+//!
+//! ```text
+//!              enter: open the segment that has the position, or the first one behind it
+//!   Nowhere ---------------------------------------------------------------------------> In a segment --frame--> Step
+//!      ^                                                                                     |
+//!      +------ sealed, and its end is reached: the next segment, `behind` that number <------+
+//! ```
+//!
+//! | what is met | what is told |
+//! |-------------|--------------|
+//! | the next segment begins behind this one's end | a gap, PowerCut |
+//! | the next segments are gone, and the manifest does not know them any more | a gap, Retired |
+//! | a frame that does not check, in a hole of the manifest | a gap, Damaged |
+//! | any other, or a segment that can't be read | an error, until [`Walk::skip_damage`] |
+//! | a frame that does not check where an appender was cut short by a power cut | the end, for now |
+//!
+//! (I1) the position only grows, but for a seek; what is between two frames that are told of is told of, too; (I2) at most one segment is
+//! mapped; (I3) inside a segment a step makes no system call and no allocation, and looks at the live page only where what it saw last ends;
+//! (I4) the manifest is read only when something is missing.
+//! Writes nothing; waits for nobody.
+
+use super::chart::Chart;
+use super::item::{LogGap, LogGapReason, LogReadError};
+use super::view::{self, Framed, Look, SegmentView, Standing, Unseen};
+use crate::layout::segment::{GapNote, LogState};
+use crate::map::medium::Medium;
+use std::io;
+use std::sync::Arc;
+
+/// How often a segment may vanish between being listed and being opened.
+const N_TRIES: usize = 16;
+
+/// A place in a log, and what is mapped there.
+#[derive(Debug)]
+pub(crate) struct Walk<M: Medium> {
+    pub(super) medium: Arc<M>,
+    pub(super) boot_id: [u64; 2],
+    pub(super) segment: Option<SegmentView<M>>,
+    /// Of the mapped segment, as it was seen last.
+    pub(super) base: u64,
+    pub(super) end: u64,
+    /// Where the next frame is, or will be.
+    pub(super) position: u64,
+    /// While none is mapped: the next segment is the first one behind this number.
+    pub(super) behind: u64,
+    /// Wherever the next segment begins, what is missing in front of it has been told, or was not wanted.
+    pub(super) is_jump_told: bool,
+}
+
+/// What is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A record, whose payload [`Walk::payload`] has until the next step.
+    Record(Framed),
+    /// Something is missing.
+    Gap(LogGap),
+    /// How far a source was recorded.
+    Mark(Framed),
+}
+
+/// What came of a look beyond the frames that were seen.
+enum Turned {
+    Again,
+    Gap(LogGap),
+    NotYet,
+}
+
+impl<M: Medium> Walk<M> {
+    /// From the oldest frame on.
+    pub(crate) fn new(medium: Arc<M>, boot_id: [u64; 2]) -> Self {
+        Self { medium, boot_id, segment: None, base: 0, end: 0, position: 0, behind: 0, is_jump_told: true }
+    }
+
+    /// The next thing; `None`: there is none yet.
+    #[inline(always)]
+    pub(crate) fn step(&mut self) -> Result<Option<Step>, LogReadError> {
+        loop {
+            let turned = match &self.segment {
+                Some(segment) if self.position < self.end => {
+                    match segment.frame(self.base, self.position, self.end) {
+                        Ok(framed) if segment.was_hit() => return Err(self.truncated(framed)),
+                        Ok(framed) => {
+                            self.position = framed.next();
+                            if framed.head.state == LogState::Data {
+                                return Ok(Some(Step::Record(framed)));
+                            }
+                            return self.notice(framed).map(Some);
+                        }
+                        Err(_) => self.unsound()?,
+                    }
+                }
+                Some(_) => self.look_again()?,
+                None => self.enter()?,
+            };
+            match turned {
+                Turned::Again => {}
+                Turned::Gap(gap) => return Ok(Some(Step::Gap(gap))),
+                Turned::NotYet => return Ok(None),
+            }
+        }
+    }
+
+    /// The payload of the frame of the last step.
+    #[inline(always)]
+    pub(crate) fn payload(&self, framed: &Framed) -> &[u8] {
+        let Some(segment) = &self.segment else { return &[] };
+        segment.payload(self.base, framed)
+    }
+
+    /// Goes on behind the damage that the last step met, and says what was skipped.
+    pub(crate) fn skip_damage(&mut self) -> Result<LogGap, LogReadError> {
+        let from = self.position;
+        let gap = |to: Option<u64>| LogGap::of_bytes(from, to.map(|to| to - from), LogGapReason::Damaged);
+        if let Some(segment) = &self.segment {
+            let next = segment.next_sound(self.base, from, self.end);
+            self.position = next.map_or(self.end.max(from), |framed| framed.position);
+            return Ok(gap(Some(self.position)));
+        }
+        // A segment that can't be read: the first one behind that can.
+        for number in self.numbers_behind(self.behind)? {
+            match self.open(number) {
+                Ok(Some((_, look))) if look.standing == Standing::Prepared => break,
+                Ok(Some((_, look))) if look.base >= from => {
+                    (self.behind, self.is_jump_told) = (number - 1, true);
+                    self.position = look.base;
+                    return Ok(gap(Some(look.base)));
+                }
+                Ok(_) | Err(LogReadError::Damaged { .. }) => {}
+                Err(other) => return Err(other),
+            }
+            self.behind = number;
+        }
+        self.is_jump_told = true;
+        Ok(gap(None))
+    }
+
+    /// What a frame that is no record says.
+    #[cold]
+    fn notice(&mut self, framed: Framed) -> Result<Step, LogReadError> {
+        if framed.head.state == LogState::Mark {
+            return Ok(Step::Mark(framed));
+        }
+        match GapNote::decode(self.payload(&framed)) {
+            Some(note) => Ok(Step::Gap(LogGap::of_note(&framed, &note))),
+            None => {
+                let number = self.segment.as_ref().map_or(0, |segment| segment.header().number);
+                Err(damaged(number, framed.position, "a notice of missing records, which says nothing known"))
+            }
+        }
+    }
+
+    #[cold]
+    fn truncated(&self, _: Framed) -> LogReadError {
+        LogReadError::Truncated {
+            segment: self.segment.as_ref().map_or(0, |segment| segment.header().number),
+        }
+    }
+
+    /// Looks where the mapped segment's frames end now.
+    #[cold]
+    fn look_again(&mut self) -> Result<Turned, LogReadError> {
+        let Some(segment) = &self.segment else { return Ok(Turned::Again) };
+        let number = segment.header().number;
+        let look = self.look(segment)?;
+        if look.standing == Standing::Prepared {
+            return Err(damaged(number, self.position, "its state"));
+        }
+        self.end = look.end;
+        if self.position < self.end {
+            return Ok(Turned::Again);
+        }
+        match look.standing {
+            Standing::Sealed(_) => (self.segment, self.behind) = (None, number),
+            Standing::Active { firm } if firm != u64::MAX && self.is_replaced(segment)? => {
+                (self.segment, self.behind) = (None, number - 1);
+            }
+            _ => return Ok(Turned::NotYet),
+        }
+        Ok(Turned::Again)
+    }
+
+    /// Whether another segment has the number: after a sync that failed, what followed it is set aside.
+    fn is_replaced(&self, segment: &SegmentView<M>) -> Result<bool, LogReadError> {
+        match SegmentView::open(&*self.medium, segment.header().number) {
+            Ok(found) => Ok(found.header().uuid != segment.header().uuid),
+            Err(Unseen::Gone) => Ok(true),
+            Err(Unseen::Bad(_)) => Ok(false),
+            Err(Unseen::System { operation, source }) => Err(system(operation, &source)),
+        }
+    }
+
+    /// What a frame that does not check is: the end, a hole, or damage.
+    #[cold]
+    fn unsound(&mut self) -> Result<Turned, LogReadError> {
+        let Some(segment) = &self.segment else { return Ok(Turned::Again) };
+        let number = segment.header().number;
+        if segment.was_hit() {
+            return Err(LogReadError::Truncated { segment: number });
+        }
+        let look = self.look(segment)?;
+        if look.end < self.end {
+            // It was sealed meanwhile, in front of what never reached the medium.
+            self.end = look.end;
+            return Ok(Turned::Again);
+        }
+        if matches!(look.standing, Standing::Active { firm } if self.position >= firm) {
+            if !self.is_replaced(segment)? {
+                return Ok(Turned::NotYet);
+            }
+            (self.segment, self.behind) = (None, number - 1);
+            return Ok(Turned::Again);
+        }
+        let Err(what) = segment.frame(self.base, self.position, self.end) else { return Ok(Turned::Again) };
+        let chart = Chart::read(&*self.medium).ok();
+        let hole = chart.and_then(|chart| chart.hole_at(number, self.position));
+        let Some(to) = hole.map(|to| to.min(self.end)).filter(|to| *to > self.position) else {
+            return Err(damaged(number, self.position, what));
+        };
+        let gap = LogGap::of_bytes(self.position, Some(to - self.position), LogGapReason::Damaged);
+        self.position = to;
+        Ok(Turned::Gap(gap))
+    }
+
+    /// Goes to the first segment behind the one that was read.
+    #[cold]
+    fn enter(&mut self) -> Result<Turned, LogReadError> {
+        for _ in 0..N_TRIES {
+            let number = self.behind + 1;
+            match self.open(number) {
+                Ok(Some((segment, look))) => return Ok(self.begin(segment, look, LogGapReason::PowerCut)),
+                Ok(None) => {}
+                Err(error) => return self.known_hole(number, error),
+            }
+            let Some(found) = self.numbers_behind(self.behind)?.into_iter().next() else {
+                return Ok(Turned::NotYet);
+            };
+            if found == number {
+                continue;
+            }
+            let chart = Chart::read(&*self.medium).ok();
+            if let Some(missing) = chart.as_ref().and_then(|chart| chart.first_listed(number..found)) {
+                return self.known_hole(missing, damaged(missing, self.position, "its file is missing"));
+            }
+            let is_retired = chart.is_none_or(|chart| chart.begins_behind(number));
+            match self.open(found) {
+                Ok(Some((segment, look))) => {
+                    let reason = if is_retired { LogGapReason::Retired } else { LogGapReason::PowerCut };
+                    return Ok(self.begin(segment, look, reason));
+                }
+                Ok(None) => {}
+                Err(error) => return self.known_hole(found, error),
+            }
+        }
+        Err(LogReadError::System { operation: "open a segment", errno: libc::EAGAIN })
+    }
+
+    /// A segment that can't be read at all is a gap, if the manifest says so.
+    fn known_hole(&mut self, number: u64, error: LogReadError) -> Result<Turned, LogReadError> {
+        let chart = Chart::read(&*self.medium).ok();
+        let Some((from, to)) = chart.and_then(|chart| chart.whole_hole(number)) else { return Err(error) };
+        let from = if self.is_jump_told { from } else { self.position };
+        let gap = LogGap::of_bytes(from, to.checked_sub(from), LogGapReason::Damaged);
+        (self.behind, self.position, self.is_jump_told) = (number, to.max(self.position), false);
+        Ok(Turned::Gap(gap))
+    }
+
+    /// Begins to read a segment, with a gap in front of it if something is missing there.
+    fn begin(&mut self, segment: SegmentView<M>, look: Look, reason: LogGapReason) -> Turned {
+        if look.standing == Standing::Prepared {
+            return Turned::NotYet;
+        }
+        (self.segment, self.base, self.end) = (Some(segment), look.base, look.end);
+        let from = self.position;
+        self.position = from.max(look.base);
+        if look.base <= from || std::mem::take(&mut self.is_jump_told) {
+            self.is_jump_told = false;
+            return Turned::Again;
+        }
+        Turned::Gap(LogGap::of_bytes(from, Some(look.base - from), reason))
+    }
+
+    /// Maps a segment, and looks at it; `None`: there is none of that number, or not any more.
+    pub(super) fn open(&self, number: u64) -> Result<Option<(SegmentView<M>, Look)>, LogReadError> {
+        match SegmentView::open(&*self.medium, number) {
+            Ok(segment) => {
+                let look = self.look(&segment)?;
+                Ok(Some((segment, look)))
+            }
+            Err(Unseen::Gone) => Ok(None),
+            Err(Unseen::Bad(what)) => Err(damaged(number, self.position, what)),
+            Err(Unseen::System { operation, source }) => Err(system(operation, &source)),
+        }
+    }
+
+    /// Where a segment stands: by its live page, or, when that is damaged, by the manifest.
+    pub(super) fn look(&self, segment: &SegmentView<M>) -> Result<Look, LogReadError> {
+        segment.look(self.boot_id).or_else(|what| {
+            let number = segment.header().number;
+            let sealed = Chart::read(&*self.medium).ok().and_then(|chart| chart.sealed(number));
+            sealed
+                .and_then(|sealed| segment.as_sealed(sealed).ok())
+                .ok_or_else(|| damaged(number, self.position, what))
+        })
+    }
+
+    /// The numbers of the segments behind that one, in order.
+    pub(super) fn numbers_behind(&self, behind: u64) -> Result<Vec<u64>, LogReadError> {
+        let mut numbers =
+            view::numbers(&*self.medium).map_err(|error| system("list the segments", &error))?;
+        numbers.retain(|number| *number > behind);
+        Ok(numbers)
+    }
+}
+
+pub(super) fn damaged(segment: u64, position: u64, what: &'static str) -> LogReadError {
+    LogReadError::Damaged { segment, position, what }
+}
+
+pub(super) fn system(operation: &'static str, error: &io::Error) -> LogReadError {
+    LogReadError::System { operation, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+}
