@@ -13,7 +13,7 @@ use crate::output::Messages;
 use crate::progress::Progress;
 use crate::size::{show_count, show_size};
 use crate::stop::Stop;
-use shm_ring::{Durability, LogError, LogOptions, PollError, RecordError, Recorder, RingOptions, Wait};
+use shm_ring::{Durability, Error, Log, LogError, LogOptions, PollError, RecordError, Recorder, RingOptions, Wait};
 use std::time::{Duration, Instant};
 
 /// How often signals are looked for.
@@ -26,10 +26,10 @@ const NEWS_EVERY: Duration = Duration::from_millis(250);
 /// Runs the command.
 pub(crate) fn run(args: &Record, messages: Messages) -> Result<(), Failure> {
     let ring = RingOptions::new().wait(Wait::Block).open(&args.ring)?;
-    let log = options_of(args).open_or_create(&args.log)?;
-    let recovery = log.recovery();
-    if recovery.bytes_lost > 0 {
-        let bytes = show_count(recovery.bytes_lost, "byte", "bytes");
+    let log = options_of(args)?.open_or_create(&args.log)?;
+    let lost_bytes = log.recovery().lost_bytes;
+    if lost_bytes > 0 {
+        let bytes = show_count(lost_bytes, "byte", "bytes");
         messages.note(&format!("{:?}: {bytes} of its end never reached the medium, and are gone", args.log));
     }
     let recorder = Recorder::open(&ring, &args.name, log)?;
@@ -50,14 +50,22 @@ pub(crate) fn run(args: &Record, messages: Messages) -> Result<(), Failure> {
     ended
 }
 
-fn options_of(args: &Record) -> LogOptions {
+fn options_of(args: &Record) -> Result<LogOptions, Failure> {
     let mut options = LogOptions::new().durability(match args.sync {
         SyncWhen::None => Durability::Process,
         SyncWhen::Each => Durability::EachRecord,
         SyncWhen::Interval(interval) => Durability::Interval(interval),
     });
-    if let Some(segment_bytes) = args.segment {
-        options = options.segment_bytes(segment_bytes);
+    // A log goes on with segments of the size that it has.
+    let segment_bytes = match args.segment {
+        Some(bytes) => Some(bytes),
+        None => match Log::inspect(&args.log) {
+            Err(Error::NotFound { .. }) => None,
+            stats => stats?.segments.last().map(|newest| newest.data_bytes),
+        },
+    };
+    if let Some(bytes) = segment_bytes {
+        options = options.segment_bytes(bytes);
     }
     if let Some(bytes) = args.keep {
         options = options.keep_bytes(bytes);
@@ -65,7 +73,7 @@ fn options_of(args: &Record) -> LogOptions {
     if let Some(age) = args.keep_for {
         options = options.keep_for(age);
     }
-    options
+    Ok(options)
 }
 
 struct Work<'a> {

@@ -234,7 +234,7 @@ fn records_without_time_get_that_of_the_recording() {
     let rig = Rig::new();
     rig.ok(["create", "app.ring", "--no-metadata", "--capacity", "64KiB"]);
     begin(&rig);
-    rig.push(b"hello\n");
+    assert_eq!(rig.run_with(["push", "app.ring"], b"hello\n").code, 0);
     rig.ok(["record", "app.ring", "logs", "--drain"]);
     let [object] = &objects(&rig.ok(["cat", "logs", "-o", "json"]))[..] else { panic!("one record") };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -25,9 +25,13 @@ use crate::layout::segment::{
     span_of_log_record,
 };
 use crate::log::appender::Appender;
-use crate::log::segment::Staged;
 use crate::log::error::LogError;
+use crate::log::marks;
+use crate::log::segment::Staged;
+use crate::log::shared::Durability;
 use crate::map::clock;
+use crate::map::disk::Disk;
+use crate::map::file::io_error;
 use crate::ring::Ring;
 use crate::ring::consumer::Consumer;
 use crate::ring::loss::{Cause, Notice};
@@ -39,6 +43,8 @@ use std::time::Duration;
 const BATCH_BYTES: u64 = 256 << 10;
 /// How often [`Recorder::run`] asks whether it is to end.
 const STEP: Duration = Duration::from_millis(100);
+/// So many segments may have been made for shorter records, by an appender with other options.
+const ROLLS_MAX: u32 = 8;
 /// How long [`Recorder::drain`] waits for what is claimed and not committed before it looks who has it.
 const DRAIN_STEP: Duration = Duration::from_millis(1);
 /// A place that is about to become a record can be refused for an instant.
@@ -86,6 +92,8 @@ pub struct Recorder {
     /// What the ring can't tell, because it happened while nobody recorded: in front of everything.
     news: Option<GapNote>,
     batch_bytes: u64,
+    /// Rolls since something was staged.
+    n_rolls: u32,
     stats: RecorderStats,
     failed: Option<RecordError>,
 }
@@ -130,17 +138,20 @@ impl Recorder {
         let mut consumer = ring.consumer_with(name, options)?;
         consumer.hold_notices();
         let origin = consumer.origin();
-        if origin.payload_max_bytes > log.record_bytes_max() {
+        let record_bytes_max = log.core().next_record_bytes_max();
+        if origin.payload_max_bytes > record_bytes_max {
             return Err(Error::Invalid {
                 option: "segment size",
                 expected: format!(
                     "at least the ring's capacity, {} bytes, so that its longest record fits",
                     origin.capacity_bytes
                 ),
-                found: format!("{} bytes", log.segment_bytes()),
+                found: format!("one for records of {record_bytes_max} bytes at most"),
             });
         }
-        let marks = log.last_marks(&origin.uuid)?;
+        let medium = Disk::new(log.path(), 0o600);
+        let marks =
+            marks::last(&medium, &origin.uuid).map_err(io_error("read the marks of", log.path()))?;
         let fresh = MarkNote {
             source_uuid: origin.uuid,
             epoch: origin.epoch,
@@ -154,6 +165,7 @@ impl Recorder {
             mark: fresh,
             untold: VecDeque::new(),
             news: None,
+            n_rolls: 0,
             stats: RecorderStats::default(),
             failed: None,
         };
@@ -189,11 +201,9 @@ impl Recorder {
         if self.stats.batches != before {
             return Ok(n_records);
         }
-        match self.consumer.poll_timeout(timeout)? {
+        if let Some(frame) = self.consumer.poll_timeout(timeout)? {
             // A frame that is forgotten was not read: the batch takes it.
-            Some(frame) => std::mem::forget(frame),
-            None if !self.consumer.has_notices() => return Ok(0),
-            None => {}
+            std::mem::forget(frame);
         }
         self.batch()
     }
@@ -288,10 +298,20 @@ impl Recorder {
         }
         self.consumer.release_to(staging.done);
         if staging.is_full {
-            // Nothing is staged: should it fail, the next step tries again.
-            self.log.roll()?;
+            self.roll(&staging)?;
         }
         found.map(|()| staging.records)
+    }
+
+    /// Goes on in the next segment. Nothing is staged: should it fail, the next step tries again.
+    fn roll(&mut self, staging: &Staging) -> Result<(), RecordError> {
+        self.n_rolls = if staging.span_bytes > 0 { 0 } else { self.n_rolls + 1 };
+        let log = self.log.core();
+        if self.n_rolls > ROLLS_MAX {
+            let (len_bytes, max_bytes) = (log.next_record_bytes_max() + 1, log.record_bytes_max());
+            return Err(self.fail(LogError::TooLong { len_bytes, max_bytes }));
+        }
+        Ok(log.roll()?)
     }
 
     fn stage_all(&mut self, staging: &mut Staging) -> Result<(), RecordError> {
@@ -329,7 +349,7 @@ impl Recorder {
             }
             let info = frame.info();
             let span_bytes = span_of_log_record(info.len_bytes as u64);
-            if self.log.room_bytes() < span_bytes + MARK_SPAN_BYTES {
+            if self.log.core().room_bytes() < span_bytes + MARK_SPAN_BYTES {
                 std::mem::forget(frame);
                 staging.is_full = true;
                 staging.done = position;
@@ -341,7 +361,7 @@ impl Recorder {
                 }
                 now_ns
             });
-            self.log.stage(&Staged {
+            self.log.core().stage(&Staged {
                 head: head(LogState::Data, info.producer, info.len_bytes),
                 timestamp_ns,
                 tags: encode_tags(info.sequence.unwrap_or(0), info.level, info.kind),
@@ -383,11 +403,11 @@ impl Recorder {
     /// `false`: there is no room for it.
     fn stage_gap(&mut self, staging: &mut Staging, producer: u16, note: &GapNote) -> Result<bool, LogError> {
         let span_bytes = span_of_log_record(GAP_NOTE_BYTES as u64);
-        if self.log.room_bytes() < span_bytes + MARK_SPAN_BYTES {
+        if self.log.core().room_bytes() < span_bytes + MARK_SPAN_BYTES {
             staging.is_full = true;
             return Ok(false);
         }
-        self.log.stage(&Staged {
+        self.log.core().stage(&Staged {
             head: head(LogState::Gap, producer, GAP_NOTE_BYTES),
             timestamp_ns: clock::realtime_ns(),
             tags: 0,
@@ -405,13 +425,17 @@ impl Recorder {
             n_records: self.mark.n_records + staging.records,
             ..self.mark
         };
-        self.log.stage(&Staged {
+        self.log.core().stage(&Staged {
             head: head(LogState::Mark, 0, MARK_NOTE_BYTES),
             timestamp_ns: clock::realtime_ns(),
             tags: 0,
             payload: &mark.encode(),
         })?;
-        self.log.publish()?;
+        let log = self.log.core();
+        log.publish();
+        if log.durability() == Durability::EachRecord {
+            log.sync()?;
+        }
         self.mark = mark;
         self.stats.records += staging.records;
         self.stats.bytes += staging.bytes;

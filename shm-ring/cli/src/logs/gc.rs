@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::size::{show_count, show_size};
 use serde::Serialize;
-use shm_ring::Log;
+use shm_ring::{DryRun, Log};
 
 #[derive(Serialize)]
 struct GcJson<'a> {
@@ -21,19 +21,20 @@ struct GcJson<'a> {
 /// Runs the command.
 pub(crate) fn run(args: &Gc) -> Result<(), Failure> {
     let path = args.log.to_string_lossy();
-    let report = Log::gc(&args.log, args.keep, args.keep_for, args.dry_run)?;
+    let dry_run = if args.dry_run { DryRun::Yes } else { DryRun::No };
+    let report = Log::gc(&args.log, args.keep, args.keep_for, dry_run)?;
     let text = if args.json {
         crate::doctor::json(&GcJson {
             path: &path,
             dry_run: args.dry_run,
             segments: report.n_segments,
-            bytes: report.file_bytes,
-            oldest_position: report.oldest_position,
+            bytes: report.n_bytes,
+            oldest_position: report.first_position,
         })
     } else {
         let verb = if args.dry_run { "would remove" } else { "removed" };
         let segments = show_count(report.n_segments, "segment", "segments");
-        format!("{path}: {verb} {segments}, {}; begins at {}\n", show_size(report.file_bytes), report.oldest_position)
+        format!("{path}: {verb} {segments}, {}; begins at {}\n", show_size(report.n_bytes), report.first_position)
     };
     output::print(text.as_bytes())
 }

@@ -59,6 +59,7 @@ fn kind_of(how: Mending) -> &'static str {
         Mending::Remade => "remade",
         Mending::ManifestRemade => "manifest_remade",
         Mending::Dropped => "dropped",
+        _ => "other",
     }
 }
 
@@ -79,6 +80,7 @@ fn text(path: &str, dry_run: bool, mended: &[Mended]) -> String {
             Mending::Remade => "made anew, with the same records".to_owned(),
             Mending::ManifestRemade => "made anew from the segments".to_owned(),
             Mending::Dropped => "no longer listed, nothing was in it".to_owned(),
+            _ => "repaired".to_owned(),
         };
         let aside = mended.aside.as_ref().map_or(String::new(), |aside| format!("; what was there is in {aside}"));
         text.push_str(&format!("- {place}: {}: {how}{aside}\n", mended.what));
