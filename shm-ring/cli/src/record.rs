@@ -25,6 +25,7 @@ const NEWS_EVERY: Duration = Duration::from_millis(250);
 
 /// Runs the command.
 pub(crate) fn run(args: &Record, messages: Messages) -> Result<(), Failure> {
+    let stop = Stop::watch(|| std::process::exit(0))?;
     let ring = RingOptions::new().wait(Wait::Block).open(&args.ring)?;
     let log = options_of(args)?.open_or_create(&args.log)?;
     let lost_bytes = log.recovery().lost_bytes;
@@ -33,7 +34,6 @@ pub(crate) fn run(args: &Record, messages: Messages) -> Result<(), Failure> {
         messages.note(&format!("{:?}: {bytes} of its end never reached the medium, and are gone", args.log));
     }
     let recorder = Recorder::open(&ring, &args.name, log)?;
-    let stop = Stop::watch(|| std::process::exit(0))?;
     let progress = Progress::of_time(format!("{:?}", args.log), messages);
     let mut work = Work { args, recorder, stop, messages, progress, news: Instant::now(), is_full: false };
     let ended = work.run();

@@ -31,6 +31,14 @@ fn record(rig: &Rig) -> Child {
     rig.start(["record", "app.ring", "logs", "--segment", segment()])
 }
 
+/// Asks it to end, when it is there to be asked.
+fn end(rig: &Rig, recorder: Child, by: Signal) {
+    wait_until("it records", || rig.stat()["consumers"][0]["alive"] == true);
+    signal(&recorder, by);
+    let done = Done::of(recorder);
+    assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "", ""));
+}
+
 /// A `push` of numbered lines from a file.
 fn push(rig: &Rig, producer: usize, n: u64) -> Child {
     let path = rig.path(&format!("input-{producer}"));
@@ -99,9 +107,7 @@ fn a_recorder_that_is_killed_again_and_again_records_everything_once() {
     for push in pushes {
         assert_eq!(Done::of(push).code, 0);
     }
-    signal(&recorder, Signal::SIGTERM);
-    let done = Done::of(recorder);
-    assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "", ""));
+    end(&rig, recorder, Signal::SIGTERM);
     rig.ok(["record", "app.ring", "logs", "--drain"]);
     let total = check(&rig, |_, found| found == n);
     let report = verified(&rig);
@@ -135,8 +141,7 @@ fn deaths_of_anybody_at_random_leave_a_sound_log() {
         for push in pushes {
             drop(Done::of(push));
         }
-        signal(&recorder, Signal::SIGINT);
-        assert_eq!(Done::of(recorder).code, 0, "round {round}");
+        end(&rig, recorder, Signal::SIGINT);
         rig.ok(["record", "app.ring", "logs", "--drain"]);
         // Each round is read alone, from where the one before ended.
         let lines = rig.ok(["tail", "logs", "--cursor", "check", "--oldest", "-o", "raw"]);
@@ -257,8 +262,7 @@ fn what_cannot_be_recorded_is_refused_at_the_start() {
     assert!(second.err.contains("in use by a live process"), "{second:?}");
     let third = rig.run(["record", "app.ring", "logs2"]);
     assert!(third.code == 1 && third.err.contains("in use by a live process"), "{third:?}");
-    signal(&recorder, Signal::SIGINT);
-    assert_eq!(Done::of(recorder).code, 0);
+    end(&rig, recorder, Signal::SIGINT);
     let small = rig.run(["record", "app.ring", "logs3", "--segment", "64KiB"]);
     assert_eq!(small.code, 2, "{small:?}");
     assert!(small.err.contains("segment size") && small.err.contains("1048576"), "{small:?}");
@@ -284,8 +288,7 @@ fn every_way_of_syncing_records_everything() {
                 stat["durable_position"] == stat["end_position"]
             });
         }
-        signal(&recorder, Signal::SIGTERM);
-        assert_eq!(Done::of(recorder).code, 0, "{sync}");
+        end(&rig, recorder, Signal::SIGTERM);
     }
 }
 
@@ -302,8 +305,7 @@ fn a_follower_goes_on_over_segments() {
     let done = Done::of(tail);
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.out == lines, "{} of {} bytes", done.out.len(), lines.len());
-    signal(&recorder, Signal::SIGINT);
-    assert_eq!(Done::of(recorder).code, 0);
+    end(&rig, recorder, Signal::SIGINT);
     let stat: serde_json::Value = serde_json::from_str(&rig.ok(["stat", "logs", "--json"])).unwrap();
     assert!(stat["segments"].as_array().unwrap().len() > 3, "{stat}");
 }
@@ -330,8 +332,7 @@ fn retention_keeps_what_it_was_told_to() {
         stat["segments"].as_array().unwrap().len()
     };
     wait_until("old segments are gone", || segments() <= 7);
-    signal(&recorder, Signal::SIGINT);
-    assert_eq!(Done::of(recorder).code, 0);
+    end(&rig, recorder, Signal::SIGINT);
     let tail = rig.run(["tail", "logs", "--cursor", "old", "-o", "json", "--losses"]);
     assert_eq!(tail.code, 0, "{tail:?}");
     let items = objects(&tail.out);
