@@ -5,9 +5,9 @@ use crate::dying;
 use crate::harness::Script;
 use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
-    creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness, lossy,
-    order, permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, recording, remote, resuming,
-    sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
+    creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
+    log_read, lossy, order, permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing,
+    recording, remote, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -84,6 +84,10 @@ const ROLES: &[(&str, fn())] = &[
     ("liveness::spawner", liveness::spawner),
     ("liveness::careless", liveness::careless),
     ("liveness::stranger", liveness::stranger),
+    ("log_read::appender", log_read::appender),
+    ("log_read::follower", log_read::follower),
+    ("log_read::forks", log_read::forks),
+    ("log_read::saver", log_read::saver),
     ("lossy::pushing", lossy::pushing),
     ("lossy::mixing", lossy::mixing),
     ("lossy::observer", lossy::observer),

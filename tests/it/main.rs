@@ -31,6 +31,8 @@ mod joining;
 mod killing;
 mod limits;
 mod liveness;
+mod log_read;
+mod log_verify;
 mod lossy;
 mod opening;
 mod order;

@@ -112,7 +112,7 @@ impl Log {
         let (disk, found) = open_directory(path)?;
         let state = &found.reading.state;
         let has_appender = has_appender(&disk)?;
-        let walk = Walk::new(Arc::new(disk), clock::boot_id());
+        let walk = Walk::new(Arc::new(disk), found.reading.state.log_uuid, clock::boot_id());
         let mut stats = LogStats {
             uuid: uuid_text(&state.log_uuid),
             created_ns: state.created_ns,
@@ -183,8 +183,8 @@ impl Log {
     /// ```
     pub fn verify(path: impl AsRef<Path>, progress: impl FnMut(VerifyProgress)) -> Result<LogReport, Error> {
         let path = &file::absolute(path.as_ref());
-        let walk = Walk::new(Arc::new(Disk::new(path, 0o600)), clock::boot_id());
-        verify::verify(&walk, progress).map_err(|trouble| trouble.at(path))
+        let disk = Arc::new(Disk::new(path, 0o600));
+        verify::verify(&disk, clock::boot_id(), progress).map_err(|trouble| trouble.at(path))
     }
 
     /// Mends a damaged log: marks what is gone, so that readers are told of a [gap](crate::LogGapReason::Damaged) and go on, and makes anew
@@ -239,7 +239,7 @@ impl Log {
             let (expected, found) = (format!("a multiple of {FRAME_ALIGN}"), position.to_string());
             return Err(Error::Invalid { option: "position", expected, found });
         }
-        let mut walk = Walk::new(Arc::new(disk), clock::boot_id());
+        let mut walk = Walk::new(Arc::new(disk), found.reading.state.log_uuid, clock::boot_id());
         walk.seek(LogStart::At(position)).map_err(|error| not_there(error, path))?;
         let log_uuid = found.reading.state.log_uuid;
         let cursor = LogCursor { log_uuid, position, saved_ns: clock::realtime_ns() };

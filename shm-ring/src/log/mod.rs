@@ -61,3 +61,5 @@ mod trial;
 pub(crate) mod verify;
 mod view;
 mod walk;
+#[cfg(test)]
+mod walk_trial;

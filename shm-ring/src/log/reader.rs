@@ -95,10 +95,10 @@ impl LogReader {
         let side = Side::current().map_err(io_error("prepare for forks for", path))?;
         let (disk, found) = open_directory(path)?;
         check_writers(&disk, path)?;
-        let mut walk = Walk::new(Arc::new(disk), clock::boot_id());
+        let log_uuid = found.reading.state.log_uuid;
+        let mut walk = Walk::new(Arc::new(disk), log_uuid, clock::boot_id());
         // What can't be read is told by the first step.
         let _ = walk.seek(LogStart::Oldest);
-        let log_uuid = found.reading.state.log_uuid;
         Ok(Self { walk, log_uuid, path: path.clone(), side, stats: LogReaderStats::default() })
     }
 

@@ -87,6 +87,8 @@ struct Plan {
     remakes: Vec<Remake>,
     /// Entries of segments of which nothing can be read, and why.
     gone: Vec<(usize, &'static str)>,
+    /// Segments that the manifest will call sealed, and did not.
+    unsynced: Vec<u64>,
     /// Numbers that have files.
     there: Vec<u64>,
 }
@@ -135,6 +137,10 @@ pub(crate) fn repair<M: Medium>(
         remake.make(&**medium)?;
     }
     medium.sync_names().map_err(trouble("sync", ""))?;
+    for number in &plan.unsynced {
+        let name = names::segment(*number);
+        medium.open(&name, false).and_then(|file| file.sync()).map_err(trouble("sync", &name))?;
+    }
     Manifest::anew(Arc::clone(medium), number_max, plan.state)?;
     Ok(report)
 }
@@ -146,6 +152,7 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
         asides: vec![],
         remakes: vec![],
         gone: vec![],
+        unsynced: vec![],
         there: view::numbers(&**medium).map_err(trouble("list", ""))?,
     };
     let there = plan.there.clone();
@@ -327,15 +334,19 @@ impl Plan {
                         (tally.n_records, tally.first_ns, tally.last_ns);
                     keeps_live = false;
                 }
-                known.sealed = Some(*sealed);
             }
-            if entry.is_none() || entry.is_some_and(|entry| entry.sealed.is_some()) {
-                if entry.is_some_and(|entry| entry.sealed != Some(*sealed)) && what.is_none() {
-                    let why = "its seal is not what the manifest says";
-                    self.mend(number, look.base, 0, why, Mending::ManifestRemade, None);
-                }
-                known.sealed = Some(*sealed);
+            if entry.is_some_and(|entry| entry.sealed.is_some_and(|listed| listed != *sealed))
+                && what.is_none()
+            {
+                let why = "its seal is not what the manifest says";
+                self.mend(number, look.base, 0, why, Mending::ManifestRemade, None);
             }
+            // A manifest seals one behind the other; what is sealed behind one that is not is the next appender's.
+            let is_next = self.state.entries.iter().all(|entry| entry.sealed.is_some());
+            if known.sealed.is_none() && is_next {
+                self.unsynced.push(number);
+            }
+            known.sealed = Some(*sealed).filter(|_| is_next);
         }
         self.state.entries.push(known);
         if let Some(what) = what {

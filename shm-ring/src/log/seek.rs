@@ -40,17 +40,7 @@ impl<M: Medium> Walk<M> {
     /// Goes there.
     pub(crate) fn seek(&mut self, start: LogStart) -> Result<(), LogReadError> {
         match start {
-            LogStart::Oldest => {
-                self.leave(0, 0);
-                self.is_jump_told = true;
-                // The position that callers see, if there is one already; what is damaged is told by the first step.
-                if let Some(number) = self.numbers_behind(0)?.first() {
-                    if let Ok(Some((_, look))) = self.open(*number) {
-                        self.position = look.base;
-                    }
-                }
-                Ok(())
-            }
+            LogStart::Oldest => self.seek_oldest(),
             LogStart::Now => self.seek_now(),
             LogStart::At(position) => self.seek_at(position, false),
             LogStart::Since(timestamp_ns) => self.seek_since(timestamp_ns),
@@ -60,6 +50,19 @@ impl<M: Medium> Walk<M> {
     /// Goes to where somebody left off: as `At`, but behind the end of a log that a power cut has shortened, too.
     pub(crate) fn seek_left(&mut self, position: u64) -> Result<(), LogReadError> {
         self.seek_at(position, true)
+    }
+
+    fn seek_oldest(&mut self) -> Result<(), LogReadError> {
+        self.leave(0, 0);
+        let Some(first) = self.numbers_behind(0)?.first().copied() else { return Ok(()) };
+        match self.open(first) {
+            Ok(Some((segment, look))) if look.standing != Standing::Prepared => {
+                self.settle(segment, &look, look.base);
+            }
+            // Told by the first step, or gone just now; then what is the oldest is found there.
+            _ => self.is_jump_told = first != 1,
+        }
+        Ok(())
     }
 
     fn seek_now(&mut self) -> Result<(), LogReadError> {

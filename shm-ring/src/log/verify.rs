@@ -29,6 +29,7 @@ use crate::layout::frame::Position;
 use crate::layout::manifest::State;
 use crate::layout::segment::{INDEX_STEP_BYTES, IndexEntry, LogState, Sealed};
 use crate::map::medium::{Medium, MediumFile};
+use std::sync::Arc;
 
 /// No report names more; all are counted.
 pub(crate) const DAMAGES_MAX: usize = 10_000;
@@ -214,10 +215,12 @@ impl Tally {
 
 /// Looks at everything.
 pub(crate) fn verify<M: Medium>(
-    walk: &Walk<M>,
+    medium: &Arc<M>,
+    boot_id: [u64; 2],
     mut progress: impl FnMut(VerifyProgress),
 ) -> Result<LogReport, Trouble> {
-    let chart = Chart::read(&*walk.medium)?;
+    let chart = Chart::read(&**medium)?;
+    let walk = &Walk::new(Arc::clone(medium), chart.state().log_uuid, boot_id);
     let mut report = LogReport::default();
     let torn_bytes = chart.0.file_bytes.saturating_sub(chart.0.reading.valid_bytes as u64);
     report.torn_manifest_bytes = torn_bytes;
@@ -258,15 +261,15 @@ fn one<M: Medium>(
     expected: Option<u64>,
     report: &mut LogReport,
 ) -> Result<Option<Look>, Trouble> {
-    if chart.state().entries.first().is_some_and(|first| number < first.number) {
-        // Retired; a death, or a reader, kept its name.
-        return Ok(None);
-    }
     let newer = match chart.entry(number) {
         Some(_) => None,
         None => Some(Chart::read(&*walk.medium)?),
     };
     let chart = newer.as_ref().unwrap_or(chart);
+    if chart.state().entries.first().is_some_and(|first| number < first.number) {
+        // Retired; a death, or a reader, kept its name.
+        return Ok(None);
+    }
     let entry = chart.entry(number);
     let sealed = entry.and_then(|entry| entry.sealed);
     let at = sealed.map_or(expected.unwrap_or(0), |sealed| sealed.base);

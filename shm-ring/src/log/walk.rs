@@ -31,10 +31,14 @@ use std::sync::Arc;
 /// How often a segment may vanish between being listed and being opened.
 const N_TRIES: usize = 16;
 
+/// After so many looks at an end that does not move, one is at whether the segment still has its name.
+const IDLE_LOOKS: u32 = 64;
+
 /// A place in a log, and what is mapped there.
 #[derive(Debug)]
 pub(crate) struct Walk<M: Medium> {
     pub(super) medium: Arc<M>,
+    log_uuid: [u8; 16],
     pub(super) boot_id: [u64; 2],
     pub(super) segment: Option<SegmentView<M>>,
     /// Of the mapped segment, as it was seen last.
@@ -46,6 +50,8 @@ pub(crate) struct Walk<M: Medium> {
     pub(super) behind: u64,
     /// Wherever the next segment begins, what is missing in front of it has been told, or was not wanted.
     pub(super) is_jump_told: bool,
+    /// Looks at the end of what there is, one behind the other.
+    n_idle: u32,
 }
 
 /// What is next.
@@ -68,8 +74,19 @@ enum Turned {
 
 impl<M: Medium> Walk<M> {
     /// From the oldest frame on.
-    pub(crate) fn new(medium: Arc<M>, boot_id: [u64; 2]) -> Self {
-        Self { medium, boot_id, segment: None, base: 0, end: 0, position: 0, behind: 0, is_jump_told: true }
+    pub(crate) fn new(medium: Arc<M>, log_uuid: [u8; 16], boot_id: [u64; 2]) -> Self {
+        Self {
+            medium,
+            log_uuid,
+            boot_id,
+            segment: None,
+            base: 0,
+            end: 0,
+            position: 0,
+            behind: 0,
+            is_jump_told: true,
+            n_idle: 0,
+        }
     }
 
     /// The next thing; `None`: there is none yet.
@@ -172,10 +189,15 @@ impl<M: Medium> Walk<M> {
         }
         match look.standing {
             Standing::Sealed(_) => (self.segment, self.behind) = (None, number),
-            Standing::Active { firm } if firm != u64::MAX && self.is_replaced(segment)? => {
+            Standing::Active { firm } => {
+                self.n_idle = self.n_idle.wrapping_add(1);
+                let is_doubtful = firm != u64::MAX || self.n_idle % IDLE_LOOKS == 0;
+                if !(is_doubtful && self.is_replaced(segment)?) {
+                    return Ok(Turned::NotYet);
+                }
                 (self.segment, self.behind) = (None, number - 1);
             }
-            _ => return Ok(Turned::NotYet),
+            Standing::Prepared => return Ok(Turned::NotYet),
         }
         Ok(Turned::Again)
     }
@@ -252,7 +274,7 @@ impl<M: Medium> Walk<M> {
                 Err(error) => return self.known_hole(found, error),
             }
         }
-        Err(LogReadError::System { operation: "open a segment", errno: libc::EAGAIN })
+        Err(damaged(self.behind + 1, self.position, "its file has another number in it, or can't be shared"))
     }
 
     /// A segment that can't be read at all is a gap, if the manifest says so.
@@ -283,6 +305,9 @@ impl<M: Medium> Walk<M> {
     /// Maps a segment, and looks at it; `None`: there is none of that number, or not any more.
     pub(super) fn open(&self, number: u64) -> Result<Option<(SegmentView<M>, Look)>, LogReadError> {
         match SegmentView::open(&*self.medium, number) {
+            Ok(segment) if segment.header().log_uuid != self.log_uuid => {
+                Err(damaged(number, self.position, "it is of another log"))
+            }
             Ok(segment) => {
                 let look = self.look(&segment)?;
                 Ok(Some((segment, look)))
