@@ -54,7 +54,10 @@ fn records_are_shown_from_any_place() {
     assert_eq!(rig.ok(["tail", "logs", "-o", "raw", "-n", "2500"]), numbers(501..=3_000));
     assert!(rig.ok(["tail", "logs", "-o", "raw", "-n", "5000"]) == all);
     assert_eq!(rig.ok(["tail", "logs", "-o", "raw", "-n", "0"]), "");
-    assert_eq!(rig.ok(["tail", "logs", "-o", "raw", "-n", "3", "-g", "^7$|^8$|^900$|^901$"]), "8\n900\n901\n");
+    assert_eq!(
+        rig.ok(["tail", "logs", "-o", "raw", "-n", "3", "-g", "^7$|^8$|^900$|^901$"]),
+        "8\n900\n901\n"
+    );
     assert_eq!(rig.ok(["cat", "logs", "-o", "raw", "-g", "^29..$"]), numbers(2_900..=2_999));
     assert_eq!(rig.ok(["tail", "logs", "-o", "raw", "--oldest", "--count", "3"]), "1\n2\n3\n");
     let first = &objects(&rig.ok(["cat", "logs", "-o", "json"]))[0];
@@ -118,15 +121,25 @@ fn damage_is_found_told_and_marked() {
     assert_eq!((code, &report["clean"]), (4, &false.into()), "{report}");
     assert!(report["damaged"][0]["segment"].as_u64().unwrap() >= 1, "{report}");
     let told = rig.run(["verify", "logs"]);
-    assert!(told.code == 4 && told.out.contains(": damaged: ") && told.out.contains("shm-ring repair"), "{told:?}");
+    assert!(
+        told.code == 4 && told.out.contains(": damaged: ") && told.out.contains("shm-ring repair"),
+        "{told:?}"
+    );
     let before = rig.run(["cat", "logs", "-o", "json", "--losses"]);
     assert_eq!(before.code, 4, "{}", before.err);
-    let gaps = |out: &str| objects(out).into_iter().filter(|object| object["event"] == "loss").collect::<Vec<_>>();
+    let gaps =
+        |out: &str| objects(out).into_iter().filter(|object| object["event"] == "loss").collect::<Vec<_>>();
     let gap = gaps(&before.out);
-    assert!(gap.len() == 1 && gap[0]["cause"] == "damaged" && gap[0]["bytes"].as_u64().unwrap() > 0, "{gap:?}");
+    assert!(
+        gap.len() == 1 && gap[0]["cause"] == "damaged" && gap[0]["bytes"].as_u64().unwrap() > 0,
+        "{gap:?}"
+    );
 
     let (code, planned) = json(&rig, &["repair", "logs", "--dry-run", "--json"]);
-    assert_eq!((code, &planned["repaired"], &planned["mended"][0]["how"]), (0, &false.into(), &"marked".into()));
+    assert_eq!(
+        (code, &planned["repaired"], &planned["mended"][0]["how"]),
+        (0, &false.into(), &"marked".into())
+    );
     assert_eq!(rig.run(["verify", "logs"]).code, 4, "a dry run changes nothing");
     let (code, done) = json(&rig, &["repair", "logs", "--json"]);
     assert_eq!((code, &done["repaired"], &done["mended"]), (0, &true.into(), &planned["mended"]));
