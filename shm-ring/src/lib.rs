@@ -28,6 +28,14 @@
 //! it grows. A [`RangedFile`] has a fixed size, and any number of processes write it at once, each its own [ranges](Range). What a file is, and
 //! how it stands, [`FileKind::of`], [`AppendFile::inspect`] and [`RangedFile::inspect`] say; they change nothing and disturb nobody.
 //!
+//! # What must survive
+//!
+//! A ring forgets; a log keeps. [`LogOptions`] makes one, in a directory of segments, for which one [`Appender`] writes records without a
+//! system call each; [`Durability`] says what they survive: the process, the machine but for the last of it, or the machine, by a
+//! [`LogReceipt`] that can wait for its record, with one sync for all who wait at the same time. An appender that was killed is followed by one
+//! that goes on at the end of what was published; after a power cut the next one keeps the longest part that holds, and says what is
+//! [lost](Recovery).
+//!
 //! # Files that do not change
 //!
 //! A [`Snapshot`] is a file's bytes in place, with the length that they had when it was opened, and, for a file that was sealed, with the
@@ -57,8 +65,8 @@
 //!
 //! # Limits
 //!
-//! Linux, 64-bit, little-endian; local file systems. Records up to a quarter of the capacity. A ring is memory, not a log: what must survive
-//! a power cut belongs into a file of its own.
+//! Linux, 64-bit, little-endian; local file systems. Records up to a quarter of the capacity, or of a log's segment. A ring is memory: what
+//! must survive a power cut belongs into a log.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     any(loom, shuttle),
@@ -79,6 +87,7 @@ mod error;
 mod frame;
 mod layout;
 #[cfg(not(any(loom, shuttle)))]
+#[allow(dead_code, reason = "staging is for the recorder, looking for readers")]
 mod log;
 #[cfg_attr(any(loom, shuttle), path = "map/model/mod.rs")]
 mod map;
@@ -109,7 +118,6 @@ pub use layout::frame::Position;
 #[cfg(not(any(loom, shuttle)))]
 pub use log::{
     appender::{Appender, AppenderStats},
-    collect::GcReport,
     error::LogError,
     inspect::{CursorStats, DryRun, Log, LogSegment, LogStats},
     item::{LogGap, LogGapReason, LogItem, LogReadError, Logged, LoggedInfo},
@@ -118,6 +126,7 @@ pub use log::{
     receipt::LogReceipt,
     recover::Recovery,
     repair::{Mended, Mending, RepairReport},
+    retention::Collected,
     seek::LogStart,
     shared::Durability,
     verify::{LogDamage, LogReport, VerifyProgress},

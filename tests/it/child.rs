@@ -6,8 +6,8 @@ use crate::harness::Script;
 use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
-    log_read, lossy, order, permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing,
-    recording, remote, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
+    log_append, log_killing, log_read, lossy, order, permissions, quiet, ranged, ranged_files, ranged_golden,
+    ranged_killing, recording, remote, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -84,6 +84,10 @@ const ROLES: &[(&str, fn())] = &[
     ("liveness::spawner", liveness::spawner),
     ("liveness::careless", liveness::careless),
     ("liveness::stranger", liveness::stranger),
+    ("log_append::forks", log_append::forks),
+    ("log_append::is_full", log_append::is_full),
+    ("log_append::opens", log_append::opens),
+    ("log_killing::nursery", log_killing::nursery),
     ("log_read::appender", log_read::appender),
     ("log_read::follower", log_read::follower),
     ("log_read::forks", log_read::forks),

@@ -211,7 +211,8 @@ impl State {
         match record {
             Record::Snapshot(_) => return Err("a snapshot is a manifest's first record"),
             Record::Prepared { number, uuid, data_bytes, base } => {
-                if !self.entries.last().is_none_or(|last| last.number + 1 == *number) || *number == 0 {
+                let is_other = self.entries.last().is_some_and(|last| last.number + 1 != *number);
+                if is_other || *number == 0 {
                     return Err("a new segment has the next number");
                 }
                 self.entries.push(Entry {

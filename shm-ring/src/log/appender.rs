@@ -20,6 +20,7 @@ use super::error::{LogError, Trouble};
 use super::helper::{Helpers, WINDOW_BYTES};
 use super::receipt::LogReceipt;
 use super::recover::Recovery;
+use super::retention::Collected;
 use super::segment::{Segment, Staged};
 use super::shared::{Durability, Shared};
 use super::tally::Tally;
@@ -189,6 +190,18 @@ impl<M: Medium> Core<M> {
         manifest.add(&Record::Closed { end: self.end }).map_err(|why| why.as_append())?;
         self.is_closed = true;
         Ok(())
+    }
+
+    /// Lets go of what need not be kept, and of spares, and ends in order.
+    pub(super) fn collect(&mut self) -> Result<Collected, Trouble> {
+        let failed =
+            |why: LogError| Trouble::Io { operation: "sync", name: String::new(), source: why.into_io() };
+        self.sync().and_then(|()| self.shared.settle()).map_err(failed)?;
+        let settings = self.shared.settings;
+        let collected = self.shared.retire_to(settings.keep_bytes, settings.keep_for)?;
+        self.shared.remove_spares();
+        self.close().map_err(failed)?;
+        Ok(collected)
     }
 
     /// Does the helpers' work, where there are none.

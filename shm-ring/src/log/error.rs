@@ -58,6 +58,16 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// As the cause of an error that names a file.
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::SyncFailed { errno } | Self::System { errno, .. } => io::Error::from_raw_os_error(errno),
+            other => io::Error::other(other),
+        }
+    }
+}
+
 /// A number for what the system said.
 pub(crate) fn errno_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)

@@ -33,6 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 impl<M: Medium> Shared<M> {
     /// All the work that there is, once.
+    #[cfg(test)]
     pub(crate) fn turn(&self) -> Result<(), LogError> {
         let ahead = self.turn_ahead();
         let behind = self.turn_behind(true);

@@ -51,12 +51,13 @@ pub(crate) mod reader;
 pub(crate) mod receipt;
 pub(crate) mod recover;
 pub(crate) mod repair;
-mod retention;
+pub(crate) mod retention;
 pub(crate) mod seek;
 pub(crate) mod segment;
 pub(crate) mod shared;
 mod tally;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "bytes of payloads are any")]
 mod trial;
 pub(crate) mod verify;
 mod view;

@@ -15,11 +15,12 @@
 //! (I1) nothing is read that another appender could be writing; (I2) a directory that others could write is refused; (I3) a directory with
 //! somebody else's files is never made a log.
 
-use super::appender::Appender;
+use super::appender::{Appender, Core};
 use super::error::Trouble;
 use super::manifest::{self, Found, Manifest};
 use super::names::{self, Name};
-use super::recover::recover;
+use super::recover::{Recovery, recover};
+use super::retention::Collected;
 use super::shared::{Durability, Settings};
 use crate::error::{Error, FileKind};
 use crate::layout::manifest::State;
@@ -153,7 +154,7 @@ impl LogOptions {
             .custom_flags(libc::O_NOFOLLOW)
             .open(disk.path().join(names::LOCK))
             .map_err(io_error("create the lock of", path))?;
-        self.attach(path, &lock, disk, settings, |disk| {
+        self.append(path, &lock, disk, settings, |disk| {
             // Somebody may have been first, and be gone again.
             match manifest::read(&**disk) {
                 Err(Trouble::NotFound) => {}
@@ -177,15 +178,10 @@ impl LogOptions {
     /// done; [`Error::NoSpace`]; [`Error::Io`].
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Appender, Error> {
         let path = path.as_ref();
-        let settings = self.settings()?;
-        let not_found = || Error::NotFound { kind: FileKind::Log, path: path.to_path_buf() };
-        check_directory(path)?;
-        let disk = Arc::new(Disk::new(path, file::check_mode(self.mode)?));
-        let lock = match file::open_regular(&disk.path().join(names::LOCK), FileKind::Log, true) {
-            Err(Error::NotFound { .. }) => return Err(not_found()),
-            other => other?.0,
-        };
-        self.attach(path, &lock, disk, settings, |disk| manifest::read(&**disk).map_err(|why| why.at(path)))
+        let (lock, disk) = self.find(path)?;
+        self.append(path, &lock, disk, self.settings()?, |disk| {
+            manifest::read(&**disk).map_err(|why| why.at(path))
+        })
     }
 
     /// Opens the log, or creates it when there is none.
@@ -209,11 +205,57 @@ impl LogOptions {
         self.open(path)
     }
 
+    /// Lets go of the oldest segments of the log in `path`, as far as [`keep_bytes`](Self::keep_bytes) and [`keep_for`](Self::keep_for) allow,
+    /// and of files that were kept to be used again. Opens it as [`open`](Self::open) does, and ends in order. Readers keep what they have
+    /// mapped.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open): [`Error::Busy`] while an appender lives, which lets go of its segments itself; [`Error::Invalid`] when neither
+    /// limit was given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("log");
+    /// use shm_ring::LogOptions;
+    ///
+    /// let mut log = LogOptions::new().segment_bytes(64 << 10).create(&path)?;
+    /// for _ in 0..100 {
+    ///     log.append(&[0; 4000])?;
+    /// }
+    /// drop(log);
+    /// let collected = LogOptions::new().segment_bytes(64 << 10).keep_bytes(100_000).gc(&path)?;
+    /// assert!(collected.n_segments >= 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn gc(&self, path: impl AsRef<Path>) -> Result<Collected, Error> {
+        let path = path.as_ref();
+        if self.keep_bytes.is_none() && self.keep_for.is_none() {
+            let (expected, found) = ("bytes or a time".into(), "neither".into());
+            return Err(Error::Invalid { option: "keep", expected, found });
+        }
+        let (lock, disk) = self.find(path)?;
+        let find = |disk: &Arc<Disk>| manifest::read(&**disk).map_err(|why| why.at(path));
+        let (mut core, _, _held) = attach(path, &lock, &disk, self.settings()?, find)?;
+        core.collect().map_err(|why| why.at(path))
+    }
+
     fn has_log(&self, path: &Path) -> bool {
         !matches!(manifest::read(&Disk::new(path, 0o600)), Err(Trouble::NotFound))
     }
 
-    fn attach(
+    fn find(&self, path: &Path) -> Result<(File, Arc<Disk>), Error> {
+        check_directory(path)?;
+        let disk = Arc::new(Disk::new(path, file::check_mode(self.mode)?));
+        match file::open_regular(&disk.path().join(names::LOCK), FileKind::Log, true) {
+            Err(Error::NotFound { kind, .. }) => Err(Error::NotFound { kind, path: path.to_path_buf() }),
+            other => Ok((other?.0, disk)),
+        }
+    }
+
+    fn append(
         &self,
         path: &Path,
         lock: &File,
@@ -221,18 +263,8 @@ impl LogOptions {
         settings: Settings,
         find: impl FnOnce(&Arc<Disk>) -> Result<Found, Error>,
     ) -> Result<Appender, Error> {
-        let failed = io_error("lock", path);
-        let busy = |what: &str| Error::Busy { what: format!("the {what} of {path:?}"), pid: 0 };
-        let locks = Locks::new(lock, true).map_err(&failed)?;
-        let (core, report, alive): (_, _, SlotLock) = {
-            let repair = locks.repair(PATIENCE).map_err(&failed)?.ok_or_else(|| busy("set-up lock"))?;
-            let alive =
-                repair.take_slot(WRITER_BYTE).map_err(&failed)?.ok_or_else(|| busy("appender's place"))?;
-            let found = find(&disk)?;
-            let (core, report) = recover(disk.clone(), settings, found).map_err(|why| why.at(path))?;
-            (core, report, alive)
-        };
-        Appender::new(core, report, disk.path(), (locks, alive)).map_err(|why| why.at(path))
+        let (core, report, held) = attach(path, lock, &disk, settings, find)?;
+        Appender::new(core, report, disk.path(), held).map_err(|why| why.at(path))
     }
 
     fn settings(&self) -> Result<Settings, Error> {
@@ -256,6 +288,31 @@ impl LogOptions {
             boot: clock::boot_id(),
         })
     }
+}
+
+/// The appending half of a log, and the locks under which it may be one.
+type Attached = (Core<Disk>, Recovery, (Locks, SlotLock));
+
+/// Takes the locks, and recovers what is found under them.
+fn attach(
+    path: &Path,
+    lock: &File,
+    disk: &Arc<Disk>,
+    settings: Settings,
+    find: impl FnOnce(&Arc<Disk>) -> Result<Found, Error>,
+) -> Result<Attached, Error> {
+    let failed = io_error("lock", path);
+    let busy = |what: &str| Error::Busy { what: format!("the {what} of {path:?}"), pid: 0 };
+    let locks = Locks::new(lock, true).map_err(&failed)?;
+    let (core, report, alive) = {
+        let repair = locks.repair(PATIENCE).map_err(&failed)?.ok_or_else(|| busy("set-up lock"))?;
+        let alive =
+            repair.take_slot(WRITER_BYTE).map_err(&failed)?.ok_or_else(|| busy("appender's place"))?;
+        let found = find(disk)?;
+        let (core, report) = recover(disk.clone(), settings, found).map_err(|why| why.at(path))?;
+        (core, report, alive)
+    };
+    Ok((core, report, (locks, alive)))
 }
 
 /// Refuses a directory in which others could put files of their own, or on a file system that other machines have a share in.

@@ -111,6 +111,9 @@ pub(crate) fn scan<F: MediumFile>(
     Scan { tally, end: at }
 }
 
+/// A segment to go on in, what was counted in it, and where.
+type Active<F> = (Arc<Segment<F>>, Tally, u64);
+
 /// What recovery has found so far.
 struct Recovering<M: Medium> {
     medium: Arc<M>,
@@ -121,7 +124,7 @@ struct Recovering<M: Medium> {
     base: u64,
     /// No byte of any segment so far has a higher position.
     ceiling: u64,
-    active: Option<(Arc<Segment<M::File>>, Tally, u64)>,
+    active: Option<Active<M::File>>,
     prepared: VecDeque<Arc<Segment<M::File>>>,
 }
 

@@ -21,6 +21,16 @@ use std::time::Duration;
 /// Files that are kept to be used again.
 const SPARES_MAX: usize = 1;
 
+/// What went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Collected {
+    /// Segments.
+    pub n_segments: u64,
+    /// Bytes of frames in them.
+    pub n_bytes: u64,
+}
+
 /// How many of the oldest segments may go, so that at least so much, and all that is not older than that, is left.
 pub(super) fn n_to_retire(
     state: &State,
@@ -57,17 +67,17 @@ impl<M: Medium> Shared<M> {
         self.retire_to(keep_bytes, keep_for).map(drop)
     }
 
-    /// The same with other limits; the numbers of the segments that went.
+    /// The same with other limits.
     pub(super) fn retire_to(
         &self,
         keep_bytes: Option<u64>,
         keep_for: Option<Duration>,
-    ) -> Result<Vec<u64>, Trouble> {
+    ) -> Result<Collected, Trouble> {
         let active_bytes = {
             let active = &self.hands().active;
             active.end().saturating_sub(active.base())
         };
-        let mut gone = vec![];
+        let mut gone = Collected::default();
         loop {
             let number = {
                 let mut manifest = self.manifest();
@@ -75,8 +85,13 @@ impl<M: Medium> Shared<M> {
                 if n_to_retire(state, active_bytes, keep_bytes, keep_for, clock::realtime_ns()) == 0 {
                     return Ok(gone);
                 }
-                let Some(number) = state.entries.first().map(|entry| entry.number) else { return Ok(gone) };
+                let Some((number, sealed)) = state.entries.first().map(|entry| (entry.number, entry.sealed))
+                else {
+                    return Ok(gone);
+                };
                 manifest.add(&Record::Retired { number })?;
+                gone.n_segments += 1;
+                gone.n_bytes += sealed.map_or(0, |sealed| sealed.end - sealed.base);
                 number
             };
             self.hands().n_retired += 1;
@@ -89,7 +104,15 @@ impl<M: Medium> Shared<M> {
                 // Best effort: the next who opens the log removes what the manifest does not have.
                 let _ = self.medium.remove(&name);
             }
-            gone.push(number);
+        }
+    }
+
+    /// Gives back the files that were kept to be used again.
+    pub(super) fn remove_spares(&self) {
+        let names = self.medium.names().unwrap_or_default();
+        for name in names.iter().filter(|name| matches!(Name::of(name), Name::Spare(_))) {
+            // Best effort: a spare is in nobody's way.
+            let _ = self.medium.remove(name);
         }
     }
 }

@@ -26,6 +26,7 @@
 pub(crate) mod budget;
 pub(crate) mod clock;
 #[cfg(not(any(loom, shuttle)))]
+#[allow(dead_code, reason = "readers lock a segment's file")]
 pub(crate) mod disk;
 pub(crate) mod file;
 pub(crate) mod fork;

@@ -23,21 +23,21 @@ pub(crate) fn run(args: &Gc) -> Result<(), Failure> {
     let path = args.log.to_string_lossy();
     let dry_run = if args.dry_run { DryRun::Yes } else { DryRun::No };
     let report = Log::gc(&args.log, args.keep, args.keep_for, dry_run)?;
+    let oldest_position = Log::inspect(&args.log)?.first_position;
     let text = if args.json {
         crate::doctor::json(&GcJson {
             path: &path,
             dry_run: args.dry_run,
             segments: report.n_segments,
             bytes: report.n_bytes,
-            oldest_position: report.first_position,
+            oldest_position,
         })
     } else {
         let verb = if args.dry_run { "would remove" } else { "removed" };
         let segments = show_count(report.n_segments, "segment", "segments");
         format!(
-            "{path}: {verb} {segments}, {}; begins at {}\n",
+            "{path}: {verb} {segments}, {}; begins at {oldest_position}\n",
             show_size(report.n_bytes),
-            report.first_position
         )
     };
     output::print(text.as_bytes())

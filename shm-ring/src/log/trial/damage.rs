@@ -86,7 +86,9 @@ fn every_flipped_bit_of_a_segment_leaves_a_prefix_or_an_error() {
     let (mut n_whole, mut n_errors, mut n_prefixes) = (0, 0, 0);
     for at in places {
         for bit in 0..8 {
-            for boot in [BOOT, OTHER_BOOT] {
+            // Frames are looked at in the same way in both.
+            let boots = if at < 8192 || at % 8 == 3 { &[BOOT, OTHER_BOOT][..] } else { &[BOOT] };
+            for boot in boots.iter().copied() {
                 let file = std::fs::OpenOptions::new().write(true).open(disk.path().join(&name)).unwrap();
                 file.write_all_at(&[whole[at] ^ 1 << bit], at as u64).unwrap();
                 match open_and_read(&disk, boot, &seen, &format!("byte {at}, bit {bit}, {boot:?}")) {

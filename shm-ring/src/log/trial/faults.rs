@@ -167,6 +167,7 @@ fn a_recycled_segment_is_empty() {
     }
     assert!(core.shared.hands().n_recycled > 5);
     core.roll().unwrap();
+    core.turn().unwrap();
     let position = append(&mut core, 0, b"only").unwrap();
     // The file is full of frames behind it.
     let number = manifest::read(&*disk).unwrap().reading.state.next_number() - 1;
@@ -216,7 +217,7 @@ fn what_deaths_leave_is_put_right() {
     };
     let before = names_of(&disk);
     let path = |name: &str| disk.path().join(name);
-    let copy = |from: u64, to: &str| drop(std::fs::copy(path(&names::segment(from)), path(to)).unwrap());
+    let copy = |from: u64, to: &str| std::fs::copy(path(&names::segment(from)), path(to)).unwrap();
     copy(2, &names::temporary(&names::segment(3)));
     std::fs::write(path("MANIFEST-00000009"), b"none").unwrap();
     std::fs::write(path("notes"), b"mine").unwrap();

@@ -1,0 +1,100 @@
+//! Log, killing: appenders die by SIGKILL at any moment, and what they had appended is there, whole and once, for the next one.
+//!
+//! ```text
+//!   nursery (a role): starts an appender, kills it at random, starts the next ...
+//!      appender: looks at every record that is there, then appends the next ones; small segments, so that it rolls, retires and recycles
+//!      oracle: a word, written with system calls, which a kill can't take back: records that were appended
+//! ```
+//!
+//! Records are numbered through all lives.
+
+use crate::harness::{Actor, Script, directory, fork, say};
+use crate::log_append::SMALL;
+use crate::log_raw::records;
+use crate::records::{length, mix, record};
+use shm_ring::{Durability, LogOptions};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+const LONGEST: usize = 3000;
+
+fn framed(n: u64) -> Vec<u8> {
+    [&n.to_le_bytes()[..], &record(7, n, length(7, n, LONGEST))].concat()
+}
+
+/// Fails unless these are whole records in a row; the number behind the last.
+fn check(path: &Path, told: u64) -> u64 {
+    let found = records(path);
+    let number = |payload: &[u8]| u64::from_le_bytes(payload[..8].try_into().unwrap());
+    let first = found.first().map_or(0, |(_, payload)| number(payload));
+    for (n, (position, payload)) in (first..).zip(&found) {
+        assert!(*payload == framed(n), "record {n} at {position} is not what was appended");
+    }
+    let next = first + found.len() as u64;
+    assert!(next == told || next == told + 1, "{next} records, {told} were appended");
+    next
+}
+
+#[test]
+fn appenders_may_be_killed_at_any_moment() {
+    // Goal: every append that returned is there, whole and once, after its appender was killed; at most one more; the next goes on.
+    // Method: 60 kills at random moments, SHM_RING_KILL_ROUNDS of them if that is set; see above.
+    let kills = std::env::var("SHM_RING_KILL_ROUNDS").map_or(60, |rounds| rounds.parse().unwrap());
+    let directory = directory();
+    let (path, oracle) = (directory.path().join("log"), directory.path().join("oracle"));
+    std::fs::write(&oracle, [0; 8]).unwrap();
+    let params: [(&str, &dyn std::fmt::Display); 3] =
+        [("path", &path.display()), ("oracle", &oracle.display()), ("kills", &kills)];
+    let mut nursery = Actor::start("log_killing::nursery", &params);
+    let start = std::time::Instant::now();
+    let patience = crate::harness::PATIENCE + Duration::from_millis(200) * kills;
+    while nursery.hear_within(Duration::from_millis(100)).is_none() {
+        assert!(start.elapsed() < patience, "no end");
+    }
+    nursery.finish();
+    let told = u64::from_le_bytes(std::fs::read(&oracle).unwrap().try_into().unwrap());
+    let log = LogOptions::new().segment_bytes(SMALL).open(&path).unwrap();
+    let next = check(&path, told);
+    println!("{kills} kills, {next} records, {} segments looked through", log.recovery().n_segments);
+    assert!(next > u64::from(kills));
+}
+
+pub(crate) fn nursery() {
+    let (path, oracle) = (Script::path(), Script::text("oracle"));
+    for life in 0..Script::number("kills") {
+        let mut appender = fork(|| append(&path, oracle.as_ref(), life));
+        // From "not yet open" to some thousand appends.
+        std::thread::sleep(Duration::from_micros(mix(life) % (1 << (mix(!life) % 17))));
+        appender.kill();
+    }
+    say("over");
+}
+
+fn append(path: &Path, oracle: &Path, life: u64) {
+    let durability = match life % 4 {
+        0 => Durability::EachRecord,
+        1 => Durability::Interval(Duration::from_millis(1)),
+        _ => Durability::Process,
+    };
+    let options = LogOptions::new().segment_bytes(SMALL).durability(durability);
+    // Retired segments are not looked for by `check`, which would race with their going: only every third life lets go of some.
+    let options = if life % 3 == 2 { options.keep_bytes(1 << 20) } else { options };
+    let mut log = options.open_or_create(path).unwrap();
+    assert!(log.recovery().lost_bytes == 0 && !log.recovery().was_cut_short, "{:?}", log.recovery());
+    let file: File = OpenOptions::new().read(true).write(true).open(oracle).unwrap();
+    let mut word = [0; 8];
+    file.read_exact_at(&mut word, 0).unwrap();
+    let tell = |n: u64| file.write_all_at(&n.to_le_bytes(), 0).unwrap();
+    let mut n = check(path, u64::from_le_bytes(word));
+    tell(n);
+    loop {
+        let receipt = log.append_at(n, &framed(n)).unwrap();
+        if n % 16 == 0 {
+            receipt.wait().unwrap();
+        }
+        n += 1;
+        tell(n);
+    }
+}
