@@ -39,14 +39,19 @@ fn end(rig: &Rig, recorder: Child, by: Signal) {
     assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "", ""));
 }
 
-/// A `push` of numbered lines from a file.
-fn push(rig: &Rig, producer: usize, n: u64) -> Child {
+/// Numbered lines in a file.
+fn write_input(rig: &Rig, producer: usize, n: u64) {
     let path = rig.path(&format!("input-{producer}"));
-    let mut input = std::io::BufWriter::new(File::create(&path).unwrap());
+    let mut input = std::io::BufWriter::new(File::create(path).unwrap());
     for i in 0..n {
         writeln!(input, "{producer} {i}").unwrap();
     }
     input.into_inner().unwrap();
+}
+
+/// A `push` of them.
+fn push(rig: &Rig, producer: usize) -> Child {
+    let path = rig.path(&format!("input-{producer}"));
     let mut command = rig.tool(["push", "app.ring", "--tag", &format!("p{producer}")]);
     command.stdin(File::open(path).unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -84,10 +89,11 @@ fn a_recorder_that_is_killed_again_and_again_records_everything_once() {
         if is_large() { (1_000_000, Duration::from_secs(1)) } else { (20_000, Duration::from_millis(100)) };
     let rig = Rig::with_ring(if is_large() { "16MiB" } else { "1MiB" });
     let _watchdog = watch_over(&rig, Duration::from_secs(if is_large() { 600 } else { 60 }));
+    (0..PRODUCERS).for_each(|producer| write_input(&rig, producer, n));
     begin(&rig);
     let mut recorder = record(&rig);
     let start = Instant::now();
-    let mut pushes: Vec<Child> = (0..PRODUCERS).map(|producer| push(&rig, producer, n)).collect();
+    let mut pushes: Vec<Child> = (0..PRODUCERS).map(|producer| push(&rig, producer)).collect();
     let mut n_kills = 0;
     let mut killed_at = Instant::now();
     while pushes.iter_mut().any(|push| push.try_wait().unwrap().is_none()) || n_kills < 3 {
@@ -124,10 +130,11 @@ fn deaths_of_anybody_at_random_leave_a_sound_log() {
     let rig = Rig::with_ring("256KiB");
     let _watchdog = watch_over(&rig, Duration::from_secs(60 + rounds));
     begin(&rig);
+    (0..3).for_each(|producer| write_input(&rig, producer, 5_000));
     let mut n_before = 0;
     for round in 0..rounds {
         let mut recorder = record(&rig);
-        let mut pushes: Vec<Child> = (0..3).map(|producer| push(&rig, producer, 5_000)).collect();
+        let mut pushes: Vec<Child> = (0..3).map(|producer| push(&rig, producer)).collect();
         std::thread::sleep(Duration::from_millis(random.below(60)));
         pushes[0].kill().unwrap();
         std::thread::sleep(Duration::from_millis(random.below(30)));
