@@ -374,7 +374,7 @@ pub(crate) fn appender() {
     assert!(now.is_empty(), "recovery published {now:?}");
     say("ready");
     for n in first.. {
-        appender.append(&payload(n)).unwrap();
+        let _ = appender.append(&payload(n)).unwrap();
     }
 }
 

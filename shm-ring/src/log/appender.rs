@@ -95,7 +95,9 @@ impl<M: Medium> Core<M> {
     #[inline]
     pub(crate) fn stage(&mut self, staged: &Staged<'_>) -> Result<u64, LogError> {
         let span = staged.head.span_bytes();
-        let is_plain = self.at + span <= self.edge && staged.payload.len() <= self.len_max;
+        let is_plain = self.at + span <= self.edge
+            && staged.payload.len() <= self.len_max
+            && !self.segment.map().was_hit();
         if !is_plain || self.shared.failure().is_some() || !self.shared.side.is_here() {
             self.make_room(staged.payload.len() as u64, span)?;
         }

@@ -15,7 +15,7 @@
 //! | a batch            | frames behind `end` | taken away, synced: a later power cut must not bring them back |
 //! | a roll             | SEALED, then PREPARED | the prepared one becomes active |
 //! | preparing          | NAME.tmp, or a segment that the manifest does not have | removed |
-//! | retiring           | a segment below the first | removed |
+//! | retiring           | a segment below the first, a spare | removed |
 //! | setting aside      | the last entry's file is called `aside-` | the entry goes |
 //! | any of these here  | the same again | the same again: each step is on the medium before the next begins |
 //!
@@ -188,7 +188,8 @@ impl<M: Medium> Recovering<M> {
         }
         for name in &names {
             let is_residue = match Name::of(name) {
-                Name::Temporary => true,
+                // A spare may be, on the medium, a second name of the segment that was made of it.
+                Name::Temporary | Name::Spare(_) => true,
                 Name::Manifest(number) => number != self.manifest.number(),
                 Name::Segment(number) if state.place_of(number).is_some() => false,
                 Name::Segment(number) if number < first => true,

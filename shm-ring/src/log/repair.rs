@@ -255,7 +255,7 @@ impl Plan {
     ) -> Result<(), Trouble> {
         let (segment, header_is_bad) = match SegmentView::open(medium, number) {
             Ok(segment) => (Some(segment), None),
-            Err(Unseen::Gone) => (None, Some("its file is missing")),
+            Err(Unseen::Gone | Unseen::Taken) => (None, Some("its file is missing")),
             Err(Unseen::Bad(what)) => {
                 let known = entry.and_then(|entry| {
                     let state = State { entries: vec![entry.clone()], ..self.state.clone() };
@@ -293,7 +293,7 @@ impl Plan {
         let look = look.or_else(|why| {
             (what, keeps_live) = (what.or(Some(why)), false);
             let sealed = known.sealed.and_then(|sealed| segment.as_sealed(sealed).ok());
-            sealed.or_else(|| self.look_by_frames(&segment, number < last)).ok_or(why)
+            sealed.or_else(|| self.look_by_frames(&segment, known.base, number < last)).ok_or(why)
         });
         let Ok(look) = look else {
             self.is_gone(number, entry, what.unwrap_or("its live page"), last);
@@ -301,6 +301,9 @@ impl Plan {
         };
         if entry.is_none() {
             self.mend(number, look.base, 0, "the manifest does not list it", Mending::ManifestRemade, None);
+        }
+        if look.standing != Standing::Prepared && self.end() != Some(look.base) {
+            known.base = Some(look.base);
         }
         let tally = Tally::of(&segment, &look, &known.holes);
         for (from, to, what) in tally.bad.iter().copied() {
@@ -361,11 +364,14 @@ impl Plan {
     }
 
     /// Where the frames of a segment lie whose live page is gone, and which the manifest does not know sealed: from the end of the one before.
-    fn look_by_frames<M: Medium>(&self, segment: &SegmentView<M>, has_next: bool) -> Option<Look> {
-        let base = match self.state.entries.is_empty() {
-            true => 0,
-            false => self.end()?,
-        };
+    fn look_by_frames<M: Medium>(
+        &self,
+        segment: &SegmentView<M>,
+        base: Option<u64>,
+        has_next: bool,
+    ) -> Option<Look> {
+        let follows = if self.state.entries.is_empty() { Some(0) } else { self.end() };
+        let base = base.or(follows)?;
         let limit = base + segment.header().extent.data_bytes;
         let (mut at, mut end) = (base, base);
         while let Some(framed) = segment.next_sound(base, at, limit) {

@@ -198,6 +198,10 @@ impl Tally {
         segment: &SegmentView<M>,
         look: &Look,
     ) -> Option<&'static str> {
+        if matches!(look.standing, Standing::Active { firm } if firm != u64::MAX) {
+            // After a power cut the index is what of it had reached the medium; who opens the log writes it anew.
+            return None;
+        }
         let n_index = segment.n_index(look);
         let is_other = (0..n_index).zip(&self.index).any(|(at, entry)| segment.index(at) != *entry);
         // An active one's index may be an entry behind its frames, or in front of those that were seen.
@@ -241,13 +245,14 @@ pub(crate) fn verify<M: Medium>(
             n_records: report.n_records,
         });
         if let Some(look) = one(walk, &chart, *number, end, &mut report)? {
-            if end.is_none() {
+            if report.n_segments == 0 {
                 report.first_position = look.base;
             }
             report.lost_bytes += end.map_or(0, |end| look.base.saturating_sub(end));
             report.end_position = look.end;
             report.n_segments += 1;
-            end = Some(look.end);
+            // One that is not sealed may have grown since.
+            end = matches!(look.standing, Standing::Sealed(_)).then_some(look.end);
         }
     }
     Ok(report)
@@ -266,7 +271,7 @@ fn one<M: Medium>(
         None => Some(Chart::read(&*walk.medium)?),
     };
     let chart = newer.as_ref().unwrap_or(chart);
-    if chart.state().entries.first().is_some_and(|first| number < first.number) {
+    if is_retired(chart, number) {
         // Retired; a death, or a reader, kept its name.
         return Ok(None);
     }
@@ -276,7 +281,7 @@ fn one<M: Medium>(
     let length = sealed.map_or(0, |sealed| sealed.end - sealed.base);
     let opened = match SegmentView::open(&*walk.medium, number) {
         Ok(segment) => Ok(segment),
-        Err(Unseen::Gone) => {
+        Err(Unseen::Gone | Unseen::Taken) => {
             // Retired meanwhile, or used again.
             let now = Chart::read(&*walk.medium)?;
             if now.entry(number).is_none() {
@@ -323,8 +328,15 @@ fn one<M: Medium>(
         }
         return Ok(None);
     }
-    if let Some(what) = unlisted(&segment, &look, chart, expected) {
-        report.damage(number, look.base, 0, what);
+    if unlisted(&segment, &look, chart, expected).is_some() {
+        // The manifest may have been read before the segment was made, or may know it retired by now.
+        let now = Chart::read(&*walk.medium)?;
+        if is_retired(&now, number) {
+            return Ok(None);
+        }
+        if let Some(what) = unlisted(&segment, &look, &now, expected) {
+            report.damage(number, look.base, 0, what);
+        }
     }
     let holes = entry.map_or(&[][..], |entry| &entry.holes);
     let tally = Tally::of(&segment, &look, holes);
@@ -343,6 +355,10 @@ fn one<M: Medium>(
     report.n_gaps += tally.n_gaps;
     report.torn_tail_bytes += tally.torn_bytes;
     Ok(Some(look))
+}
+
+fn is_retired(chart: &Chart, number: u64) -> bool {
+    chart.state().entries.first().is_some_and(|first| number < first.number)
 }
 
 /// What the manifest does not know, or knows otherwise, of a segment with frames.

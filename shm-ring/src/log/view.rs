@@ -71,6 +71,8 @@ impl fmt::Debug for Share {
 pub(crate) enum Unseen {
     /// There is no such segment, or not any more.
     Gone,
+    /// Its file is just being made of another.
+    Taken,
     /// There is, and it is not what it must be.
     Bad(&'static str),
     /// The system refused.
@@ -182,7 +184,7 @@ impl<M: Medium> SegmentView<M> {
         };
         let share = file.join_readers().map_err(system("share a lock byte of a segment"))?;
         // Whoever has it alone uses it again.
-        let share = Share(share.ok_or(Unseen::Gone)?);
+        let share = Share(share.ok_or(Unseen::Taken)?);
         let header = match known {
             Some(known) => known,
             None => header_of(&file)?,

@@ -206,7 +206,7 @@ impl<M: Medium> Walk<M> {
     fn is_replaced(&self, segment: &SegmentView<M>) -> Result<bool, LogReadError> {
         match SegmentView::open(&*self.medium, segment.header().number) {
             Ok(found) => Ok(found.header().uuid != segment.header().uuid),
-            Err(Unseen::Gone) => Ok(true),
+            Err(Unseen::Gone | Unseen::Taken) => Ok(true),
             Err(Unseen::Bad(_)) => Ok(false),
             Err(Unseen::System { operation, source }) => Err(system(operation, &source)),
         }
@@ -274,7 +274,11 @@ impl<M: Medium> Walk<M> {
                 Err(error) => return self.known_hole(found, error),
             }
         }
-        Err(damaged(self.behind + 1, self.position, "its file has another number in it, or can't be shared"))
+        match SegmentView::open(&*self.medium, self.behind + 1) {
+            // It will be a prepared one.
+            Err(Unseen::Taken) => Ok(Turned::NotYet),
+            _ => Err(damaged(self.behind + 1, self.position, "its file has another number in it")),
+        }
     }
 
     /// A segment that can't be read at all is a gap, if the manifest says so.
@@ -312,7 +316,7 @@ impl<M: Medium> Walk<M> {
                 let look = self.look(&segment)?;
                 Ok(Some((segment, look)))
             }
-            Err(Unseen::Gone) => Ok(None),
+            Err(Unseen::Gone | Unseen::Taken) => Ok(None),
             Err(Unseen::Bad(what)) => Err(damaged(number, self.position, what)),
             Err(Unseen::System { operation, source }) => Err(system(operation, &source)),
         }

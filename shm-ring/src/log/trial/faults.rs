@@ -2,19 +2,19 @@
 
 use super::faulty::{Fault, Faulty, Script};
 use super::{BOOT, OTHER_BOOT, Seen, append, create, directory, disk, open, read, settings};
+use crate::layout::mapped::PIN_BYTE;
+use crate::log::appender::Core;
 use crate::log::error::LogError;
 use crate::log::manifest;
 use crate::log::names::{self, Name};
+use crate::log::segment::Segment;
 use crate::log::shared::Durability;
+use crate::map::disk::Disk;
+use crate::map::lock::Locks;
 use crate::map::medium::Medium;
 
 /// Appends until `n` records are there, each tried again when it is refused; false: the appender takes no more.
-fn work<M: Medium>(
-    core: &mut crate::log::appender::Core<M>,
-    seen: &mut Vec<Seen>,
-    n: u64,
-    refusals: &mut u64,
-) -> bool {
+fn work<M: Medium>(core: &mut Core<M>, seen: &mut Vec<Seen>, n: u64, refusals: &mut u64) -> bool {
     while (seen.len() as u64) < n {
         let number = seen.len() as u64;
         let payload = vec![number as u8; 5000];
@@ -180,6 +180,35 @@ fn a_recycled_segment_is_empty() {
     assert_eq!(read(&disk).unwrap().last(), Some(&(position, 0, b"only".to_vec())));
 }
 
+// Goal: a file that somebody reads is not used again, and keeps its frames. Method: a reader's lock on the oldest segment's file, retired.
+#[test]
+fn a_file_that_is_read_is_not_used_again() {
+    let (_directory, disk) = disk();
+    let settings = super::Settings { keep_bytes: Some(0), ..settings(BOOT) };
+    let mut core = create(&disk, settings).unwrap();
+    append(&mut core, 1, b"mine").unwrap();
+    let log_uuid = manifest::read(&*disk).unwrap().reading.state.log_uuid;
+    let segment = Segment::open(&*disk, 1, &log_uuid, false).unwrap();
+    let pin = Locks::new(segment.file().file(), false).unwrap().share(PIN_BYTE).unwrap().unwrap();
+    let fill = |core: &mut Core<Disk>| {
+        core.roll().unwrap();
+        core.turn().unwrap();
+        core.turn().unwrap();
+        core.roll().unwrap();
+        core.turn().unwrap();
+    };
+    fill(&mut core);
+    let counts = |core: &Core<Disk>| {
+        let hands = core.shared.hands();
+        (hands.n_retired, hands.n_recycled)
+    };
+    assert_eq!(counts(&core), (2, 0));
+    assert_eq!(segment.frame(0, 0, 48).map(|frame| frame.payload.to_vec()), Some(b"mine".to_vec()));
+    drop(pin);
+    fill(&mut core);
+    assert!(counts(&core).1 > 0);
+}
+
 // Goal: what a batch left that was cut short never comes back, not even after a restart behind it. Method: frames that were staged and not
 // published, then shorter and equal ones in their place.
 #[test]
@@ -210,7 +239,7 @@ fn what_deaths_leave_is_put_right() {
     append(&mut core, 1, b"first").unwrap();
     core.turn().unwrap();
     drop(core);
-    let names_of = |disk: &crate::map::disk::Disk| {
+    let names_of = |disk: &Disk| {
         let mut names = disk.names().unwrap();
         names.sort();
         names
