@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-const PRODUCERS: u64 = 3;
+const PRODUCERS: usize = 3;
 const RECORDS: u64 = 20_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -73,7 +73,7 @@ fn watch() -> Result<(), Box<dyn Error>> {
     drop(recorder);
 
     let report = Log::verify(&logs, |_| ())?;
-    let mut next = [0; PRODUCERS as usize];
+    let mut next = [0; PRODUCERS];
     let mut reader = LogReader::open(&logs)?;
     reader.seek(LogStart::Oldest)?;
     while let Some(item) = reader.next()? {
@@ -85,7 +85,7 @@ fn watch() -> Result<(), Box<dyn Error>> {
         }
         next[producer] += 1;
     }
-    if next != [RECORDS; PRODUCERS as usize] || !report.is_clean() {
+    if next != [RECORDS; PRODUCERS] || !report.is_clean() {
         return Err(format!("{next:?}, {report:?}").into());
     }
     println!("{} records of {PRODUCERS} producers, each once and in its order", report.n_records);

@@ -77,7 +77,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum Action {
     Push(u16, usize),
     Batch(u16),
     Step,
@@ -86,14 +86,14 @@ enum Step {
     Pass,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<Action>> {
     let step = prop_oneof![
-        8 => (0u16..200, 0usize..600).prop_map(|(n, length)| Step::Push(n, length)),
-        2 => (0u16..200).prop_map(Step::Batch),
-        4 => Just(Step::Step),
-        2 => Just(Step::Drain),
-        1 => Just(Step::Reopen),
-        1 => Just(Step::Pass),
+        8 => (0u16..200, 0usize..600).prop_map(|(n, length)| Action::Push(n, length)),
+        2 => (0u16..200).prop_map(Action::Batch),
+        4 => Just(Action::Step),
+        2 => Just(Action::Drain),
+        1 => Just(Action::Reopen),
+        1 => Just(Action::Pass),
     ];
     vec(step, 1..60)
 }
@@ -112,7 +112,7 @@ proptest! {
         let mut recording = Some(recorder(&ring, &log));
         for step in steps {
             match step {
-                Step::Push(n, length) => {
+                Action::Push(n, length) => {
                     for _ in 0..n {
                         let payload = record(0, model.len() as u64, length);
                         if producer.try_push(&payload).is_err() {
@@ -121,24 +121,24 @@ proptest! {
                         model.push(payload);
                     }
                 }
-                Step::Batch(n) => {
+                Action::Batch(n) => {
                     let mut payloads: Vec<_> = (0..u64::from(n)).map(|n| record(1, model.len() as u64 + n, 20)).collect();
                     let Ok(mut batch) = producer.try_batch(payloads.len(), payloads.len() * 20) else { continue };
                     payloads.retain(|payload| batch.push(payload).is_ok());
                     batch.commit();
                     model.extend(payloads);
                 }
-                Step::Step => {
+                Action::Step => {
                     recording.as_mut().unwrap().step(NOW).unwrap();
                 }
-                Step::Drain => {
+                Action::Drain => {
                     recording.as_mut().unwrap().drain().unwrap();
                 }
-                Step::Reopen => {
+                Action::Reopen => {
                     drop(recording.take());
                     recording = Some(recorder(&ring, &log));
                 }
-                Step::Pass => {
+                Action::Pass => {
                     // A recorder that goes, and leaves the log open for the next one.
                     let log = recording.take().unwrap().into_log();
                     recording = Some(Recorder::open(&ring, "recorder", log).unwrap());

@@ -35,7 +35,7 @@ pub(crate) fn last<M: Medium>(medium: &M, source_uuid: &[u8; 16]) -> io::Result<
         let segment = match SegmentView::open(medium, number) {
             Ok(segment) => segment,
             // What can't be read is not believed, and told by whoever reads records.
-            Err(Unseen::Gone | Unseen::Bad(_)) => continue,
+            Err(Unseen::Gone | Unseen::Taken | Unseen::Bad(_)) => continue,
             Err(Unseen::System { source, .. }) => return Err(source),
         };
         let Ok(look) = segment.look(boot_id) else { continue };

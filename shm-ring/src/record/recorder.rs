@@ -307,13 +307,17 @@ impl Recorder {
 
     /// Goes on in the next segment. Nothing is staged: should it fail, the next step tries again.
     fn roll(&mut self, staging: &Staging) -> Result<(), RecordError> {
-        self.n_rolls = if staging.span_bytes > 0 { 0 } else { self.n_rolls + 1 };
+        if staging.span_bytes > 0 {
+            self.n_rolls = 0;
+        }
         let log = self.log.core();
-        if self.n_rolls > ROLLS_MAX {
+        if self.n_rolls == ROLLS_MAX {
             let (len_bytes, max_bytes) = (log.next_record_bytes_max() + 1, log.record_bytes_max());
             return Err(self.fail(LogError::TooLong { len_bytes, max_bytes }));
         }
-        Ok(log.roll()?)
+        log.roll()?;
+        self.n_rolls += 1;
+        Ok(())
     }
 
     fn stage_all(&mut self, staging: &mut Staging) -> Result<(), RecordError> {

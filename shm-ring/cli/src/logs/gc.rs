@@ -35,10 +35,7 @@ pub(crate) fn run(args: &Gc) -> Result<(), Failure> {
     } else {
         let verb = if args.dry_run { "would remove" } else { "removed" };
         let segments = show_count(report.n_segments, "segment", "segments");
-        format!(
-            "{path}: {verb} {segments}, {}; begins at {oldest_position}\n",
-            show_size(report.n_bytes),
-        )
+        format!("{path}: {verb} {segments}, {}; begins at {oldest_position}\n", show_size(report.n_bytes),)
     };
     output::print(text.as_bytes())
 }
