@@ -7,6 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use shm_ring::{Appender, Durability, Error, FileKind, LogError, LogOptions};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -83,7 +84,7 @@ fn what_is_no_log_is_refused() {
         assert!(matches!(outcome, Err(Error::Invalid { .. })), "{outcome:?}");
     }
     assert!(!path("bad").exists());
-    let open_to_all = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let open_to_all = fs::Permissions::from_mode(0o777);
     fs::set_permissions(path("empty"), open_to_all).unwrap();
     assert!(matches!(options().open(path("empty")), Err(Error::WrongMode { kind: FileKind::Log, .. })));
 }

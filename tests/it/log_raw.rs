@@ -29,7 +29,11 @@ pub(crate) fn records(path: &Path) -> Vec<(u64, Vec<u8>)> {
         while at < end {
             let offset = data_offset + usize::try_from(at - base).unwrap();
             let head = word(offset);
-            assert_eq!((head >> 48, head >> 32 & 0xf), (at / 16 & 0xffff, 2), "no record at {at} in {name}");
+            assert_eq!(
+                (head >> 48, head >> 32 & 0xf),
+                ((at / 16) & 0xffff, 2),
+                "no record at {at} in {name}"
+            );
             let length = usize::try_from(head & 0xffff_ffff).unwrap();
             found.push((at, bytes[offset + 32..offset + 32 + length].to_vec()));
             at += 32 + (length as u64).next_multiple_of(16);
