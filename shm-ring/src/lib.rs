@@ -22,6 +22,12 @@
 //! A [`Consumer`] has a name and gets every record, in place; producers wait for the slowest one. An [`Observer`] has nothing, copies, is
 //! never waited for, and is told exactly what it missed. Both can read the same ring at once.
 //!
+//! # What stays
+//!
+//! A log is a directory of segments: an [`Appender`] writes it, any number of [`LogReader`]s follow it, from any place, and are told what is
+//! missing. How sure a record is of staying is the log's [`Durability`]. [`Log`] is for who neither appends nor reads: how it stands, whether all
+//! of it is what was written, and what to do if not. A [`Recorder`] puts a ring's records into a log, each once.
+//!
 //! # Bytes without records
 //!
 //! An [`AppendFile`] is a file of plain bytes that grows at the end: one process writes it, any number [follow](AppendFile::follow) it while
@@ -93,6 +99,8 @@ mod log;
 mod map;
 #[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]
 mod ranges;
+#[cfg(not(any(loom, shuttle)))]
+mod record;
 #[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
 mod ring;
 #[cfg(not(any(loom, shuttle)))]
@@ -139,6 +147,11 @@ pub use ranges::{
     receipt::Receipt,
     refusal::{AllocateError, RangeError, Refused},
     stats::RangedStats,
+};
+#[cfg(not(any(loom, shuttle)))]
+pub use record::{
+    error::RecordError,
+    recorder::{Recorder, RecorderStats},
 };
 #[cfg(not(any(loom, shuttle)))]
 pub use ring::{
