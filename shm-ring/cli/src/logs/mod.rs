@@ -1,4 +1,4 @@
-//! Logs: directories of segments, which `tail`, `cat`, `stat`, `doctor` and `repair` know because they are directories.
+//! Logs: directories of segments, which `tail`, `cat`, `stat`, `doctor` and `repair` know by what is in them.
 //!
 //! | file   | what |
 //! |--------|------|
@@ -30,7 +30,9 @@ pub(crate) use verify::run as verify;
 
 use std::path::Path;
 
-/// Whether what is at that path, or would be, is for the commands of logs.
+/// Whether that path is a directory with something of a log in it, be it damaged.
 pub(crate) fn is_log(path: &Path) -> bool {
-    path.is_dir()
+    let is_of_log = |name: &str| matches!(name, "LOCK" | "CURRENT") || name.ends_with(".seg");
+    let Ok(mut files) = std::fs::read_dir(path) else { return false };
+    files.any(|file| file.is_ok_and(|file| file.file_name().to_str().is_some_and(is_of_log)))
 }
