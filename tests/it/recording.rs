@@ -1,6 +1,6 @@
 //! Recording: a ring's records are in the log once, whatever was lost, left open, gone back or full meanwhile.
 
-use crate::full_disk::fill_up;
+use crate::disks::fill_up;
 use crate::harness::{Actor, Script, directory, is_root_for, listen, say};
 use crate::records::record;
 use nix::mount::{MsFlags, mount};
