@@ -151,11 +151,15 @@ impl<M: Medium> Core<M> {
         self.end
     }
 
-    /// Goes on in the next segment, and publishes what was staged in this one.
+    /// Goes on in the next segment, and publishes what was staged in this one; stays in one that is empty.
     pub(crate) fn roll(&mut self) -> Result<(), LogError> {
         self.check()?;
         self.publish();
         let base = self.at;
+        if base == self.tally.base {
+            // No segment but the last is empty, so that the next one's first frame shows that it follows.
+            return Ok(());
+        }
         let next = self.take_prepared(base)?;
         let sealed = self.tally.sealed(base);
         self.segment.seal(&sealed);

@@ -142,6 +142,7 @@ fn a_torn_manifest_is_gone_on_with_in_a_new_one() {
         bytes.extend_from_slice(torn);
         std::fs::write(&path, bytes).unwrap();
         let (mut core, _) = open(&disk, settings(BOOT)).unwrap();
+        seen.push((append(&mut core, 7, torn).unwrap(), 7, torn.to_vec()));
         core.roll().unwrap();
         core.turn().unwrap();
         drop(core);
@@ -194,6 +195,7 @@ fn a_file_that_is_read_is_not_used_again() {
         core.roll().unwrap();
         core.turn().unwrap();
         core.turn().unwrap();
+        append(core, 2, b"next").unwrap();
         core.roll().unwrap();
         core.turn().unwrap();
     };
@@ -205,6 +207,7 @@ fn a_file_that_is_read_is_not_used_again() {
     assert_eq!(counts(&core), (2, 0));
     assert_eq!(segment.frame(0, 0, 48).map(|frame| frame.payload.to_vec()), Some(b"mine".to_vec()));
     drop(pin);
+    append(&mut core, 3, b"third").unwrap();
     fill(&mut core);
     assert!(counts(&core).1 > 0);
 }
