@@ -23,9 +23,9 @@ pub(crate) mod header;
 pub(crate) mod manifest;
 pub(crate) mod mapped;
 #[cfg(not(any(loom, shuttle)))]
+#[allow(dead_code, reason = "notices are for the recorder and for readers")]
 pub(crate) mod note;
 #[cfg(not(any(loom, shuttle)))]
-#[allow(dead_code, reason = "notices are for the recorder and for readers")]
 pub(crate) mod segment;
 pub(crate) mod slots;
 

@@ -32,6 +32,7 @@ use super::header::{HEADER_BYTES, Malformed, Reader, Writer, checksum, field};
 use super::slots::Line;
 use crate::sync::AtomicU64;
 
+#[allow(unused_imports, reason = "notices are for the recorder and for readers")]
 pub(crate) use super::note::*;
 
 /// The first eight bytes of a segment.

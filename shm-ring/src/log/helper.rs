@@ -8,8 +8,8 @@
 //! Two threads, so that a sync of a full segment keeps nobody from preparing the next; the tests call [`Shared::turn`] instead.
 //!
 //! Pages are made present a window ahead of the appender, never the whole segment: a page that is written to long before it is used is
-//! written to the medium twice. With `EachRecord`, none is: every sync would bring all of them; the segment's bytes are written as zeros
-//! when it is prepared instead, so that a sync has no extents to note.
+//! written to the medium twice. With `EachRecord` a segment's bytes are written as zeros when it is prepared, so that a sync of a few pages has
+//! no extents to note.
 //!
 //! (I1) a segment is complete on the medium, then its name, then its record, and only then can an appender take it; (I2) when the record could
 //! not be written, the segment waits for the next try: the record may be on the medium all the same.
@@ -81,9 +81,6 @@ impl<M: Medium> Shared<M> {
 
     /// Makes the pages present that the appender comes to next.
     fn populate(&self) -> Result<(), LogError> {
-        if self.settings.durability == Durability::EachRecord {
-            return Ok(());
-        }
         let mut window = held(&self.window);
         let (active, next) = {
             let hands = self.hands();
