@@ -6,8 +6,9 @@ use crate::harness::Script;
 use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
-    log_append, log_killing, log_read, lossy, order, permissions, quiet, ranged, ranged_files, ranged_golden,
-    ranged_killing, recording, remote, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
+    log_append, log_golden, log_killing, log_read, lossy, order, permissions, quiet, ranged, ranged_files,
+    ranged_golden, ranged_killing, recording, remote, resuming, sharing, snapshot, snapshot_cut,
+    snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -74,6 +75,7 @@ const ROLES: &[(&str, fn())] = &[
     ("forking::orphans", forking::orphans),
     ("full_disk::alone", full_disk::alone),
     ("golden::make", golden::make),
+    ("log_golden::make", log_golden::make),
     ("inspecting::forks", inspecting::forks),
     ("joining::producer", joining::producer),
     ("killing::nursery", killing::nursery),

@@ -4,7 +4,7 @@ use crate::harness::{Actor, Script, directory, fork, is_root_for, listen, say};
 use crate::log_raw::records;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use shm_ring::{Appender, Durability, Error, FileKind, LogError, LogOptions};
+use shm_ring::{Appender, DryRun, Durability, Error, FileKind, Log, LogError, LogOptions};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -41,7 +41,7 @@ fn two_appenders_are_never_at_work() {
     actor.tell("again");
     assert_eq!(actor.hear(), "open");
     busy(options().open(&path));
-    assert!(matches!(options().keep_bytes(0).gc(&path), Err(Error::Busy { .. })));
+    assert!(matches!(Log::gc(&path, Some(0), None, DryRun::No), Err(Error::Busy { .. })));
     actor.kill();
     let mut log = options().open(&path).unwrap();
     assert!(!log.recovery().was_cut_short && log.recovery().n_records == 2);
@@ -193,13 +193,13 @@ fn retention_keeps_what_was_asked_for() {
     drop(log);
     let kept = records(&path);
     assert!(end - kept[0].0 >= 200_000 && kept.last().unwrap().1 == [(n_records - 1) as u8; 3000]);
-    assert!(matches!(options().gc(&path), Err(Error::Invalid { .. })));
-    let collected = options().keep_bytes(70_000).gc(&path).unwrap();
+    assert!(matches!(Log::gc(&path, None, None, DryRun::No), Err(Error::Invalid { .. })));
+    let collected = Log::gc(&path, Some(70_000), None, DryRun::No).unwrap();
     let left = records(&path);
     assert!(collected.n_segments > 0 && end - left[0].0 >= 70_000 && kept.ends_with(&left));
-    assert_eq!(options().keep_bytes(70_000).gc(&path).unwrap().n_segments, 0);
+    assert_eq!(Log::gc(&path, Some(70_000), None, DryRun::No).unwrap().n_segments, 0);
     // By their own times all records are from 1970.
-    assert!(options().keep_for(Duration::from_secs(1)).gc(&path).unwrap().n_segments > 0);
+    assert!(Log::gc(&path, None, Some(Duration::from_secs(1)), DryRun::No).unwrap().n_segments > 0);
     let names: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().starts_with("spare")), "{names:?}");
 }

@@ -33,6 +33,7 @@ mod killing;
 mod limits;
 mod liveness;
 mod log_append;
+mod log_golden;
 mod log_killing;
 mod log_raw;
 mod log_read;

@@ -14,12 +14,31 @@ use std::path::Path;
 use std::time::Duration;
 
 impl Log {
-    /// Removes the oldest segments of a log to which nobody appends: for as long as `keep_bytes` are left without them, and those whose
-    /// newest record is older than `keep_for`. With [`DryRun::Yes`], says what it would remove. Otherwise as [`LogOptions::gc`].
+    /// Lets go of the oldest segments of a log to which nobody appends: for as long as `keep_bytes` are left without them, and those whose
+    /// newest record is older than `keep_for`; and of files that were kept to be used again. Readers keep what they have mapped. With
+    /// [`DryRun::Yes`], says what would go.
     ///
     /// # Errors
     ///
-    /// As [`LogOptions::gc`]; a dry run fails with [`Error::NotFound`], [`Error::Corrupt`] and [`Error::Io`] only.
+    /// As [`LogOptions::open`]: [`Error::Busy`] while an appender lives, which lets go of its segments itself; [`Error::Invalid`] when
+    /// neither limit was given. A dry run fails with [`Error::NotFound`], [`Error::Corrupt`] and [`Error::Io`] only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("log");
+    /// use shm_ring::{DryRun, Log, LogOptions};
+    ///
+    /// let mut log = LogOptions::new().segment_bytes(64 << 10).create(&path)?;
+    /// for _ in 0..100 {
+    ///     log.append(&[0; 4000])?;
+    /// }
+    /// drop(log);
+    /// let collected = Log::gc(&path, Some(100_000), None, DryRun::No)?;
+    /// assert!(collected.n_segments >= 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn gc(
         path: impl AsRef<Path>,
         keep_bytes: Option<u64>,

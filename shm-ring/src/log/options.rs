@@ -205,33 +205,8 @@ impl LogOptions {
         self.open(path)
     }
 
-    /// Lets go of the oldest segments of the log in `path`, as far as [`keep_bytes`](Self::keep_bytes) and [`keep_for`](Self::keep_for) allow,
-    /// and of files that were kept to be used again. Opens it as [`open`](Self::open) does, and ends in order. Readers keep what they have
-    /// mapped.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Self::open): [`Error::Busy`] while an appender lives, which lets go of its segments itself; [`Error::Invalid`] when neither
-    /// limit was given.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let directory = tempfile::tempdir()?;
-    /// # let path = directory.path().join("log");
-    /// use shm_ring::LogOptions;
-    ///
-    /// let mut log = LogOptions::new().segment_bytes(64 << 10).create(&path)?;
-    /// for _ in 0..100 {
-    ///     log.append(&[0; 4000])?;
-    /// }
-    /// drop(log);
-    /// let collected = LogOptions::new().segment_bytes(64 << 10).keep_bytes(100_000).gc(&path)?;
-    /// assert!(collected.n_segments >= 3);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn gc(&self, path: impl AsRef<Path>) -> Result<Collected, Error> {
-        let path = path.as_ref();
+    /// Lets go of what the limits allow, as an appender that never appends: see [`Log::gc`](super::inspect::Log::gc).
+    pub(super) fn gc(&self, path: &Path) -> Result<Collected, Error> {
         if self.keep_bytes.is_none() && self.keep_for.is_none() {
             let (expected, found) = ("bytes or a time".into(), "neither".into());
             return Err(Error::Invalid { option: "keep", expected, found });
