@@ -84,6 +84,8 @@ mod log;
 mod map;
 #[cfg_attr(any(loom, shuttle), path = "ranges/model/mod.rs")]
 mod ranges;
+#[cfg(not(any(loom, shuttle)))]
+mod record;
 #[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
 mod ring;
 #[cfg(not(any(loom, shuttle)))]
@@ -107,6 +109,7 @@ pub use layout::frame::Position;
 #[cfg(not(any(loom, shuttle)))]
 pub use log::{
     appender::{Appender, AppenderStats},
+    collect::GcReport,
     error::LogError,
     inspect::{CursorStats, DryRun, Log, LogSegment, LogStats},
     item::{LogGap, LogGapReason, LogItem, LogReadError, Logged, LoggedInfo},
@@ -129,6 +132,11 @@ pub use ranges::{
     receipt::Receipt,
     refusal::{AllocateError, RangeError, Refused},
     stats::RangedStats,
+};
+#[cfg(not(any(loom, shuttle)))]
+pub use record::{
+    error::RecordError,
+    recorder::{Recorder, RecorderStats},
 };
 #[cfg(not(any(loom, shuttle)))]
 pub use ring::{

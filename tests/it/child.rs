@@ -6,7 +6,7 @@ use crate::harness::Script;
 use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness, lossy,
-    order, permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, remote, resuming,
+    order, permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, recording, remote, resuming,
     sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
@@ -106,6 +106,8 @@ const ROLES: &[(&str, fn())] = &[
     ("ranged_killing::fetcher", ranged_killing::fetcher),
     ("ranged_killing::filler", ranged_killing::filler),
     ("ranged_killing::nursery", ranged_killing::nursery),
+    ("recording::alone", recording::alone),
+    ("recording::dies", recording::dies),
     ("remote::asker", remote::asker),
     ("resuming::three", resuming::three),
     ("resuming::producer", resuming::producer),

@@ -43,6 +43,7 @@ mod ranged_golden;
 mod ranged_guard;
 mod ranged_killing;
 mod ranged_model;
+mod recording;
 mod records;
 mod remote;
 mod resuming;

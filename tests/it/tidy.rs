@@ -29,8 +29,8 @@ const LAYERS: [&[&str]; 7] = [
     &["layout"],
     &["map"],
     &["frame"],
-    &["ring", "codec", "append", "ranges", "log", "snapshot", "record"],
-    &["typed", "replay"],
+    &["ring", "codec", "append", "ranges", "log", "snapshot"],
+    &["typed", "record", "replay"],
     &["lib"],
 ];
 

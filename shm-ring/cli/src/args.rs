@@ -3,10 +3,13 @@
 //! (I1) what clap accepts is meaningful: conflicts and needs between flags are stated here, and refused with exit code 2.
 //! Describes; performs nothing.
 
+mod logs;
+
 use crate::size::{
     CpuList, parse_cpus, parse_duration, parse_level, parse_mode, parse_rate, parse_seconds, parse_size,
 };
 use clap::{Parser, Subcommand, ValueEnum};
+pub(crate) use logs::{Cursor, CursorAction, Gc, Record, SyncWhen, Verify};
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -14,8 +17,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 failed, 2 usage, 3 no such ring or file, 4 not a ring (or another kind of file), corrupt or of another version, 5 full (push \
---when-full fail), 6 records were lost (tail --fail-on-loss; bench: or damaged), 7 timeout (tail --count with --idle; bench), 9 the dead \
+Exit codes: 0 ok, 1 failed, 2 usage, 3 no such ring, log or file, 4 not a ring (or another kind of file), corrupt (verify: damaged) or of another \
+version, 5 full (push --when-full fail; record --drain: the disk), 6 records were lost (tail, cat --fail-on-loss; bench: or damaged), 7 timeout (tail --count with --idle; bench), 9 the dead \
 left something to repair (doctor, repair), 10 somebody is in the way from whom nothing is taken (doctor, repair). exec passes its \
 command's code on.";
 
@@ -27,7 +30,7 @@ Examples:
                                                         latency under a steady load, as a page
   shm-ring bench --workload fanin --producers 4 --rate 50k --wait block --seconds 10";
 
-/// Create, fill, follow and inspect shared-memory rings; inspect and finish mapped files.
+/// Create, fill, follow and inspect shared-memory rings; record them into logs; inspect and finish mapped files.
 #[derive(Debug, Parser)]
 #[command(name = "shm-ring", version, about, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -75,7 +78,19 @@ pub(crate) enum Command {
     /// Ends with the command's exit code, when its pipes are at their end: 126 or 127 if it could not be run, 128 + N if signal N killed it.
     /// Processes that the command leaves behind may hold the pipes open: then it ends as soon as nothing came for 500 ms.
     Exec(Exec),
-    /// Show records: the last ones, all, or as they come.
+    /// Put a ring's records into a log, each once.
+    ///
+    /// Runs until a signal ends it. Reads under a name for which the ring's producers wait, also while nobody records; a record's space is
+    /// given back when the log has it. Killed and started again, it goes on where the log ends. Time, sequence, level, kind and producer are
+    /// kept; what the ring lost is told in the log, in its place.
+    ///
+    /// While the disk is full, records wait in the ring, and it goes on when there is room. Says nothing on stdout.
+    Record(Record),
+    /// Show records of a ring or a log: the last ones, all, or as they come.
+    ///
+    /// Of a log's directory: reads it only, needs no right to write it, and disturbs nobody; -f goes on over its segments. With --cursor NAME,
+    /// goes on where that name stopped, and saves how far it came; that is on the medium when it ends. A log that was removed in front of the
+    /// cursor is a loss.
     ///
     /// Without -f, ends after what is there. Watches without disturbing anybody, and is told what it missed if it is too slow; with
     /// --consumer NAME, producers wait for it instead, and a record is released when it has been written.
@@ -89,9 +104,10 @@ pub(crate) enum Command {
     /// With --losses, what is missing is told where it is missing. JSON keys: event (loss), cause, position (where reading goes on),
     /// producer, records, claims and bytes; null is unknown. Causes: dropped (the ring was full: producer, records), died (in the middle of
     /// claims: producer, claims), lapped (overwritten before it was read: first bytes, then records of each producer as they become known),
-    /// away (overwritten while nobody read under the name: bytes).
+    /// away (overwritten while nobody read under the name: bytes). Of a log also: restarted (what the ring held when the machine was restarted,
+    /// or it was made anew), retired (removed before it was read: bytes), power_cut (never on the medium: bytes), damaged (bytes).
     Tail(Tail),
-    /// Show a ring's tables: positions, producers, consumers; or what an append file or a ranged file has.
+    /// Show a ring's tables: positions, producers, consumers; or what a log, an append file or a ranged file has.
     ///
     /// Reads the file only: takes no slot, disturbs nobody, and needs no right to write.
     ///
@@ -100,8 +116,12 @@ pub(crate) enum Command {
     /// doubtful_bytes (written before a restart of the machine and never synced), writer (somebody has it open for writing), writer_pid,
     /// sealed, data_crc; pinned (append: somebody reads in place); alignment, next_position, handed_out_bytes (and not written),
     /// written_bytes, missing_bytes, free_bytes, sync_failed (ranged). What does not apply is null.
+    ///
+    /// JSON keys of a log: path, kind (log), uuid, created_ns, oldest_position, end_position, durable_position, data_bytes, records (of sealed
+    /// segments), prepared (segments), appending (somebody has it open for that), appender_pid, suspect, segments (number, state, base, end,
+    /// data_bytes, records, first_ns, last_ns, suspect, hole_bytes) and cursors (as `cursor list` has them).
     Stat(Stat),
-    /// Explain a ring's state: who holds what, who is in whose way, and what to do; or an append file's or a ranged file's.
+    /// Explain a ring's state: who holds what, who is in whose way, and what to do; or a log's, an append file's or a ranged file's.
     ///
     /// The first line is the verdict: healthy; repairable, when the dead left something; blocked, when somebody is in the way from whom
     /// nothing is taken: somebody alive, or a durable name. Then a line per finding, the most important one first. Reads the file only:
@@ -116,8 +136,16 @@ pub(crate) enum Command {
     ///
     /// Of an append file or a ranged file it says what the dead left, what a power cut would take, what a restart of the machine has put in
     /// doubt, and who has it open. It reads all bytes of a sealed one, and compares their checksum: if that is wrong, the code is 4.
+    ///
+    /// Of a log it says who appends, how much there is, what is suspect or set aside, and how far its cursors are behind; it does not read the
+    /// records: that is `verify`.
     Doctor(Doctor),
-    /// Repair what the dead left, and say what was done.
+    /// Repair what the dead left in a ring, or what is damaged in a log, and say what was done.
+    ///
+    /// Of a log: marks what does not check as a hole, which readers are told of, after copying its bytes to a file beside it; makes a lost
+    /// manifest anew from the segments. Deletes nothing, truncates nothing, and needs that nobody appends. With --dry-run, says what it would do.
+    /// JSON keys of a log: path, dry_run, repaired, and mended (segment, or 0 of the manifest, position, bytes that are gone, what, how: marked,
+    /// remade, manifest_remade or dropped, aside: the file that has what was there).
     ///
     /// Nobody needs to run it: whoever attaches or is held up does the same. Takes nothing from the living: if somebody alive, or a durable
     /// name, is still in the way, says so as doctor does and ends with code 10. Refuses files that others can write, as push does.
@@ -125,7 +153,24 @@ pub(crate) enum Command {
     /// JSON keys: path, repaired, producers, claims, bytes, consumers, members, groups (how many were repaired), epoch (the new one, or
     /// null), then verdict, repairable, blocked and findings as doctor has them, of what is left.
     Repair(Repair),
-    /// Write the bytes of an append file or a ranged file to stdout, as they are.
+    /// Read all of a log, and compare every checksum.
+    ///
+    /// Ends with code 4 if anything is damaged. What a power cut took, what is missing and a torn end are told, and are no damage. Changes
+    /// nothing, and works beside an appender.
+    ///
+    /// JSON keys: path, clean, segments, records, gaps, bytes (of payload), first_position, end_position, holes, hole_bytes (damage that is
+    /// marked), torn_bytes, lost_bytes, n_damaged, and damaged (segment, or 0 of the manifest, position, bytes, what), 10,000 at most.
+    Verify(Verify),
+    /// Remove a log's oldest segments, for as long as so much is left, or those that are so old.
+    ///
+    /// Whole segments, by removing their files: who reads one keeps it. The one that is appended to stays. Needs that nobody appends, for whom
+    /// `record --keep` does the same. JSON keys: path, dry_run, segments, bytes, oldest_position.
+    Gc(Gc),
+    /// List, set or remove a log's cursors: names with a place, from which `tail --cursor` goes on.
+    Cursor(Cursor),
+    /// Write the bytes of an append file or a ranged file to stdout, as they are; or all records of a log.
+    ///
+    /// Of a log: every record that is there when it begins, or those from --from on and before --to, shown as `tail` shows them.
     ///
     /// Of an append file what is published when it begins; of a sealed file everything, after its checksum was compared. A ranged file of
     /// which not everything is written is refused; with --partial, zeros stand where nothing is written, so that every byte is at its place,
@@ -262,7 +307,7 @@ pub(crate) struct Exec {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Tail {
-    /// The ring.
+    /// The ring, or a log's directory.
     #[arg(env = "SHM_RING")]
     pub(crate) ring: PathBuf,
     /// Go on with what comes.
@@ -296,6 +341,9 @@ pub(crate) struct Tail {
     /// Read as a member of this group: each record goes to one member, and is released when it has been written.
     #[arg(long, value_name = "NAME", group = "reader")]
     pub(crate) group: Option<String>,
+    /// Of a log: go on where this name stopped, and save how far it came. A new name begins as the flags say.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["consumer", "group"])]
+    pub(crate) cursor: Option<String>,
     /// The name holds its place also while nobody reads under it.
     #[arg(long, requires = "reader")]
     pub(crate) durable: bool,
@@ -320,7 +368,7 @@ pub(crate) enum Format {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
-    /// The ring, append file or ranged file.
+    /// The ring, log, append file or ranged file.
     #[arg(env = "SHM_RING")]
     pub(crate) ring: PathBuf,
     /// One JSON object.
@@ -333,9 +381,12 @@ pub(crate) struct Doctor {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Repair {
-    /// The ring.
+    /// The ring, or a log's directory.
     #[arg(env = "SHM_RING")]
     pub(crate) ring: PathBuf,
+    /// Of a log: say what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// One JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -343,8 +394,26 @@ pub(crate) struct Repair {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cat {
-    /// The append file or ranged file, open or sealed.
+    /// The append file or ranged file, open or sealed; or a log's directory.
     pub(crate) file: PathBuf,
+    /// Of a log: begin with the first record since then: RFC 3339, or so long ago, as in 5m.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Of a log: leave out records from then on.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Of a log: as `tail` has it [default: short].
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
+    /// Of a log: only records whose message matches.
+    #[arg(short, long, value_name = "REGEX", value_parser = Regex::new)]
+    pub(crate) grep: Option<Regex>,
+    /// Of a log: say in place what is missing; with -o raw, on stderr.
+    #[arg(long)]
+    pub(crate) losses: bool,
+    /// Of a log: when records are missing, end with code 6.
+    #[arg(long)]
+    pub(crate) fail_on_loss: bool,
     /// Show zeros for bytes of a ranged file that are not written, rather than to refuse it.
     #[arg(long)]
     pub(crate) partial: bool,
@@ -378,7 +447,7 @@ pub(crate) struct Import {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stat {
-    /// The ring, append file or ranged file.
+    /// The ring, log, append file or ranged file.
     #[arg(env = "SHM_RING")]
     pub(crate) ring: PathBuf,
     /// One JSON object.

@@ -2,17 +2,17 @@
 //!
 //! | code | means | code | means |
 //! |------|-------|------|-------|
-//! | 0 | ok                       | 4 | not a ring (or another file of ours), corrupt, or another version |
-//! | 1 | it did not work          | 5 | full, and not to wait |
-//! | 2 | usage                    | 6 | records were lost (`tail --fail-on-loss`; `bench`: or damaged) |
-//! | 3 | the ring, or the file, does not exist  | 7 | timeout |
+//! | 0 | ok                       | 4 | not a ring (or another file of ours), corrupt, damaged (`verify`), or another version |
+//! | 1 | it did not work          | 5 | full, and not to wait; of a log, the disk |
+//! | 2 | usage                    | 6 | records were lost (`tail`, `cat --fail-on-loss`; `bench`: or damaged) |
+//! | 3 | the ring, log or file does not exist  | 7 | timeout |
 //! | 9 | the dead left something to repair (`doctor`, `repair`) | 10 | somebody is in the way from whom nothing is taken (`doctor`, `repair`) |
 //!
 //! 8 is not used yet.
 //!
 //! (I1) every message about a ring names its path.
 
-use shm_ring::{ClaimError, Error, PollError};
+use shm_ring::{ClaimError, Error, LogError, LogReadError, PollError};
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -78,6 +78,26 @@ impl Failure {
         let code = match error {
             ClaimError::Full { .. } => Code::Full,
             ClaimError::Truncated | ClaimError::Corrupt { .. } => Code::Corrupt,
+            _ => Code::Runtime,
+        };
+        Self::new(code, format!("{path:?}: {error}"))
+    }
+
+    /// A log takes no more.
+    pub(crate) fn log(path: &Path, error: LogError) -> Self {
+        let code = match error {
+            LogError::NoSpace { .. } => Code::Full,
+            LogError::Truncated => Code::Corrupt,
+            _ => Code::Runtime,
+        };
+        Self::new(code, format!("{path:?}: {error}"))
+    }
+
+    /// A log can't be read on.
+    pub(crate) fn log_read(path: &Path, error: LogReadError) -> Self {
+        let code = match error {
+            LogReadError::Damaged { .. } | LogReadError::Truncated { .. } => Code::Corrupt,
+            LogReadError::NoSuchPosition { .. } => Code::Usage,
             _ => Code::Runtime,
         };
         Self::new(code, format!("{path:?}: {error}"))

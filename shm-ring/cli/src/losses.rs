@@ -6,12 +6,18 @@
 //! | died    | a producer died in the middle of claims              | producer, claims |
 //! | lapped  | a watcher was too slow, and records were overwritten | bytes at once; each producer's records with its next one |
 //! | away    | nobody read under a name, and records were overwritten | bytes |
+//! | restarted | a log's ring lost what it held, with the machine or with its file | nothing |
+//! | retired | segments of a log were removed before they were read | bytes |
+//! | power_cut | the end of a log was never on the medium             | bytes |
+//! | damaged | bytes of a log are not what was written              | bytes |
+//!
+//! In a log, each of the first four stands where it happened, told by the recorder.
 //!
 //! (I1) what was told once is not told again; (I2) `any` is true as soon as anything is missing.
 
 use crate::size::show_count;
 use serde::Serialize;
-use shm_ring::{Loss, PollError};
+use shm_ring::{LogGap, LogGapReason, Loss, PollError};
 
 /// Something that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub(crate) enum Missing {
     LappedOf { producer: u16, records: u64 },
     /// Overwritten while a name was away.
     Away { bytes: u64 },
+    /// As a log tells it.
+    Logged(LogGap),
 }
 
 /// The keys, in this order.
@@ -55,6 +63,12 @@ impl Losses {
         let any = missed_bytes > 0;
         let untold = if any { vec![Missing::Away { bytes: missed_bytes }] } else { Vec::new() };
         Self { told: Vec::new(), untold, any }
+    }
+
+    /// A log says that something is missing here.
+    pub(crate) fn logged(&mut self, gaps: Vec<LogGap>) {
+        self.any |= !gaps.is_empty();
+        self.untold.extend(gaps.into_iter().map(Missing::Logged));
     }
 
     /// The source was lapped.
@@ -103,6 +117,10 @@ impl Missing {
             Self::Lapped { bytes } => ("lapped", None, None, None, Some(bytes)),
             Self::LappedOf { producer, records } => ("lapped", Some(producer), Some(records), None, None),
             Self::Away { bytes } => ("away", None, None, None, Some(bytes)),
+            Self::Logged(gap) => {
+                let claims = (gap.reason == LogGapReason::Lost).then_some(1);
+                (cause_of(gap.reason), gap.producer, gap.n_records, claims, gap.n_bytes)
+            }
         };
         MissingJson { event: "loss", cause, position, producer, records, claims, bytes }
     }
@@ -139,11 +157,45 @@ pub(crate) fn lines(missing: &[Missing]) -> Vec<String> {
             Missing::Away { bytes } => {
                 format!("away: {bytes} bytes overwritten while nobody read under this name")
             }
+            Missing::Logged(gap) => logged_line(&gap),
         };
         after_lapped = line.starts_with("lapped");
         lines.push(line);
     }
     lines
+}
+
+fn cause_of(reason: LogGapReason) -> &'static str {
+    match reason {
+        LogGapReason::Dropped => "dropped",
+        LogGapReason::Lost => "died",
+        LogGapReason::Lapped => "away",
+        LogGapReason::Restarted => "restarted",
+        LogGapReason::Retired => "retired",
+        LogGapReason::PowerCut => "power_cut",
+        LogGapReason::Damaged => "damaged",
+        _ => "unknown",
+    }
+}
+
+fn logged_line(gap: &LogGap) -> String {
+    let bytes = gap.n_bytes.map_or("bytes".to_owned(), |n| show_count(n, "byte", "bytes"));
+    let producer = gap.producer.map_or("a producer".to_owned(), |producer| format!("producer {producer}"));
+    match gap.reason {
+        LogGapReason::Dropped => match gap.n_records {
+            Some(n) => format!("{producer} dropped {}", show_count(n, "record", "records")),
+            None => format!("{producer} dropped records"),
+        },
+        LogGapReason::Lost => format!("{producer} died in a claim of {bytes}"),
+        LogGapReason::Lapped => format!("away: {bytes} of the ring overwritten while nobody recorded it"),
+        LogGapReason::Restarted => {
+            "restarted: the ring was made anew, or the machine restarted; what it held then is gone".to_owned()
+        }
+        LogGapReason::Retired => format!("retired: {bytes} of the log removed before they were read"),
+        LogGapReason::PowerCut => format!("power cut: {bytes} of the log were never on the medium"),
+        LogGapReason::Damaged => format!("damaged: {bytes} of the log can't be read"),
+        _ => format!("{bytes} are missing, nobody here knows why"),
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,19 @@
-//! shm-ring: creates, fills, follows and inspects rings; inspects and finishes mapped files.
+//! shm-ring: creates, fills, follows and inspects rings; records them into logs; inspects and finishes mapped files.
 //!
 //! ```text
-//!   args --> create | push | exec | tail | stat | doctor | repair | cat | seal | import | bench | completions --> exit code
-//!                       \      \      \
+//!   args --> create | push | exec | record | tail | stat | doctor | repair | verify | gc | cursor | cat | seal | import | bench --> exit code
+//!                       \      \      |       \
 //!                        input --> sink --> ring --> source --> show --> stdout
+//!                                     |        log -----^
+//!                                     +---------^
 //! ```
 //!
 //! | file    | what |
 //! |---------|------|
 //! | args    | the command line, and with it the help |
 //! | create, push, exec, tail, stat, repair | a command each |
+//! | record  | a ring into a log |
+//! | logs    | logs: what `tail`, `cat`, `stat`, `doctor` and `repair` do with them, and `verify`, `gc`, `cursor` |
 //! | doctor  | what is wrong with a ring, who is in whose way, and what to do |
 //! | mapped  | append files and ranged files: what `stat` and `doctor` say of them, and `cat`, `seal`, `import` |
 //! | bench   | rings between processes, measured next to the machine itself |
@@ -35,11 +39,13 @@ mod doctor;
 mod exec;
 mod failure;
 mod input;
+mod logs;
 mod losses;
 mod mapped;
 mod output;
 mod progress;
 mod push;
+mod record;
 mod repair;
 mod show;
 mod sink;
@@ -77,6 +83,11 @@ fn run(args: &Args, messages: Messages) -> Result<ExitCode, Failure> {
         Command::Stat(stat) => stat::run(stat)?,
         Command::Doctor(doctor) => return doctor::run(doctor, messages),
         Command::Repair(repair) => return repair::run(repair),
+        Command::Record(record) => record::run(record, messages)?,
+        Command::Verify(verify) => return logs::verify(verify, messages),
+        Command::Gc(gc) => logs::gc(gc)?,
+        Command::Cursor(cursor) => logs::cursor(cursor)?,
+        Command::Cat(cat) if logs::is_log(&cat.file) => logs::cat(cat, args.color, messages)?,
         Command::Cat(cat) => mapped::cat(cat, messages)?,
         Command::Seal(seal) => mapped::seal(seal, messages)?,
         Command::Import(import) => mapped::import(import, messages)?,

@@ -60,6 +60,13 @@ impl Progress {
         Self { bar, drawing: Some((over, drawing)) }
     }
 
+    /// What it is at.
+    pub(crate) fn say(&self, what: String) {
+        if self.drawing.is_some() {
+            self.bar.set_message(what);
+        }
+    }
+
     /// So many bytes further.
     pub(crate) fn advance(&self, n_bytes: u64) {
         self.bar.inc(n_bytes);

@@ -1,4 +1,4 @@
-//! Repair: opens a ring for writing, which repairs it, and says what became of what the dead left.
+//! Repair: opens a ring (a log: `logs/repair.rs`) for writing, which repairs it, and says what became of what the dead left.
 //!
 //! ```text
 //!   look --> open, repair --> look again --> the difference is what was done; the doctor says what is left
@@ -9,7 +9,8 @@
 
 use crate::args::Repair;
 use crate::doctor::{self, Diagnosis, PATIENCE, called};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
+use crate::logs;
 use crate::output;
 use crate::size::show_count;
 use serde::Serialize;
@@ -50,6 +51,13 @@ struct RepairJson<'a> {
 
 /// Runs the command.
 pub(crate) fn run(args: &Repair) -> Result<ExitCode, Failure> {
+    if logs::is_log(&args.ring) {
+        return logs::repair(args);
+    }
+    if args.dry_run {
+        let what = "a ring: whoever attaches repairs it anyway; --dry-run is for logs, and `doctor` says what there is";
+        return Err(Failure::new(Code::Usage, format!("{:?}: {what}", args.ring)));
+    }
     let before = Ring::open_observer(&args.ring)?.stats()?;
     let done = match repair(args) {
         Ok(after) => Done::between(&before, &after),

@@ -18,13 +18,52 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Serialize;
-use shm_ring::{LEVEL_NONE, LOG_KIND, LogRecord, RecordInfo, Stream};
+use shm_ring::{LEVEL_NONE, LOG_KIND, LogRecord, LoggedInfo, RecordInfo, Stream};
 use std::io::Write;
+
+/// What a record of a ring or of a log says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Info {
+    /// Where it is.
+    pub(crate) position: u64,
+    /// ns since the Unix epoch; `None`: a ring without metadata.
+    pub(crate) timestamp_ns: Option<u64>,
+    sequence: Option<u64>,
+    producer: u16,
+    level: u8,
+    kind: u8,
+}
+
+impl From<RecordInfo> for Info {
+    fn from(info: RecordInfo) -> Self {
+        Self {
+            position: info.position,
+            timestamp_ns: info.timestamp_ns,
+            sequence: info.sequence,
+            producer: info.producer,
+            level: info.level,
+            kind: info.kind,
+        }
+    }
+}
+
+impl From<LoggedInfo> for Info {
+    fn from(info: LoggedInfo) -> Self {
+        Self {
+            position: info.position,
+            timestamp_ns: Some(info.timestamp_ns),
+            sequence: Some(info.sequence),
+            producer: info.producer,
+            level: info.level,
+            kind: info.kind,
+        }
+    }
+}
 
 /// What a record says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
-    info: RecordInfo,
+    info: Info,
     log: Option<LogRecord<'a>>,
     redelivered: Option<bool>,
     /// A log record's message, any other record's payload.
@@ -33,7 +72,8 @@ pub(crate) struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     /// Takes the log head off, if there is one.
-    pub(crate) fn new(info: RecordInfo, payload: &'a [u8]) -> Self {
+    pub(crate) fn new(info: impl Into<Info>, payload: &'a [u8]) -> Self {
+        let info = info.into();
         let log = if info.kind == LOG_KIND { LogRecord::decode(payload) } else { None };
         Self { info, log, redelivered: None, message: log.map_or(payload, |log| log.message) }
     }

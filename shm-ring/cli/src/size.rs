@@ -3,7 +3,7 @@
 //! | written            | means |
 //! |--------------------|-------|
 //! | `64K` `8MiB` `1G`  | multiples of 1024; `KB` `MB` `GB` are multiples of 1000; a bare number is bytes |
-//! | `100ms` `2s` `5m`  | also `us`, `h`; a bare number is refused, because nobody remembers of what |
+//! | `100ms` `2s` `5m`  | also `us`, `h`, and for ages `d`, `w`; a bare number is refused, because nobody remembers of what |
 //! | `err` `warning` `6`| syslog's levels, 0 emergency to 7 debug |
 //! | `0660` `600`       | octal permission bits |
 //! | `5000` `100k` `1M` | so many per second; `k` and `M` are multiples of 1000 |
@@ -62,6 +62,18 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => of_seconds(3600),
         _ => Err(expected()),
     }
+}
+
+/// A span of time that may be days or weeks.
+pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text);
+    let seconds: u64 = match unit {
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return parse_duration(text).map_err(|_| "expected something like 7d, 12h or 90s".to_owned()),
+    };
+    let age = number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds));
+    age.map(Duration::from_secs).ok_or_else(|| "expected something like 7d, 12h or 90s".to_owned())
 }
 
 /// A level of syslog's.
@@ -188,6 +200,11 @@ mod tests {
         assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
         for text in ["", "2", "s", "2y", "-1s", "18446744073709551615h"] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_age("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!((parse_age("2w"), parse_age("90s")), (parse_age("14d"), Ok(Duration::from_secs(90))));
+        for text in ["", "7", "d", "-1d", "18446744073709551615d"] {
+            assert!(parse_age(text).is_err(), "{text}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! | watching | an observer | it holds none |
 //! | reliable | a consumer | by hand, when everything that was read has been written |
 //! | shared | a member of a group | by the next look |
+//! | logged | a log's reader | it holds none; its cursor's place is saved instead (`logs/source.rs`) |
 //!
 //! A member gets one record at a time, and the next look releases the last one: who reads from a
 //! [shared](Source::is_shared) source writes each record before it asks for the next, or [abandons](Source::abandon) the source.
@@ -13,14 +14,15 @@
 //! (I2) every record is handed out once, in order; again only if a member of the group died with it.
 
 use crate::failure::Failure;
-use crate::show::Seen;
+use crate::logs::LogSource;
+use crate::show::{Info, Seen};
 use regex::bytes::Regex;
 use shm_ring::{
-    Consumer, ConsumerOptions, ConsumerStats, Delivery, Frame, Loss, Member, Observer, PollError, Position,
+    Consumer, ConsumerOptions, ConsumerStats, Delivery, Frame, LogGap, Loss, Member, Observer, PollError, Position,
     RecordInfo, Ring, RingOptions, Start, Wait,
 };
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A place that is about to become a record can be refused for an instant.
@@ -43,14 +45,24 @@ pub(crate) enum Begin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     /// What it says about itself.
-    pub(crate) info: RecordInfo,
+    pub(crate) info: Info,
     /// Whether a member of the group died that may have written it already; `None` outside of groups.
     pub(crate) redelivered: Option<bool>,
+}
+
+/// Why there is no record.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Some were overwritten: the next look goes on behind them.
+    Lapped(PollError),
+    /// There will be none.
+    Failed(Failure),
 }
 
 /// Records, one after the other.
 #[derive(Debug)]
 pub(crate) struct Source {
+    path: PathBuf,
     reader: Reader,
     /// What the name had missed when it came back.
     missed_bytes: u64,
@@ -66,6 +78,7 @@ enum Reader {
     /// Takes nothing at or above the position, if there is one.
     Alone(Consumer, Option<Position>),
     Shared(Member),
+    Logged(Box<LogSource>),
     /// Nobody any more.
     Gone(Position),
 }
@@ -79,7 +92,7 @@ impl Source {
         let mut observer = Ring::open_observer(path)?;
         seek(start, |start| observer.seek(start)).map_err(failed)?;
         let (end, capacity_bytes) = (observer.tail(), observer.stats()?.capacity_bytes);
-        Ok(Self { reader: Reader::Watching(observer), missed_bytes: 0, end, capacity_bytes })
+        Ok(Self { path: path.into(), reader: Reader::Watching(observer), missed_bytes: 0, end, capacity_bytes })
     }
 
     /// A reader that producers wait for; without `follow` it takes what is there now.
@@ -97,7 +110,7 @@ impl Source {
         let (end, capacity_bytes) =
             (consumer.position() + consumer.lag_bytes(), ring.stats()?.capacity_bytes);
         let reader = Reader::Alone(consumer, (!follow).then_some(end));
-        Ok(Self { reader, missed_bytes, end, capacity_bytes })
+        Ok(Self { path: path.into(), reader, missed_bytes, end, capacity_bytes })
     }
 
     /// A reader that shares the records of its group with the group's other members.
@@ -108,23 +121,56 @@ impl Source {
         let member = ring.group_with(name, options)?;
         let missed_bytes = missed(&ring, is_it)?.saturating_sub(missed_before);
         let (end, capacity_bytes) = (member.position() + member.lag_bytes(), ring.stats()?.capacity_bytes);
-        Ok(Self { reader: Reader::Shared(member), missed_bytes, end, capacity_bytes })
+        Ok(Self { path: path.into(), reader: Reader::Shared(member), missed_bytes, end, capacity_bytes })
+    }
+
+    /// A reader of a log, which goes on at that cursor, if there is one.
+    pub(crate) fn log(path: &Path, cursor: Option<&str>, begin: Begin) -> Result<Self, Failure> {
+        let log = LogSource::open(path, cursor, begin)?;
+        let end = log.end();
+        let reader = Reader::Logged(Box::new(log));
+        Ok(Self { path: path.into(), reader, missed_bytes: 0, end, capacity_bytes: u64::MAX })
     }
 
     /// The next record, if it is there.
-    pub(crate) fn try_next(&mut self, payload: &mut Vec<u8>) -> Result<Option<Found>, PollError> {
+    pub(crate) fn try_next(&mut self, payload: &mut Vec<u8>) -> Result<Option<Found>, Trouble> {
+        if let Reader::Logged(log) = &mut self.reader {
+            return log.next(payload, Duration::ZERO).map_err(Trouble::Failed);
+        }
+        self.try_next_of_ring(payload).map_err(|error| self.trouble(error))
+    }
+
+    fn trouble(&self, error: PollError) -> Trouble {
+        match error {
+            PollError::Lapped { .. } => Trouble::Lapped(error),
+            error => Trouble::Failed(Failure::poll(&self.path, error)),
+        }
+    }
+
+    fn try_next_of_ring(&mut self, payload: &mut Vec<u8>) -> Result<Option<Found>, PollError> {
         match &mut self.reader {
             Reader::Watching(observer) => Ok(observer.try_next(payload)?.map(seen)),
             Reader::Alone(consumer, end) => {
                 Ok(consumer.try_poll()?.and_then(|frame| take(frame, *end, payload)))
             }
             Reader::Shared(member) => Ok(member.try_poll()?.map(|delivery| keep(delivery, payload))),
-            Reader::Gone(_) => Ok(None),
+            Reader::Logged(_) | Reader::Gone(_) => Ok(None),
         }
     }
 
     /// The next record; waits for it at most `timeout`.
     pub(crate) fn next_timeout(
+        &mut self,
+        payload: &mut Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Option<Found>, Trouble> {
+        if let Reader::Logged(log) = &mut self.reader {
+            return log.next(payload, timeout).map_err(Trouble::Failed);
+        }
+        self.next_of_ring(payload, timeout).map_err(|error| self.trouble(error))
+    }
+
+    fn next_of_ring(
         &mut self,
         payload: &mut Vec<u8>,
         timeout: Duration,
@@ -137,15 +183,28 @@ impl Source {
             Reader::Shared(member) => {
                 Ok(member.poll_timeout(timeout)?.map(|delivery| keep(delivery, payload)))
             }
-            Reader::Gone(_) => Ok(None),
+            Reader::Logged(_) | Reader::Gone(_) => Ok(None),
         }
     }
 
-    /// Gives back the space of everything that was read.
-    pub(crate) fn release(&mut self) {
-        if let Reader::Alone(consumer, _) = &mut self.reader {
-            consumer.release();
+    /// Gives back the space of everything that was read; of a log, saves the cursor once in a while.
+    pub(crate) fn release(&mut self) -> Result<(), Failure> {
+        match &mut self.reader {
+            Reader::Alone(consumer, _) => consumer.release(),
+            Reader::Logged(log) => log.release()?,
+            Reader::Watching(_) | Reader::Shared(_) | Reader::Gone(_) => {}
         }
+        Ok(())
+    }
+
+    /// It is over, and everything that was read was written: of a log, saves the cursor.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        if let Reader::Logged(log) = &mut self.reader { log.finish() } else { Ok(()) }
+    }
+
+    /// What a log says is missing, each once.
+    pub(crate) fn take_gaps(&mut self) -> Vec<LogGap> {
+        if let Reader::Logged(log) = &mut self.reader { log.take_gaps() } else { Vec::new() }
     }
 
     /// Whether each look releases what the last one found.
@@ -155,6 +214,10 @@ impl Source {
 
     /// Gives nothing back any more: what was not released comes again, a group's last record to another member when this process is gone.
     pub(crate) fn abandon(&mut self) {
+        if let Reader::Logged(log) = &mut self.reader {
+            // What was written before is not to come again; that it could not be written is what the caller says.
+            let _ = log.save();
+        }
         let gone = Reader::Gone(self.position());
         let reader = std::mem::replace(&mut self.reader, gone);
         if matches!(reader, Reader::Shared(_)) {
@@ -168,6 +231,7 @@ impl Source {
             Reader::Watching(observer) => observer.position(),
             Reader::Alone(consumer, _) => consumer.position(),
             Reader::Shared(member) => member.position(),
+            Reader::Logged(log) => log.position(),
             Reader::Gone(position) => *position,
         }
     }
@@ -188,7 +252,7 @@ impl Source {
             Reader::Watching(observer) => observer.lost(),
             Reader::Alone(consumer, _) => consumer.lost(),
             Reader::Shared(member) => member.lost(),
-            Reader::Gone(_) => Vec::new(),
+            Reader::Logged(_) | Reader::Gone(_) => Vec::new(),
         }
     }
 
@@ -214,7 +278,7 @@ fn missed(ring: &Ring, is_it: impl Fn(&ConsumerStats) -> bool) -> Result<u64, Fa
 
 /// What an observer has copied.
 fn seen(info: RecordInfo) -> Found {
-    Found { info, redelivered: None }
+    Found { info: info.into(), redelivered: None }
 }
 
 /// Copies a record, unless it is for the next reader under the name.
@@ -233,7 +297,7 @@ fn take(frame: Frame<'_>, end: Option<Position>, payload: &mut Vec<u8>) -> Optio
 fn keep(delivery: Delivery<'_>, payload: &mut Vec<u8>) -> Found {
     payload.clear();
     payload.extend_from_slice(&delivery);
-    let found = Found { info: delivery.info(), redelivered: Some(delivery.is_redelivered()) };
+    let found = Found { info: delivery.info().into(), redelivered: Some(delivery.is_redelivered()) };
     std::mem::forget(delivery);
     found
 }

@@ -1,9 +1,11 @@
-//! Stat: a ring's tables, as a table for people or one JSON object; and what a mapped file says of itself (`mapped/stat.rs`).
+//! Stat: a ring's tables, as a table for people or one JSON object; and what a log or a mapped file says of itself
+//! (`logs/stat.rs`, `mapped/stat.rs`).
 //!
 //! (I1) nothing is taken and nothing is changed; (I2) the JSON keys are a promise: more may come, none goes.
 
 use crate::args::Stat;
 use crate::failure::Failure;
+use crate::logs;
 use crate::mapped;
 use crate::output;
 use crate::size::{show_count, show_size, show_time};
@@ -12,7 +14,9 @@ use shm_ring::{ConsumerStats, ProducerStats, Ring, Stats};
 
 /// Runs the command.
 pub(crate) fn run(args: &Stat) -> Result<(), Failure> {
-    let mut text = if let Some(look) = mapped::Look::new(&args.ring)? {
+    let mut text = if logs::is_log(&args.ring) {
+        logs::stat(&args.ring, args.json)?
+    } else if let Some(look) = mapped::Look::new(&args.ring)? {
         mapped::stat(&look, args.json)
     } else {
         let stats = Ring::open_observer(&args.ring)?.stats()?;
@@ -204,7 +208,7 @@ fn yes(yes: bool) -> String {
 }
 
 /// Columns as wide as their widest cell, to the right but for the last of each row that is a name.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: [usize; N] =
         std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
     let is_name = rows.first().and_then(|row| row.last()).is_some_and(|title| title == "NAME");

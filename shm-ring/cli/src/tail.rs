@@ -17,12 +17,13 @@ use crate::losses::{self, Losses};
 use crate::output::{self, Messages, write_patiently};
 use crate::show::{Seen, Show};
 use crate::size::parse_duration;
-use crate::source::{Begin, Found, Source};
+use crate::logs;
+use crate::source::{Begin, Found, Source, Trouble};
 use crate::stop::Stop;
 use jiff::Timestamp;
-use shm_ring::PollError;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What is written at once.
@@ -32,12 +33,30 @@ const STEP: Duration = Duration::from_millis(100);
 /// How long an open claim may keep us from records behind it, when those are the last to show.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
 const LAST: usize = 10;
+/// No record is left out for its time.
+pub(crate) const ALL_TIMES: Range<u64> = 0..u64::MAX;
 
 /// Runs the command.
 pub(crate) fn run(args: &Tail, color: Color, messages: Messages) -> Result<(), Failure> {
     let begin = begin_of(args)?;
+    show(args, begin, ALL_TIMES, color, messages)
+}
+
+/// Shows what is wanted of a ring or a log.
+pub(crate) fn show(
+    args: &Tail,
+    begin: Begin,
+    times: Range<u64>,
+    color: Color,
+    messages: Messages,
+) -> Result<(), Failure> {
     let follow = args.follow || args.idle.is_some();
     let source = match (&args.consumer, &args.group) {
+        _ if logs::is_log(&args.ring) => log_source(args, begin)?,
+        _ if args.cursor.is_some() => {
+            let what = "no log: a ring's readers have names, use --consumer NAME";
+            return Err(Failure::new(Code::Usage, format!("{:?}: {what}", args.ring)));
+        }
         (Some(name), _) => Source::consume(&args.ring, name, args.durable, begin, follow)?,
         (None, Some(name)) => Source::share(&args.ring, name, args.durable, begin)?,
         (None, None) => Source::watch(&args.ring, begin)?,
@@ -53,6 +72,7 @@ pub(crate) fn run(args: &Tail, color: Color, messages: Messages) -> Result<(), F
         shown: 0,
         released: source.position(),
         nothing_since: None,
+        times,
         args,
         source,
         stop,
@@ -60,6 +80,7 @@ pub(crate) fn run(args: &Tail, color: Color, messages: Messages) -> Result<(), F
         messages,
     };
     let end = tailer.run()?;
+    tailer.source.finish()?;
     if tailer.losses.any && args.fail_on_loss {
         return Err(Failure::new(Code::Loss, format!("{:?}: records were lost", args.ring)));
     }
@@ -100,6 +121,8 @@ struct Tailer<'a> {
     released: u64,
     /// When we first found nothing after the last record.
     nothing_since: Option<Instant>,
+    /// Only records of these are shown.
+    times: Range<u64>,
 }
 
 impl Tailer<'_> {
@@ -118,7 +141,7 @@ impl Tailer<'_> {
         let mut payload = Vec::new();
         while !self.stop.is_asked() && self.args.count.is_none_or(|count| self.shown < count) {
             let mut found = self.source.try_next(&mut payload);
-            if found == Ok(None) {
+            if matches!(found, Ok(None)) {
                 if let Some(end) = self.flush()?.or_else(|| self.end_of_waiting()) {
                     return Ok(end);
                 }
@@ -137,8 +160,8 @@ impl Tailer<'_> {
                         return Ok(end);
                     }
                 }
-                Err(lapped @ PollError::Lapped { .. }) => self.losses.lapped(lapped),
-                Err(error) => return Err(Failure::poll(&self.args.ring, error)),
+                Err(Trouble::Lapped(error)) => self.losses.lapped(error),
+                Err(Trouble::Failed(failure)) => return Err(failure),
             }
         }
         Ok(End::Done)
@@ -149,7 +172,9 @@ impl Tailer<'_> {
             self.tell_losses(found.info.position);
         }
         let seen = Seen::new(found.info, payload).with_redelivered(found.redelivered);
-        if self.args.grep.as_ref().is_none_or(|grep| grep.is_match(seen.message)) {
+        let is_of_times = self.times == ALL_TIMES
+            || found.info.timestamp_ns.is_none_or(|timestamp_ns| self.times.contains(&timestamp_ns));
+        if is_of_times && self.args.grep.as_ref().is_none_or(|grep| grep.is_match(seen.message)) {
             self.show.show(&seen, &mut self.out);
             self.shown += 1;
         }
@@ -162,6 +187,7 @@ impl Tailer<'_> {
 
     /// Says what is missing in front of `position`, if it was not said before.
     fn tell_losses(&mut self, position: u64) {
+        self.losses.logged(self.source.take_gaps());
         let missing = self.losses.take(self.source.lost());
         if self.tells_in_place() {
             self.show.losses(&missing, position, &mut self.out);
@@ -199,7 +225,7 @@ impl Tailer<'_> {
                 }
             }
         }
-        self.source.release();
+        self.source.release()?;
         self.released = self.source.position();
         Ok(None)
     }
@@ -223,20 +249,33 @@ impl Tailer<'_> {
     }
 }
 
+fn log_source(args: &Tail, begin: Begin) -> Result<Source, Failure> {
+    if args.consumer.is_some() || args.group.is_some() {
+        let what = "a log has cursors, not consumers: use --cursor NAME";
+        return Err(Failure::new(Code::Usage, format!("{:?}: {what}", args.ring)));
+    }
+    Source::log(&args.ring, args.cursor.as_deref(), begin)
+}
+
 fn begin_of(args: &Tail) -> Result<Begin, Failure> {
     if args.oldest {
         return Ok(Begin::Oldest);
     }
-    let Some(since) = &args.since else {
-        return Ok(Begin::Last(args.last.unwrap_or(LAST), args.grep.clone()));
-    };
+    match &args.since {
+        Some(since) => Ok(Begin::Since(time_of("--since", since)?)),
+        None => Ok(Begin::Last(args.last.unwrap_or(LAST), args.grep.clone())),
+    }
+}
+
+/// A moment, ns since the Unix epoch.
+pub(crate) fn time_of(option: &str, since: &str) -> Result<u64, Failure> {
     let time = match parse_duration(since) {
         Ok(ago) => SystemTime::now().checked_sub(ago),
         Err(_) => since.parse::<Timestamp>().ok().map(SystemTime::from),
     };
     let expected = "expected a time like 2026-11-21T09:15:02Z, or how long ago, like 5m";
-    let time = time.ok_or_else(|| Failure::new(Code::Usage, format!("--since {since:?}: {expected}")))?;
+    let time = time.ok_or_else(|| Failure::new(Code::Usage, format!("{option} {since:?}: {expected}")))?;
     // What lies before 1970 is older than any record.
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Begin::Since(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)))
+    Ok(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

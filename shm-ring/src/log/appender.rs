@@ -133,6 +133,16 @@ impl<M: Medium> Core<M> {
         self.segment.header().extent.record_bytes_max().min(u32::MAX.into())
     }
 
+    /// The longest payload of segments that are still to be made.
+    pub(crate) fn next_record_bytes_max(&self) -> u64 {
+        self.shared.settings.extent.record_bytes_max().min(u32::MAX.into())
+    }
+
+    /// How safe what is published is to be.
+    pub(crate) fn durability(&self) -> Durability {
+        self.shared.settings.durability
+    }
+
     /// Behind the last record that was published.
     pub(crate) fn end(&self) -> u64 {
         self.end

@@ -280,7 +280,8 @@ fn cursors<M: Medium>(medium: &M, log_uuid: &[u8; 16]) -> Result<Vec<CursorStats
     Ok(stats.collect())
 }
 
-fn lock_file(disk: &Disk, writable: bool) -> Result<std::fs::File, Error> {
+/// The file that has the log's lock bytes.
+pub(super) fn lock_file(disk: &Disk, writable: bool) -> Result<std::fs::File, Error> {
     let path = disk.path().join(names::LOCK);
     file::open_regular(&path, FileKind::Log, writable).map(|(file, _)| file)
 }

@@ -36,6 +36,7 @@
 
 pub(crate) mod appender;
 mod chart;
+pub(crate) mod collect;
 mod cursor;
 mod durable;
 pub(crate) mod error;
@@ -43,6 +44,7 @@ mod helper;
 pub(crate) mod inspect;
 pub(crate) mod item;
 pub(crate) mod manifest;
+pub(crate) mod marks;
 pub(crate) mod names;
 pub(crate) mod options;
 pub(crate) mod reader;

@@ -8,7 +8,7 @@
 //! sleeping, when the user says so, and as often as the [`Cursor`] wants; (I3) it works only on the side of a fork where it was made.
 
 use super::cursor::{Cursor, Found};
-use super::loss::Loss;
+use super::loss::{Loss, Notice};
 use super::names::{ConsumerOptions, Start, take_slot, words_of};
 use super::record::Frame;
 use super::stall::{self, Stalled, Stuck};
@@ -56,6 +56,21 @@ pub struct Consumer {
     name: String,
     core: Arc<Core>,
     lock: Option<SlotLock>,
+}
+
+/// A ring, as its consumers know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// Its name for ever.
+    pub(crate) uuid: [u8; 16],
+    /// Reboots that it survived; the same for as long as a consumer is attached.
+    pub(crate) epoch: u64,
+    /// The next position to claim, now.
+    pub(crate) tail: u64,
+    /// Bytes of data.
+    pub(crate) capacity_bytes: u64,
+    /// The longest payload.
+    pub(crate) payload_max_bytes: u64,
 }
 
 impl Consumer {
@@ -259,6 +274,42 @@ impl Consumer {
     /// The slot that it owns.
     pub fn slot(&self) -> u16 {
         self.index
+    }
+
+    /// Which ring this is, for who notes elsewhere how far it was read.
+    pub(crate) fn origin(&self) -> Origin {
+        let header = &self.core.header;
+        let (table, epoch) = self.core.table_and_epoch();
+        Origin {
+            uuid: header.uuid,
+            epoch,
+            tail: table.tail(),
+            capacity_bytes: header.geometry.shape.capacity_bytes,
+            payload_max_bytes: header.geometry.payload_max_bytes(),
+        }
+    }
+
+    /// From now on only [`release_to`](Self::release_to) releases anything, and every loss is noted until it is [taken](Self::take_notice).
+    pub(crate) fn hold_notices(&mut self) {
+        self.cursor.hold_notices();
+    }
+
+    /// Whether there is one to take.
+    #[inline]
+    pub(crate) fn has_notices(&self) -> bool {
+        self.cursor.ledger.has_notices()
+    }
+
+    /// The oldest loss that was passed over.
+    pub(crate) fn take_notice(&mut self) -> Option<Notice> {
+        self.cursor.ledger.take_notice()
+    }
+
+    /// Gives back the space below `position`, which was read.
+    pub(crate) fn release_to(&mut self, position: Position) {
+        if self.check().is_ok() {
+            self.cursor.publish_to(position);
+        }
     }
 
     /// Switches the adaptive back-off at the ring's edge, for measurements.

@@ -59,6 +59,8 @@ pub(crate) struct Cursor {
     /// All ones: what was handed out is released by hand.
     publish_every: u64,
     by_hand: bool,
+    /// By hand also what is no record: it is somebody's to tell.
+    holds_notices: bool,
     registered: bool,
     /// Older records are passed over until one is not; 0: none are.
     since_ns: u64,
@@ -90,6 +92,7 @@ impl Cursor {
             woken: 0,
             publish_every: sixteenth(&table),
             by_hand: false,
+            holds_notices: false,
             registered,
             since_ns: 0,
             poisoned: None,
@@ -102,6 +105,13 @@ impl Cursor {
     /// From now on only [`Cursor::publish_all`] releases what was handed out; what is skipped before that is nobody's.
     pub(crate) fn hold(&mut self) {
         (self.by_hand, self.is_special) = (true, true);
+    }
+
+    /// From now on only [`Cursor::publish_to`] releases anything, and what is skipped is noted in the [ledger](Self::ledger).
+    pub(crate) fn hold_notices(&mut self) {
+        self.hold();
+        (self.holds_notices, self.publish_every) = (true, BY_HAND);
+        self.ledger.keep_notices();
     }
 
     /// What all processes share.
@@ -201,12 +211,12 @@ impl Cursor {
                 State::Pad => {}
                 State::Gap => {
                     if let Some(gap) = self.table.frames.gap(self.position, sealed.head) {
-                        self.ledger.gap(sealed.head.slot, gap);
+                        self.ledger.gap_at(sealed.head.slot, self.position, gap);
                     }
                 }
                 State::Lost => {
                     sync::add_alone(&self.slot.lost_records, 1);
-                    self.ledger.lost(sealed.head.slot);
+                    self.ledger.lost_at(sealed.head.slot, self.position, sealed.span_bytes);
                 }
             }
             let next = self.position + sealed.span_bytes;
@@ -315,18 +325,30 @@ impl Cursor {
         self.wake();
     }
 
+    /// Tells producers that everything below `position` was released, which is at most where this cursor is, and wakes them.
+    pub(crate) fn publish_to(&mut self, position: u64) {
+        if (self.published + 1..=self.position).contains(&position) {
+            self.tell_of(position);
+            self.wake();
+        }
+    }
+
     fn tell(&mut self) {
-        self.told(self.position);
+        self.tell_of(self.position);
+    }
+
+    fn tell_of(&mut self, position: u64) {
+        self.told(position);
         self.is_special |= self.is_near_the_end();
         // ORDER P1 (Release, pairs with P2): the reads below it are over.
-        self.slot.position.store(self.position, Ordering::Release);
+        self.slot.position.store(position, Ordering::Release);
         kill_point(Point::ReleasePublished);
     }
 
     /// Nothing that was handed out is below `position` and not released.
     fn told(&mut self, position: u64) {
         self.published = position;
-        self.publish_every = sixteenth(&self.table);
+        self.publish_every = if self.holds_notices { BY_HAND } else { sixteenth(&self.table) };
     }
 
     /// Goes to `wanted`, a frame boundary, or as soon behind it as is safe.

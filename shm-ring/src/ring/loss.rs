@@ -8,11 +8,13 @@
 //!
 //! (I1) a GAP that is told twice, because its producer died between telling and noting it, or read twice, because its reader went back, is
 //! counted once; (I2) a jump counts as lapped
-//! only after a lap: the dead leave jumps too, and what was dropped is one.
+//! only after a lap: the dead leave jumps too, and what was dropped is one; (I3) what is counted is also noted, in order and with its place,
+//! for the one reader that asked for it.
 //! Counts; reads nothing.
 
 use crate::frame::view::Gap;
 use crate::layout::frame::SEQUENCE_MASK;
+use std::collections::VecDeque;
 
 /// What a reader did not get of one producer slot, over all its owners, since the reader began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,10 +31,32 @@ pub struct Loss {
     pub lapped_records: u64,
 }
 
+/// One loss, where it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Notice {
+    /// Where its frame is.
+    pub(crate) position: u64,
+    /// The slot of the producer.
+    pub(crate) producer: u16,
+    /// What happened.
+    pub(crate) cause: Cause,
+}
+
+/// What happened, with what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The producer dropped records, of which the first had this sequence.
+    Dropped { records: u64, first_sequence: u64 },
+    /// The producer died in a claim of so many bytes, headers included.
+    Died { bytes: u64 },
+}
+
 /// What one reader knows of all producers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     rows: Vec<Row>,
+    /// What was not taken yet; `None`: nobody wants it.
+    notices: Option<VecDeque<Notice>>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +77,43 @@ impl Ledger {
         self.rows.iter().map(|row| row.loss).filter(is_loss).collect()
     }
 
+    /// From now on, every loss is noted until it is [taken](Self::take_notice).
+    pub(crate) fn keep_notices(&mut self) {
+        self.notices.get_or_insert_default();
+    }
+
+    /// Whether there is one to take.
+    #[inline]
+    pub(crate) fn has_notices(&self) -> bool {
+        self.notices.as_ref().is_some_and(|notices| !notices.is_empty())
+    }
+
+    /// The oldest one.
+    pub(crate) fn take_notice(&mut self) -> Option<Notice> {
+        self.notices.as_mut()?.pop_front()
+    }
+
+    /// A claim of that producer is LOST, at a place where the frames say so.
+    pub(crate) fn lost_at(&mut self, producer: u16, position: u64, bytes: u64) {
+        self.lost(producer);
+        self.note(Notice { position, producer, cause: Cause::Died { bytes } });
+    }
+
+    /// That producer says at a place that it dropped records.
+    pub(crate) fn gap_at(&mut self, producer: u16, position: u64, gap: Gap) {
+        let records = self.gap(producer, gap);
+        if records > 0 {
+            let cause = Cause::Dropped { records, first_sequence: gap.first_sequence };
+            self.note(Notice { position, producer, cause });
+        }
+    }
+
+    fn note(&mut self, notice: Notice) {
+        if let Some(notices) = &mut self.notices {
+            notices.push_back(notice);
+        }
+    }
+
     /// A claim of that producer is LOST.
     pub(crate) fn lost(&mut self, producer: u16) {
         let row = self.row(producer);
@@ -61,9 +122,10 @@ impl Ledger {
         row.next = None;
     }
 
-    /// That producer says that it dropped records.
-    pub(crate) fn gap(&mut self, producer: u16, gap: Gap) {
+    /// That producer says that it dropped records; how many of them were not counted before.
+    pub(crate) fn gap(&mut self, producer: u16, gap: Gap) -> u64 {
         let row = self.row(producer);
+        let mut counted = 0;
         let untold = match row.dropped_in_all {
             Some(known) => gap.dropped_in_all.wrapping_sub(known),
             None => gap.records,
@@ -71,13 +133,15 @@ impl Ledger {
         // A step back: the reader sought, and passed this one before.
         if untold <= u64::MAX / 2 || row.dropped_in_all.is_none() {
             // Whatever the words say, it is a count.
-            row.loss.dropped_records = row.loss.dropped_records.saturating_add(gap.records.min(untold));
+            counted = gap.records.min(untold);
+            row.loss.dropped_records = row.loss.dropped_records.saturating_add(counted);
             row.dropped_in_all = Some(gap.dropped_in_all);
         }
         if row.is_lapped {
             row.jump_to(gap.first_sequence);
         }
         row.next = Some(gap.first_sequence.wrapping_add(gap.records) & SEQUENCE_MASK);
+        counted
     }
 
     /// A record of that producer was read; for readers that can be lapped.
@@ -151,6 +215,33 @@ mod tests {
             Loss { producer: 7, dropped_records: 7, lapped_records: 3, ..Loss::default() },
         ];
         assert_eq!(ledger.losses(), all);
+    }
+
+    // Goal: what is counted is noted, once, in order; nobody who did not ask pays for it. Method: a GAP that is told twice between two deaths.
+    #[test]
+    fn every_loss_is_noted_once_with_its_place() {
+        let mut ledger = Ledger::default();
+        ledger.lost_at(1, 16, 64);
+        assert!(!ledger.has_notices());
+        ledger.keep_notices();
+        ledger.lost_at(1, 80, 64);
+        ledger.gap_at(7, 144, gap(5, 3, 5));
+        ledger.gap_at(7, 208, gap(5, 3, 5));
+        ledger.gap_at(7, 272, gap(7, 3, 7));
+        ledger.lost_at(2, 336, 32);
+        let noted: Vec<_> = std::iter::from_fn(|| ledger.take_notice()).collect();
+        let dropped = |records| Cause::Dropped { records, first_sequence: 3 };
+        let at = |position, producer, cause| Notice { position, producer, cause };
+        assert_eq!(
+            noted,
+            [
+                at(80, 1, Cause::Died { bytes: 64 }),
+                at(144, 7, dropped(5)),
+                at(272, 7, dropped(2)),
+                at(336, 2, Cause::Died { bytes: 32 })
+            ]
+        );
+        assert!(!ledger.has_notices());
     }
 
     // Goal: nonsense in a GAP or a sequence neither panics nor counts backwards. Method: the ends of the numbers.

@@ -15,7 +15,7 @@
 //! | process  | what `/proc` knows of a pid |
 //! | finding  | a sentence, an advice, numbers |
 //!
-//! Mapped files have findings of their own: `mapped/doctor.rs`.
+//! Logs and mapped files have findings of their own: `logs/doctor.rs`, `mapped/doctor.rs`.
 //!
 //! (I1) nothing is taken and nothing is changed; (I2) blocked wins over repairable, that over healthy.
 
@@ -28,6 +28,7 @@ mod process;
 
 use crate::args::Doctor;
 use crate::failure::{Code, Failure};
+use crate::logs;
 use crate::mapped;
 use crate::output::{self, Messages};
 use crate::size::{show_count, show_size};
@@ -64,10 +65,14 @@ struct DoctorJson<'a> {
 /// Runs the command.
 pub(crate) fn run(args: &Doctor, messages: Messages) -> Result<ExitCode, Failure> {
     let path = args.ring.to_string_lossy();
-    let found = mapped::examine(&args.ring, args.patience, messages).and_then(|found| match found {
-        Some(found) => Ok(found),
-        None => examine(&args.ring, args.patience).map(|(diagnosis, stats)| (diagnosis, summary(&stats))),
-    });
+    let found = if logs::is_log(&args.ring) {
+        logs::examine(&args.ring)
+    } else {
+        mapped::examine(&args.ring, args.patience, messages).and_then(|found| match found {
+            Some(found) => Ok(found),
+            None => examine(&args.ring, args.patience).map(|(diagnosis, stats)| (diagnosis, summary(&stats))),
+        })
+    };
     let (diagnosis, summary) = match found {
         Ok(found) => found,
         Err(unfit) => {
