@@ -241,7 +241,11 @@ impl State {
                 if !is_first {
                     return Err("the oldest segment, a sealed one, is retired");
                 }
-                self.entries.remove(0);
+                let end = self.entries.remove(0).sealed.map(|sealed| sealed.end);
+                if let Some(next) = self.entries.first_mut() {
+                    // Nobody can tell any more from the one before.
+                    next.base = next.base.or(end);
+                }
             }
             Record::Dropped { number } => {
                 let is_last =
