@@ -18,13 +18,16 @@
 
 use super::error::{LogError, errno_of};
 use super::segment::Segment;
-use super::shared::{Durability, Shared};
+use super::shared::{Durability, Hands, Shared};
 use crate::layout::manifest::Record;
 use crate::layout::segment::Sealed;
 use crate::map::medium::{Medium, MediumFile, MediumMap};
 use std::io;
-use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Who leads a sync gives others half of the last one's time to come along, and half of this at most.
+const GATHER_MAX: Duration = Duration::from_millis(2);
 
 impl<M: Medium> Shared<M> {
     /// Waits until everything below `position`, which is published, is on the medium, at most until then; false: it was not.
@@ -50,26 +53,54 @@ impl<M: Medium> Shared<M> {
             if !hands.is_syncing {
                 break;
             }
-            hands = match until {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(false);
+            }
+            hands.n_waiting += 1;
+            let round = hands.round;
+            if hands.n_waiting >= hands.n_woken {
+                self.gathered.notify_one();
+            }
+            hands = match left {
                 None => self.settled.wait(hands).unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Ok(false);
-                    }
+                Some(left) => {
                     self.settled.wait_timeout(hands, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            // Behind the end of a round nobody waits any more.
+            hands.n_waiting -= usize::from(hands.round == round);
         }
         hands.is_syncing = true;
+        hands = self.gather(hands);
         let sealed: Vec<_> = hands.sealed.iter().cloned().collect();
         let active = hands.active.clone();
         drop(hands);
         // A thread that panics here leaves `is_syncing`, and others who wait for ever: nothing below panics but on a lock's poison.
+        let began = Instant::now();
         let outcome = self.lead(&sealed, &active, position);
-        self.hands().is_syncing = false;
+        {
+            let mut hands = self.hands();
+            (hands.is_syncing, hands.sync_time) = (false, began.elapsed());
+            (hands.n_woken, hands.n_waiting) = (hands.n_waiting, 0);
+            hands.round = hands.round.wrapping_add(1);
+        }
         self.settled.notify_all();
         outcome.map(|()| true)
+    }
+
+    /// Gives those a moment who waited for the last sync and are about to append the next record: without them, every other sync would be of
+    /// one record. Alone, nobody waits.
+    fn gather<'a>(&self, mut hands: MutexGuard<'a, Hands<M>>) -> MutexGuard<'a, Hands<M>> {
+        let until = Instant::now() + hands.sync_time.min(GATHER_MAX) / 2;
+        while hands.n_waiting < hands.n_woken {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            hands = self.gathered.wait_timeout(hands, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        hands
     }
 
     fn lead(

@@ -68,6 +68,8 @@ pub(crate) struct Shared<M: Medium> {
     pub(super) window: Mutex<(u64, u64)>,
     /// Told when the watermark rises, or never will.
     pub(super) settled: Condvar,
+    /// Told when as many wait for the next sync as waited for the last one.
+    pub(super) gathered: Condvar,
     durable: AtomicU64,
     /// 0, or 1 and what the system said when a sync failed.
     failed: AtomicU64,
@@ -88,6 +90,12 @@ pub(crate) struct Hands<M: Medium> {
     pub(super) sealed: VecDeque<(Arc<Segment<M::File>>, Sealed)>,
     /// Somebody is at it.
     pub(super) is_syncing: bool,
+    /// Who waits for somebody's sync, how many did when the last one ended, and how long that one took.
+    pub(super) n_waiting: usize,
+    pub(super) n_woken: usize,
+    pub(super) sync_time: Duration,
+    /// Syncs that have ended.
+    pub(super) round: u64,
     /// The appender is about to go.
     pub(super) is_over: bool,
     /// Segments that were retired, and files that were used again.
@@ -131,6 +139,10 @@ impl<M: Medium> Shared<M> {
             prepared,
             sealed: VecDeque::new(),
             is_syncing: false,
+            n_waiting: 0,
+            n_woken: 0,
+            sync_time: Duration::ZERO,
+            round: 0,
             is_over: false,
             n_retired: 0,
             n_recycled: 0,
@@ -146,6 +158,7 @@ impl<M: Medium> Shared<M> {
             preparing: Mutex::new(None),
             window: Mutex::new((0, 0)),
             settled: Condvar::new(),
+            gathered: Condvar::new(),
             durable: AtomicU64::new(durable),
             failed: AtomicU64::new(0),
             ahead: Bell::default(),
