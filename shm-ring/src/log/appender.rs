@@ -166,6 +166,7 @@ impl<M: Medium> Core<M> {
         self.tally = Tally::new(base);
         self.n_index = 0;
         self.set_bounds();
+        self.shared.pages.ring();
         self.shared.ahead.ring();
         self.shared.behind.ring();
         Ok(())
@@ -220,7 +221,7 @@ impl<M: Medium> Core<M> {
         }
         if self.at + span > self.edge {
             self.edge = self.limit.min(self.at + span + WINDOW_BYTES / 4);
-            self.shared.ahead.ring();
+            self.shared.pages.ring();
         }
         Ok(())
     }

@@ -64,8 +64,8 @@ pub(crate) struct Shared<M: Medium> {
     pub(super) hands: Mutex<Hands<M>>,
     /// A segment of which all but the record in the manifest is done.
     pub(super) preparing: Mutex<Option<Arc<Segment<M::File>>>>,
-    /// Up to where pages are there: the segment's number, and bytes of its data.
-    pub(super) window: Mutex<(u64, u64)>,
+    /// Up to where pages are there, in the active segment and in the next: its number, and bytes of its data.
+    pub(super) windows: Mutex<[(u64, u64); 2]>,
     /// Told when the watermark rises, or never will.
     pub(super) settled: Condvar,
     /// Told when as many wait for the next sync as waited for the last one.
@@ -73,6 +73,8 @@ pub(crate) struct Shared<M: Medium> {
     durable: AtomicU64,
     /// 0, or 1 and what the system said when a sync failed.
     failed: AtomicU64,
+    /// Wakes who makes pages present.
+    pub(super) pages: Bell,
     /// Wakes who prepares.
     pub(super) ahead: Bell,
     /// Wakes who syncs.
@@ -156,11 +158,12 @@ impl<M: Medium> Shared<M> {
             manifest: Mutex::new(manifest),
             hands: Mutex::new(hands),
             preparing: Mutex::new(None),
-            window: Mutex::new((0, 0)),
+            windows: Mutex::new([(0, 0); 2]),
             settled: Condvar::new(),
             gathered: Condvar::new(),
             durable: AtomicU64::new(durable),
             failed: AtomicU64::new(0),
+            pages: Bell::default(),
             ahead: Bell::default(),
             behind: Bell::default(),
         })
