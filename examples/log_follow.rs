@@ -20,7 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The writer: nothing of what it appends makes a system call; a helper thread makes the next segments and syncs the log.
 fn write(logs: &Path) -> Result<(), Box<dyn Error>> {
-    let options = LogOptions::new().segment_bytes(256 << 10).durability(Durability::Interval(Duration::from_millis(50)));
+    let options = LogOptions::new()
+        .segment_bytes(256 << 10)
+        .durability(Durability::Interval(Duration::from_millis(50)));
     let mut log = options.open(logs)?;
     let mut receipt = None;
     for n in 0..RECORDS {

@@ -49,7 +49,11 @@ fn watch() -> Result<(), Box<dyn Error>> {
     drop(Recorder::open(&ring, "recorder", open_log()?)?);
 
     let this = |role: &[&str]| -> Result<Child, Box<dyn Error>> {
-        Ok(Command::new(std::env::current_exe()?).arg(role[0]).arg(directory.path()).args(&role[1..]).spawn()?)
+        Ok(Command::new(std::env::current_exe()?)
+            .arg(role[0])
+            .arg(directory.path())
+            .args(&role[1..])
+            .spawn()?)
     };
     let producers = [this(&["push", "0"])?, this(&["push", "1"])?, this(&["push", "2"])?];
     for _ in 0..5 {

@@ -29,6 +29,7 @@ fn plan(options: &Options, directory: &Path) -> Plan {
             n_synced: 100,
             tail_bytes: mib(64),
             n_segments: 100,
+            n_collected: 1_000_000,
             only,
         },
         Mode::Quick => Plan {
@@ -40,6 +41,7 @@ fn plan(options: &Options, directory: &Path) -> Plan {
             n_synced: 30,
             tail_bytes: mib(64),
             n_segments: 20,
+            n_collected: 100_000,
             only,
         },
         Mode::Test => Plan {
@@ -51,6 +53,7 @@ fn plan(options: &Options, directory: &Path) -> Plan {
             n_synced: 2,
             tail_bytes: mib(1),
             n_segments: 4,
+            n_collected: 2_000,
             only,
         },
     };

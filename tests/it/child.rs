@@ -6,8 +6,8 @@ use crate::harness::Script;
 use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness, lossy,
-    order, permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, recording, remote, resuming,
-    sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
+    order, permissions, quiet, ranged, ranged_files, ranged_golden, ranged_killing, recording, remote,
+    resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};

@@ -8,8 +8,8 @@ use nix::sched::{CloneFlags, unshare};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use shm_ring::{
-    Appender, ConsumerOptions, Durability, Error, LogError, LogGap, LogGapReason, LogItem, LogOptions, LogReader,
-    LogStart, PollError, RecordError, Recorder, Ring, RingOptions, Start,
+    Appender, ConsumerOptions, Durability, Error, LogError, LogGap, LogGapReason, LogItem, LogOptions,
+    LogReader, LogStart, PollError, RecordError, Recorder, Ring, RingOptions, Start,
 };
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,9 @@ fn all(log: &Path) -> Vec<Found> {
     while let Some(item) = reader.next().unwrap() {
         found.push(match item {
             LogItem::Record(record) => Found::Record(record.to_vec()),
-            LogItem::Gap(LogGap { reason, producer, n_records, .. }) => Found::Gap(reason, producer, n_records),
+            LogItem::Gap(LogGap { reason, producer, n_records, .. }) => {
+                Found::Gap(reason, producer, n_records)
+            }
         });
     }
     found
@@ -165,7 +167,13 @@ fn metadata_is_carried_over() {
         claim.set_kind(100 + n);
         claim.commit();
         let info = observer.try_next(&mut vec![]).unwrap().unwrap();
-        expected.push((info.timestamp_ns.unwrap(), info.sequence.unwrap(), info.producer, info.level, info.kind));
+        expected.push((
+            info.timestamp_ns.unwrap(),
+            info.sequence.unwrap(),
+            info.producer,
+            info.level,
+            info.kind,
+        ));
     }
     recorder(&ring, &log).drain().unwrap();
     let mut reader = LogReader::open(&log).unwrap();
@@ -260,7 +268,8 @@ fn a_log_that_lost_its_end_is_filled_up_from_the_ring() {
     let gap = found.iter().position(|found| matches!(found, Found::Gap(..))).unwrap();
     assert_eq!((gap, &found[gap]), (50, &Found::Gap(LogGapReason::Lapped, None, None)));
     let behind: Vec<_> = found[gap + 1..].iter().collect();
-    let newest: Vec<_> = pushed[pushed.len() - behind.len()..].iter().map(|payload| Found::Record(payload.clone())).collect();
+    let newest: Vec<_> =
+        pushed[pushed.len() - behind.len()..].iter().map(|payload| Found::Record(payload.clone())).collect();
     assert!(!behind.is_empty() && behind.iter().zip(&newest).all(|(found, pushed)| **found == *pushed));
 }
 
@@ -304,7 +313,8 @@ fn recording_ends_with_an_anonymous_ring() {
     let ring = RingOptions::new().capacity(64 << 10).anonymous().unwrap();
     let mut producer = ring.producer().unwrap();
     let mut recording = recorder(&ring, &log);
-    let pushing = std::thread::spawn(move || (0..1000u32).for_each(|n| drop(producer.push(&n.to_le_bytes()).unwrap())));
+    let pushing =
+        std::thread::spawn(move || (0..1000u32).for_each(|n| drop(producer.push(&n.to_le_bytes()).unwrap())));
     recording.run(|| false).unwrap();
     pushing.join().unwrap();
     assert_eq!(recording.stats().records, 1000);

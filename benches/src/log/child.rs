@@ -5,11 +5,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{calls, failed, recovery};
+use super::{calls, collect, failed, recovery};
 
 /// In front of all of these.
 pub const ARGUMENT: &str = "--child";
 pub(super) const KILLED: &str = "killed";
+pub(super) const PUSH: &str = "push";
+pub(super) const APPEND: &str = "append";
 pub(super) const TRACED: &str = "traced";
 
 /// Does what the arguments behind [`ARGUMENT`] say.
@@ -21,6 +23,8 @@ pub fn play(mut args: impl Iterator<Item = String>) -> Result<(), String> {
         (KILLED, &[n_segments, segment_bytes, tail_bytes]) => {
             recovery::live(&path, [n_segments, segment_bytes, tail_bytes])
         }
+        (PUSH, &[seat, n]) => collect::push(&path, seat, n),
+        (APPEND, &[seat, n]) => collect::append_all(&path, seat, n),
         (TRACED, &[n]) => calls::traced(&path, n),
         _ => Err(format!("{role} is no part to play")),
     }

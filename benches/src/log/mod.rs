@@ -7,11 +7,13 @@
 //! | `stall` | what a record waits that comes at its time, over many rolls |
 //! | `durable` | records that are on the medium, one by one and by sixteen threads |
 //! | `recovery` | opening what a killed appender left |
+//! | `collect` | eight processes, a ring, a recorder |
 //! | `calls` | system calls, by strace |
 //! | `child` | what this program does when it runs itself |
 
 mod calls;
 pub mod child;
+mod collect;
 mod durable;
 mod recovery;
 mod recycled;
@@ -45,6 +47,8 @@ pub struct Plan {
     pub tail_bytes: usize,
     /// Segments of a long log.
     pub n_segments: usize,
+    /// Records that each of eight processes has.
+    pub n_collected: usize,
     /// Only contestants whose name contains this.
     pub only: String,
 }
@@ -58,6 +62,11 @@ pub fn measure(plan: &Plan, mut tell: impl FnMut(&str)) -> Result<Results, Strin
             results.take_turns(&turns, planned, &mut tell);
         }
     }
+    // Seconds for each repetition.
+    let few = Turns { n_repetitions: plan.n_repetitions.min(N_COLLECTED_MAX), ..turns };
+    for planned in collect::cells(plan) {
+        results.take_turns(&few, planned, &mut tell);
+    }
     for (prefixes, facts) in FACTS {
         if prefixes.iter().any(|prefix| prefix.contains(&*plan.only) || plan.only.contains(prefix)) {
             tell(&format!("counts: {}", prefixes.join(", ")));
@@ -70,10 +79,14 @@ pub fn measure(plan: &Plan, mut tell: impl FnMut(&str)) -> Result<Results, Strin
         stall::targets,
         durable::targets,
         recovery::targets,
+        collect::targets,
         calls::targets,
     ];
     Ok(results.finish(|results| targets.iter().flat_map(|of| of(results)).collect()))
 }
+
+/// Repetitions of what takes long.
+const N_COLLECTED_MAX: usize = 3;
 
 type Facts = fn(&Plan) -> Result<Vec<Fact>, String>;
 /// What their names begin with, for they take their time.

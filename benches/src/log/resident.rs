@@ -133,7 +133,11 @@ fn copy(to: &mut [u8], record: &[u8], n: usize) {
     black_box(to);
 }
 
-/// Makes every page of the first segment present that this process has mapped of the log in `path`.
+/// More than what is in front of a segment's frames.
+const FRONT_BYTES: usize = 1 << 20;
+
+/// Makes every page of the first segment present that this process has mapped of the log in `path`, which is new, and as warm as pages are
+/// that a loop has written.
 pub(super) fn make_present(path: &Path) -> Result<(), String> {
     let maps = std::fs::read_to_string("/proc/self/maps").map_err(failed("/proc/self/maps"))?;
     let path = std::fs::canonicalize(path).map_err(failed("find the log"))?;
@@ -149,7 +153,13 @@ pub(super) fn make_present(path: &Path) -> Result<(), String> {
     let (start, end) = (number(start)?, number(end)?);
     let at = std::ptr::with_exposed_provenance_mut(start);
     // SAFETY: changes no byte and takes no page away, whoever's map that is.
-    unsafe { madvise(at, end - start, Advice::LinuxPopulateWrite) }.map_err(failed("make pages present"))
+    unsafe { madvise(at, end - start, Advice::LinuxPopulateWrite) }.map_err(failed("make pages present"))?;
+    if end - start > FRONT_BYTES {
+        let rest = at.cast::<u8>().wrapping_add(FRONT_BYTES);
+        // SAFETY: in a map that the log keeps, behind everything that it has stored: a new segment's bytes are zeros there, and nobody looks.
+        unsafe { rest.write_bytes(0, end - start - FRONT_BYTES) };
+    }
+    Ok(())
 }
 
 /// Whether the log has so many of the record, and nothing else.

@@ -37,7 +37,7 @@ pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
     let mut figures: [Vec<f64>; 8] = Default::default();
     let path = plan.directory.join("stall");
     for _ in 0..plan.n_repetitions {
-        let floor = paced(&clock, plan.n_paced, || Ok(()))?;
+        let (floor, _) = paced(&clock, plan.n_paced, || Ok(()))?;
         let (appended, n_faults, n_rolls) = appended(&clock, &path, plan.n_paced)?;
         let us = |ns: u64| ns as f64 / 1e3;
         let [p50, tail] = [50.0, 99.99].map(|percentile| {
@@ -66,15 +66,13 @@ fn appended(clock: &Clock, path: &Path, n: u64) -> Result<(Histogram<u64>, f64, 
     let mut log = options.create(path).map_err(failed("create a log"))?;
     settle(&log)?;
     let record = record(RECORD_BYTES);
-    let faults = n_faults()?;
-    let waited = paced(clock, n, || {
+    let (waited, n_faults) = paced(clock, n, || {
         log.append_at(TIME_NS, std::hint::black_box(record)).map(drop).map_err(failed("append"))
     })?;
-    let faults = n_faults()? - faults;
     let n_rolls = (log.end() / SEGMENT_BYTES) as f64;
     drop(log);
     removed(path)?;
-    Ok((waited, faults, n_rolls))
+    Ok((waited, n_faults, n_rolls))
 }
 
 /// How long each of `n` waited, in ns.
@@ -84,6 +82,7 @@ fn paced(
     mut work: impl FnMut() -> Result<(), String>,
 ) -> Result<Histogram<u64>, String> {
     let mut waited = Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(failed("a histogram"))?;
+    let faults = n_faults()?;
     let ticks_apart = INTERVAL_NS / clock.ns(1);
     let began = ticks();
     for number in 0..n {
@@ -101,5 +100,5 @@ fn paced(
         let ns = clock.ns(ticks().saturating_sub(due)) as u64;
         waited.saturating_record(ns.max(1));
     }
-    Ok(waited)
+    Ok((waited, n_faults()? - faults))
 }

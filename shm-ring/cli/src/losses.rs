@@ -189,7 +189,8 @@ fn logged_line(gap: &LogGap) -> String {
         LogGapReason::Lost => format!("{producer} died in a claim of {bytes}"),
         LogGapReason::Lapped => format!("away: {bytes} of the ring overwritten while nobody recorded it"),
         LogGapReason::Restarted => {
-            "restarted: the ring was made anew, or the machine restarted; what it held then is gone".to_owned()
+            "restarted: the ring was made anew, or the machine restarted; what it held then is gone"
+                .to_owned()
         }
         LogGapReason::Retired => format!("retired: {bytes} of the log removed before they were read"),
         LogGapReason::PowerCut => format!("power cut: {bytes} of the log were never on the medium"),

@@ -13,7 +13,9 @@ use crate::output::Messages;
 use crate::progress::Progress;
 use crate::size::{show_count, show_size};
 use crate::stop::Stop;
-use shm_ring::{Durability, Error, Log, LogError, LogOptions, PollError, RecordError, Recorder, RingOptions, Wait};
+use shm_ring::{
+    Durability, Error, Log, LogError, LogOptions, PollError, RecordError, Recorder, RingOptions, Wait,
+};
 use std::time::{Duration, Instant};
 
 /// How often signals are looked for.

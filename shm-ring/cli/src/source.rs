@@ -18,8 +18,8 @@ use crate::logs::LogSource;
 use crate::show::{Info, Seen};
 use regex::bytes::Regex;
 use shm_ring::{
-    Consumer, ConsumerOptions, ConsumerStats, Delivery, Frame, LogGap, Loss, Member, Observer, PollError, Position,
-    RecordInfo, Ring, RingOptions, Start, Wait,
+    Consumer, ConsumerOptions, ConsumerStats, Delivery, Frame, LogGap, Loss, Member, Observer, PollError,
+    Position, RecordInfo, Ring, RingOptions, Start, Wait,
 };
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -92,7 +92,13 @@ impl Source {
         let mut observer = Ring::open_observer(path)?;
         seek(start, |start| observer.seek(start)).map_err(failed)?;
         let (end, capacity_bytes) = (observer.tail(), observer.stats()?.capacity_bytes);
-        Ok(Self { path: path.into(), reader: Reader::Watching(observer), missed_bytes: 0, end, capacity_bytes })
+        Ok(Self {
+            path: path.into(),
+            reader: Reader::Watching(observer),
+            missed_bytes: 0,
+            end,
+            capacity_bytes,
+        })
     }
 
     /// A reader that producers wait for; without `follow` it takes what is there now.
@@ -170,11 +176,7 @@ impl Source {
         self.next_of_ring(payload, timeout).map_err(|error| self.trouble(error))
     }
 
-    fn next_of_ring(
-        &mut self,
-        payload: &mut Vec<u8>,
-        timeout: Duration,
-    ) -> Result<Option<Found>, PollError> {
+    fn next_of_ring(&mut self, payload: &mut Vec<u8>, timeout: Duration) -> Result<Option<Found>, PollError> {
         match &mut self.reader {
             Reader::Watching(observer) => Ok(observer.next_timeout(payload, timeout)?.map(seen)),
             Reader::Alone(consumer, end) => {

@@ -13,11 +13,11 @@
 
 use crate::args::{Color, Format, Tail};
 use crate::failure::{Code, Failure};
+use crate::logs;
 use crate::losses::{self, Losses};
 use crate::output::{self, Messages, write_patiently};
 use crate::show::{Seen, Show};
 use crate::size::parse_duration;
-use crate::logs;
 use crate::source::{Begin, Found, Source, Trouble};
 use crate::stop::Stop;
 use jiff::Timestamp;

@@ -72,11 +72,8 @@ fn verified(rig: &Rig) -> serde_json::Value {
 // every 100 ms (every second at full size), restarts, and a last run that drains the ring.
 #[test]
 fn a_recorder_that_is_killed_again_and_again_records_everything_once() {
-    let (n, every) = if is_large() {
-        (1_000_000, Duration::from_secs(1))
-    } else {
-        (20_000, Duration::from_millis(100))
-    };
+    let (n, every) =
+        if is_large() { (1_000_000, Duration::from_secs(1)) } else { (20_000, Duration::from_millis(100)) };
     let rig = Rig::with_ring(if is_large() { "16MiB" } else { "1MiB" });
     let _watchdog = watch_over(&rig, Duration::from_secs(if is_large() { 600 } else { 60 }));
     begin(&rig);
@@ -113,7 +110,8 @@ fn a_recorder_that_is_killed_again_and_again_records_everything_once() {
 // rounds in which two producers and the recorder are killed at random; each producer's records have to be a beginning of what it was fed.
 #[test]
 fn deaths_of_anybody_at_random_leave_a_sound_log() {
-    let rounds = std::env::var("SHM_RING_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8u64);
+    let rounds =
+        std::env::var("SHM_RING_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8u64);
     let seed = std::process::id().into();
     println!("seed {seed}, {rounds} rounds");
     let mut random = Random(seed);
@@ -280,7 +278,8 @@ fn every_way_of_syncing_records_everything() {
         wait_until("it has both", || rig.ok(["cat", "logs", "-o", "raw"]) == "one\ntwo\n");
         if sync != "none" {
             wait_until("both are durable", || {
-                let stat: serde_json::Value = serde_json::from_str(&rig.ok(["stat", "logs", "--json"])).unwrap();
+                let stat: serde_json::Value =
+                    serde_json::from_str(&rig.ok(["stat", "logs", "--json"])).unwrap();
                 stat["durable_position"] == stat["end_position"]
             });
         }
@@ -314,7 +313,8 @@ fn retention_keeps_what_it_was_told_to() {
     let rig = Rig::with_ring("64KiB");
     let keep = ["--segment", "64KiB", "--keep", "256KiB"];
     let run = |more: &[&str]| {
-        let args: Vec<&str> = ["record", "app.ring", "logs", "--drain"].iter().chain(&keep).chain(more).copied().collect();
+        let args: Vec<&str> =
+            ["record", "app.ring", "logs", "--drain"].iter().chain(&keep).chain(more).copied().collect();
         rig.ok(args)
     };
     run(&[]);

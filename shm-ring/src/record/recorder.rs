@@ -150,8 +150,7 @@ impl Recorder {
             });
         }
         let medium = Disk::new(log.path(), 0o600);
-        let marks =
-            marks::last(&medium, &origin.uuid).map_err(io_error("read the marks of", log.path()))?;
+        let marks = marks::last(&medium, &origin.uuid).map_err(io_error("read the marks of", log.path()))?;
         let fresh = MarkNote {
             source_uuid: origin.uuid,
             epoch: origin.epoch,
@@ -174,7 +173,10 @@ impl Recorder {
                 if mark.position > origin.tail {
                     return Err(Error::Invalid {
                         option: "ring",
-                        expected: format!("a ring that has come at least to {}, which the log has recorded", mark.position),
+                        expected: format!(
+                            "a ring that has come at least to {}, which the log has recorded",
+                            mark.position
+                        ),
                         found: format!("one at {}: a copy of an older state?", origin.tail),
                     });
                 }
@@ -459,7 +461,11 @@ impl Staging {
 }
 
 fn head(state: LogState, slot: u16, len_bytes: usize) -> LogHead {
-    LogHead { len_bytes: u32::try_from(len_bytes).expect("a ring's records have less than 2^32 bytes"), state, slot }
+    LogHead {
+        len_bytes: u32::try_from(len_bytes).expect("a ring's records have less than 2^32 bytes"),
+        state,
+        slot,
+    }
 }
 
 fn gap(reason: GapReason, n_bytes: Option<u64>) -> GapNote {

@@ -30,21 +30,20 @@ pub(crate) fn run(args: &Cursor) -> Result<(), Failure> {
     match &args.action {
         CursorAction::List { log, json } => {
             let places = places(&Log::inspect(log)?);
-            let text: String = if *json { places.iter().map(crate::doctor::json).collect() } else { table(&places) };
+            let text: String =
+                if *json { places.iter().map(crate::doctor::json).collect() } else { table(&places) };
             output::print(text.as_bytes())
         }
         CursorAction::Set { log, name, place } => {
             let position = position_of(log, place)?;
             Ok(Log::set_cursor(log, name, position)?)
         }
-        CursorAction::Rm { log, name } => {
-            match Log::remove_cursor(log, name) {
-                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                    Err(Failure::new(Code::NotFound, format!("{log:?} has no cursor {name:?}")))
-                }
-                removed => Ok(removed?),
+        CursorAction::Rm { log, name } => match Log::remove_cursor(log, name) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Err(Failure::new(Code::NotFound, format!("{log:?} has no cursor {name:?}")))
             }
-        }
+            removed => Ok(removed?),
+        },
     }
 }
 

@@ -84,7 +84,9 @@ fn suspect(stats: &LogStats) -> Option<Finding> {
 fn holes(stats: &LogStats) -> Option<Finding> {
     let bytes: u64 = stats.segments.iter().map(|segment| segment.hole_bytes).sum();
     let message = format!("{} of damage are marked as gaps", show_count(bytes, "byte", "bytes"));
-    (bytes > 0).then(|| note("holes", message, "what was there is in the files that begin with `aside-`", Some(bytes)))
+    (bytes > 0).then(|| {
+        note("holes", message, "what was there is in the files that begin with `aside-`", Some(bytes))
+    })
 }
 
 fn aside(path: &Path) -> Option<Finding> {
@@ -102,7 +104,11 @@ fn aside(path: &Path) -> Option<Finding> {
 
 fn not_durable(stats: &LogStats) -> Option<Finding> {
     let bytes = stats.end_position.saturating_sub(stats.durable);
-    let message = format!("{} of {} are not known to be on the medium: a power cut may take them", bytes, data_bytes(stats));
+    let message = format!(
+        "{} of {} are not known to be on the medium: a power cut may take them",
+        bytes,
+        data_bytes(stats)
+    );
     let advice = if stats.has_appender {
         "its appender syncs by its own policy: `record --sync 100ms`"
     } else {
@@ -115,11 +121,21 @@ fn cursor_line(stats: &LogStats, cursor: &CursorStats, shown: &str) -> Finding {
     let name = &cursor.name;
     let remove = format!("`shm-ring cursor rm {shown} {}` removes it", quoted(name));
     let finding = match cursor.position {
-        None => note("cursor_bad", format!("the file of cursor {name:?} is damaged, or of another log"), remove, None),
+        None => note(
+            "cursor_bad",
+            format!("the file of cursor {name:?} is damaged, or of another log"),
+            remove,
+            None,
+        ),
         Some(position) if position < stats.first_position => {
             let gone = stats.first_position - position;
             let bytes = show_count(gone, "byte", "bytes");
-            note("cursor_gone", format!("{bytes} that cursor {name:?} has not read are removed"), remove, Some(gone))
+            note(
+                "cursor_gone",
+                format!("{bytes} that cursor {name:?} has not read are removed"),
+                remove,
+                Some(gone),
+            )
         }
         Some(position) => {
             let behind = stats.end_position.saturating_sub(position);

@@ -34,7 +34,11 @@ pub(crate) fn run(args: &Gc) -> Result<(), Failure> {
     } else {
         let verb = if args.dry_run { "would remove" } else { "removed" };
         let segments = show_count(report.n_segments, "segment", "segments");
-        format!("{path}: {verb} {segments}, {}; begins at {}\n", show_size(report.n_bytes), report.first_position)
+        format!(
+            "{path}: {verb} {segments}, {}; begins at {}\n",
+            show_size(report.n_bytes),
+            report.first_position
+        )
     };
     output::print(text.as_bytes())
 }

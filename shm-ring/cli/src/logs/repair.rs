@@ -82,7 +82,8 @@ fn text(path: &str, dry_run: bool, mended: &[Mended]) -> String {
             Mending::Dropped => "no longer listed, nothing was in it".to_owned(),
             _ => "repaired".to_owned(),
         };
-        let aside = mended.aside.as_ref().map_or(String::new(), |aside| format!("; what was there is in {aside}"));
+        let aside =
+            mended.aside.as_ref().map_or(String::new(), |aside| format!("; what was there is in {aside}"));
         text.push_str(&format!("- {place}: {}: {how}{aside}\n", mended.what));
     }
     text

@@ -9,10 +9,12 @@
 //! and remembered.
 
 use crate::failure::{Code, Failure};
+use crate::show::Seen;
 use crate::source::{Begin, Found};
 use regex::bytes::Regex;
-use crate::show::Seen;
-use shm_ring::{Error, Log, LogGap, LogGapReason, LogItem, LogReadError, LogReader, LogStart, LogStats, LoggedInfo};
+use shm_ring::{
+    Error, Log, LogGap, LogGapReason, LogItem, LogReadError, LogReader, LogStart, LogStats, LoggedInfo,
+};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -91,7 +93,11 @@ impl LogSource {
     }
 
     /// The next record; waits for it at most so long.
-    pub(crate) fn next(&mut self, payload: &mut Vec<u8>, timeout: Duration) -> Result<Option<Found>, Failure> {
+    pub(crate) fn next(
+        &mut self,
+        payload: &mut Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Option<Found>, Failure> {
         loop {
             match self.step(payload, timeout)? {
                 Met::Record(info) => return Ok(Some(Found { info: info.into(), redelivered: None })),

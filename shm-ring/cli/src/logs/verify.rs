@@ -43,7 +43,11 @@ pub(crate) fn run(args: &Verify, messages: Messages) -> Result<ExitCode, Failure
     let progress = Progress::of_time(format!("{:?}", args.log), messages);
     let report = Log::verify(&args.log, |at| {
         let segments = format!("segment {} of {}", at.n_segments + 1, at.n_segments_in_all);
-        progress.say(format!("{:?}: {segments}, {}", args.log, show_count(at.n_records, "record", "records")));
+        progress.say(format!(
+            "{:?}: {segments}, {}",
+            args.log,
+            show_count(at.n_records, "record", "records")
+        ));
     })?;
     drop(progress);
     let text = if args.json { json(&path, &report) } else { text(&path, &report) };

@@ -29,7 +29,8 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Runs the command.
 pub(crate) fn run(args: &Cat, messages: Messages) -> Result<(), Failure> {
     let path = &*args.file;
-    if args.from.is_some() || args.to.is_some() || args.output.is_some() || args.grep.is_some() || args.losses {
+    if args.from.is_some() || args.to.is_some() || args.output.is_some() || args.grep.is_some() || args.losses
+    {
         let what = "no log: only records have times and formats";
         return Err(Failure::new(Code::Usage, format!("{path:?}: {what}")));
     }
