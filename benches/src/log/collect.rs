@@ -5,12 +5,13 @@
 //! | `record` | each pushes into one ring; this process records it into a log |
 //! | `append_file` | each writes every record into one file that is opened with `O_APPEND` |
 //! | `bulk_write` | one process writes as many bytes, 1 MiB at a time: the floor |
+//! | `record_synced`, `bulk_write_synced` | the same, until all of it is on the medium |
 //!
 //! ```text
 //!   this process: starts them -> hears "ready" of all -> says "go" -> has all records, or all are gone
 //! ```
 //!
-//! Nobody syncs, but for the log's helper, which brings full segments to the medium meanwhile. Every record says who wrote it and its number;
+//! `_synced`: until all of it is on the medium; else nobody syncs, but for the log's helper, which brings full segments there meanwhile. Every record says who wrote it and its number;
 //! behind the time, each is looked for, once, in its writer's order.
 
 use std::fs::{File, OpenOptions};
@@ -35,12 +36,13 @@ const BULK_LIMIT: f64 = 0.5;
 pub(super) fn cells(plan: &Plan) -> Vec<Planned<'_>> {
     let n = plan.n_collected;
     let path = |of: &str| plan.directory.join(format!("collected-{of}"));
-    let (recorded, appended, bulk) = (path("record"), path("append"), path("bulk"));
-    let cells = vec![
-        Cell::new("collect/record".to_owned(), move || record(&recorded, n)),
-        Cell::new("collect/append_file".to_owned(), move || append(&appended, n)),
-        Cell::new("collect/bulk_write".to_owned(), move || bulk_write(&bulk, n)),
-    ];
+    let appended = path("append");
+    let mut cells = vec![Cell::new("collect/append_file".to_owned(), move || append(&appended, n))];
+    for (ends, is_synced) in [("", false), ("_synced", true)] {
+        let (recorded, bulk) = (path("record"), path("bulk"));
+        cells.push(Cell::new(format!("collect/record{ends}"), move || record(&recorded, n, is_synced)));
+        cells.push(Cell::new(format!("collect/bulk_write{ends}"), move || bulk_write(&bulk, n, is_synced)));
+    }
     let section = Section {
         title: "Eight processes, one place",
         caption: "Records of 96 B. `record`: through a ring into a log; `append_file`: `write` of each into one `O_APPEND` file; `bulk_write`: one process, 1 MiB at a time.",
@@ -52,8 +54,9 @@ pub(super) fn cells(plan: &Plan) -> Vec<Planned<'_>> {
 }
 
 pub(super) fn targets(results: &Results) -> Vec<Target> {
-    let [ours, append, bulk] =
-        ["record", "append_file", "bulk_write"].map(|contestant| format!("collect/{contestant}"));
+    let [ours, append, bulk, synced, bulk_synced] =
+        ["record", "append_file", "bulk_write", "record_synced", "bulk_write_synced"]
+            .map(|contestant| format!("collect/{contestant}"));
     vec![
         results.faster(
             "8 processes -> ring -> recorder -> log: times as fast as appending",
@@ -62,10 +65,11 @@ pub(super) fn targets(results: &Results) -> Vec<Target> {
             APPEND_LIMIT,
         ),
         results.faster("the same, to one process's bulk write", &ours, &bulk, BULK_LIMIT),
+        results.faster("the same, both until all is on the medium", &synced, &bulk_synced, BULK_LIMIT),
     ]
 }
 
-fn record(path: &Path, n: usize) -> Result<Sample, String> {
+fn record(path: &Path, n: usize, is_synced: bool) -> Result<Sample, String> {
     removed(path)?;
     std::fs::create_dir(path).map_err(failed("create a directory"))?;
     let (ring_path, log_path) = (path.join("ring"), path.join("log"));
@@ -81,11 +85,15 @@ fn record(path: &Path, n: usize) -> Result<Sample, String> {
         while recorder.stats().records < all && Instant::now() < until {
             recorder.step(Duration::from_millis(100)).map_err(failed("record"))?;
         }
-        Ok::<_, String>(())
+        let mut log = recorder.into_log();
+        if is_synced {
+            log.sync().map_err(failed("sync"))?;
+        }
+        // Its helpers end when nobody looks at the time any more.
+        Ok::<_, String>(log)
     });
-    recorded?;
+    drop(recorded?);
     crew.end()?;
-    drop(recorder);
     check(&log_path, n)?;
     removed(path)?;
     Ok(Sample { ns: sample.ns / all as f64, ..sample })
@@ -107,7 +115,7 @@ fn append(path: &Path, n: usize) -> Result<Sample, String> {
     Ok(Sample { ns: sample.ns / (N_PROCESSES * n) as f64, ..sample })
 }
 
-fn bulk_write(path: &Path, n: usize) -> Result<Sample, String> {
+fn bulk_write(path: &Path, n: usize, is_synced: bool) -> Result<Sample, String> {
     let bytes = vec![7; BULK_BYTES];
     let (sample, written) = timed(N_PROCESSES * n, || {
         let mut file = File::create(path)?;
@@ -117,7 +125,7 @@ fn bulk_write(path: &Path, n: usize) -> Result<Sample, String> {
             file.write_all(&bytes[..part])?;
             left -= part;
         }
-        Ok::<_, io::Error>(())
+        if is_synced { file.sync_data() } else { Ok(()) }
     });
     written.map_err(failed("write"))?;
     std::fs::remove_file(path).map_err(failed("remove"))?;

@@ -66,21 +66,21 @@ fn appended(clock: &Clock, path: &Path, n: u64) -> Result<(Histogram<u64>, f64, 
     let mut log = options.create(path).map_err(failed("create a log"))?;
     settle(&log)?;
     let record = record(RECORD_BYTES);
-    let (waited, n_faults) = paced(clock, n, || {
+    let (waited, faults) = paced(clock, n, || {
         log.append_at(TIME_NS, std::hint::black_box(record)).map(drop).map_err(failed("append"))
     })?;
     let n_rolls = (log.end() / SEGMENT_BYTES) as f64;
     drop(log);
     removed(path)?;
-    Ok((waited, n_faults, n_rolls))
+    Ok((waited, faults, n_rolls))
 }
 
-/// How long each of `n` waited, in ns.
+/// How long each of `n` waited, in ns, and page faults meanwhile.
 fn paced(
     clock: &Clock,
     n: u64,
     mut work: impl FnMut() -> Result<(), String>,
-) -> Result<Histogram<u64>, String> {
+) -> Result<(Histogram<u64>, f64), String> {
     let mut waited = Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(failed("a histogram"))?;
     let faults = n_faults()?;
     let ticks_apart = INTERVAL_NS / clock.ns(1);

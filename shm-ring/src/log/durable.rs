@@ -7,8 +7,9 @@
 //!                    else lead: sealed segments (sync, SEALED record), then the active one up to its `end`; raise; wake all
 //! ```
 //!
-//! Who leads works in its own thread; whoever comes while it does, and is not covered by it, leads the next. So N records of many threads need
-//! as many syncs as there are rounds, not records.
+//! Who leads works in its own thread; whoever comes while it does, and is not covered by it, leads the next, for whose crowd it waits a
+//! moment: without that, those who were let go and those who were not would take turns, each half of them. So N records of many threads need as
+//! many syncs as there are rounds, not records.
 //!
 //! (I1) at most one sync is in flight; (I2) the watermark rises behind a sync of all below it, and enters a segment only behind the SEALED
 //! record of the one before, so that recovery can always tell where a durable frame stands; (I3) a sync that failed is final: the system may
@@ -18,7 +19,7 @@
 
 use super::error::{LogError, errno_of};
 use super::segment::Segment;
-use super::shared::{Durability, Hands, Shared};
+use super::shared::{Hands, Shared};
 use crate::layout::manifest::Record;
 use crate::layout::segment::Sealed;
 use crate::map::medium::{Medium, MediumFile, MediumMap};
@@ -26,8 +27,8 @@ use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Who leads a sync gives others half of the last one's time to come along, and half of this at most.
-const GATHER_MAX: Duration = Duration::from_millis(2);
+/// A leader waits no longer for others.
+const PATIENCE_MAX: Duration = Duration::from_millis(1);
 
 impl<M: Medium> Shared<M> {
     /// Waits until everything below `position`, which is published, is on the medium, at most until then; false: it was not.
@@ -59,7 +60,7 @@ impl<M: Medium> Shared<M> {
             }
             hands.n_waiting += 1;
             let round = hands.round;
-            if hands.n_waiting >= hands.n_woken {
+            if hands.n_waiting + 1 >= hands.n_crowd {
                 self.gathered.notify_one();
             }
             hands = match left {
@@ -68,32 +69,30 @@ impl<M: Medium> Shared<M> {
                     self.settled.wait_timeout(hands, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
-            // Behind the end of a round nobody waits any more.
             hands.n_waiting -= usize::from(hands.round == round);
         }
         hands.is_syncing = true;
-        hands = self.gather(hands);
+        let mut hands = self.gather(hands);
         let sealed: Vec<_> = hands.sealed.iter().cloned().collect();
         let active = hands.active.clone();
         drop(hands);
         // A thread that panics here leaves `is_syncing`, and others who wait for ever: nothing below panics but on a lock's poison.
-        let began = Instant::now();
+        let start = Instant::now();
         let outcome = self.lead(&sealed, &active, position);
-        {
-            let mut hands = self.hands();
-            (hands.is_syncing, hands.sync_time) = (false, began.elapsed());
-            (hands.n_woken, hands.n_waiting) = (hands.n_waiting, 0);
-            hands.round = hands.round.wrapping_add(1);
-        }
+        hands = self.hands();
+        hands.last_sync = start.elapsed();
+        (hands.n_crowd, hands.n_waiting) = (hands.n_waiting + 1, 0);
+        hands.round = hands.round.wrapping_add(1);
+        hands.is_syncing = false;
+        drop(hands);
         self.settled.notify_all();
         outcome.map(|()| true)
     }
 
-    /// Gives those a moment who waited for the last sync and are about to append the next record: without them, every other sync would be of
-    /// one record. Alone, nobody waits.
+    /// Waits for those whom the last sync let go, which took much longer than they take to come back; who is alone waits for nobody.
     fn gather<'a>(&self, mut hands: MutexGuard<'a, Hands<M>>) -> MutexGuard<'a, Hands<M>> {
-        let until = Instant::now() + hands.sync_time.min(GATHER_MAX) / 2;
-        while hands.n_waiting < hands.n_woken {
+        let until = Instant::now() + (hands.last_sync / 2).min(PATIENCE_MAX);
+        while hands.n_waiting + 1 < hands.n_crowd {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -122,12 +121,8 @@ impl<M: Medium> Shared<M> {
         }
         // Before the sync: what is published while it runs may not be covered. A roll in between has sealed it at its last `end`.
         let end = active.end();
-        let synced = match self.settings.durability {
-            // The file and all of its pages; those ahead are not written to before they are used (`helper.rs`).
-            Durability::EachRecord => active.file().sync(),
-            _ => sync_range(active, self.durable(), end),
-        };
-        self.synced(active, synced)?;
+        // Frames only: the live page, which every publication changes, would be one more write for each sync, and recovery needs nothing of it.
+        self.synced(active, sync_range(active, self.durable(), end))?;
         let _hands = self.hands();
         self.raise(active, end);
         Ok(())

@@ -10,8 +10,8 @@
 //! appender that has used up its pages faults, and a fault may wait for the file system. The tests call [`Shared::turn`] instead.
 //!
 //! Pages are made present a window ahead of the appender, never the whole segment: a page that is written to long before it is used is
-//! written to the medium twice. With `EachRecord`, none is: every sync would bring all of them; the segment's bytes are written as zeros
-//! when it is prepared instead, so that a sync has no extents to note.
+//! written to the medium twice. With `EachRecord` a segment's bytes are written as zeros when it is prepared, so that a sync of a few pages has
+//! no extents to note.
 //!
 //! (I1) a segment is complete on the medium, then its name, then its record, and only then can an appender take it; (I2) when the record could
 //! not be written, the segment waits for the next try: the record may be on the medium all the same.
@@ -28,8 +28,10 @@ use crate::map::medium::{Medium, MediumMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Pages are present so far ahead of the appender.
-pub(super) const WINDOW_BYTES: u64 = 4 << 20;
+/// Pages are present so far ahead of the appender: more than it writes, at a memory's speed, until the helper has its processor.
+const WINDOW_BYTES: u64 = 16 << 20;
+/// How much of that is used up when the helper is rung for.
+pub(super) const STEP_BYTES: u64 = 1 << 20;
 /// What failed is tried again after that.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -84,9 +86,6 @@ impl<M: Medium> Shared<M> {
 
     /// Makes the pages present that the appender comes to next.
     fn populate(&self) -> Result<(), LogError> {
-        if self.settings.durability == Durability::EachRecord {
-            return Ok(());
-        }
         let mut windows = held(&self.windows);
         let (active, next) = {
             let hands = self.hands();
@@ -185,9 +184,7 @@ impl Helpers {
     }
 
     fn start_all<M: Medium>(&mut self, shared: &Arc<Shared<M>>) -> Result<(), Trouble> {
-        if shared.settings.durability != Durability::EachRecord {
-            self.start_one("log-pages", shared, &shared.pages, run_pages)?;
-        }
+        self.start_one("log-pages", shared, &shared.pages, run_pages)?;
         self.start_one("log-ahead", shared, &shared.ahead, run_ahead)?;
         self.start_one("log-behind", shared, &shared.behind, run_behind)
     }
@@ -210,7 +207,9 @@ impl Helpers {
     /// Ends them, and waits until they have.
     pub(super) fn stop<M: Medium>(&mut self, shared: &Shared<M>) {
         shared.hands().is_over = true;
-        [&shared.pages, &shared.ahead, &shared.behind].map(Bell::ring);
+        for bell in [&shared.pages, &shared.ahead, &shared.behind] {
+            bell.ring();
+        }
         for thread in self.0.drain(..) {
             // A helper that panicked has said so; the appender can do without.
             let _ = thread.join();

@@ -68,7 +68,7 @@ pub(crate) struct Shared<M: Medium> {
     pub(super) windows: Mutex<[(u64, u64); 2]>,
     /// Told when the watermark rises, or never will.
     pub(super) settled: Condvar,
-    /// Told when as many wait for the next sync as waited for the last one.
+    /// Told when as many wait as did for the last sync.
     pub(super) gathered: Condvar,
     durable: AtomicU64,
     /// 0, or 1 and what the system said when a sync failed.
@@ -92,11 +92,13 @@ pub(crate) struct Hands<M: Medium> {
     pub(super) sealed: VecDeque<(Arc<Segment<M::File>>, Sealed)>,
     /// Somebody is at it.
     pub(super) is_syncing: bool,
-    /// Who waits for somebody's sync, how many did when the last one ended, and how long that one took.
+    /// Threads that wait for it, or for the next one.
     pub(super) n_waiting: usize,
-    pub(super) n_woken: usize,
-    pub(super) sync_time: Duration,
-    /// Syncs that have ended.
+    /// How many there were when the last one ended, its leader included; they will be back.
+    pub(super) n_crowd: usize,
+    /// How long the last one took.
+    pub(super) last_sync: Duration,
+    /// Syncs that have ended: who was let go by one waits no more, though it may not have run since.
     pub(super) round: u64,
     /// The appender is about to go.
     pub(super) is_over: bool,
@@ -142,8 +144,8 @@ impl<M: Medium> Shared<M> {
             sealed: VecDeque::new(),
             is_syncing: false,
             n_waiting: 0,
-            n_woken: 0,
-            sync_time: Duration::ZERO,
+            n_crowd: 0,
+            last_sync: Duration::ZERO,
             round: 0,
             is_over: false,
             n_retired: 0,
