@@ -95,7 +95,7 @@ fn used(path: &Path, segment_bytes: usize, record: &[u8]) -> Result<Appender, St
     let options = LogOptions::new().segment_bytes(segment_bytes as u64).keep_bytes(segment_bytes as u64);
     let mut log = options.create(path).map_err(failed("create a log"))?;
     let n = segment_bytes / (record.len() + 32);
-    for _ in 0..8 {
+    for _ in 0..32 {
         if log.stats().n_recycled >= 2 {
             return Ok(log);
         }

@@ -89,9 +89,10 @@ impl<M: Medium> Shared<M> {
         outcome.map(|()| true)
     }
 
-    /// Waits for those whom the last sync let go, which took much longer than they take to come back; who is alone waits for nobody.
+    /// Waits for those whom the last sync let go, as long as that one took at most: so long the next would take without them. Who is alone waits
+    /// for nobody, and a crowd that does not come back is waited for once.
     fn gather<'a>(&self, mut hands: MutexGuard<'a, Hands<M>>) -> MutexGuard<'a, Hands<M>> {
-        let until = Instant::now() + (hands.last_sync / 2).min(PATIENCE_MAX);
+        let until = Instant::now() + hands.last_sync.min(PATIENCE_MAX);
         while hands.n_waiting + 1 < hands.n_crowd {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
