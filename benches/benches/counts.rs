@@ -5,7 +5,10 @@
 #![allow(clippy::print_stdout)]
 
 use benches::ours::Setup;
-use shm_ring::{AppendOptions, Consumer, Producer, RangedOptions, Ring};
+use shm_ring::{
+    AppendOptions, Appender, Consumer, LogItem, LogOptions, LogReader, LogStart, Producer, RangedOptions,
+    Ring,
+};
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,7 +28,7 @@ enum Step {
 use Step::{InFile, InRing};
 
 /// Name, bytes of a record, what is done.
-const STEPS: [(&str, usize, Step); 13] = [
+const STEPS: [(&str, usize, Step); 15] = [
     ("push_poll_exclusive_64", 64, InRing(Setup::EXCLUSIVE, push_poll)),
     ("push_poll_shared_64", 64, InRing(Setup::SHARED, push_poll)),
     ("push_poll_exclusive_16", 16, InRing(Setup::EXCLUSIVE, push_poll)),
@@ -39,6 +42,8 @@ const STEPS: [(&str, usize, Step); 13] = [
     ("push_observe_shared_1024", 1024, InRing(Setup::SHARED, push_observe)),
     ("append_push_100", 100, InFile(append_push)),
     ("ranged_write_64", 64, InFile(ranged_write)),
+    ("log_append_100", 100, InFile(log_append)),
+    ("log_read_100", 100, InFile(log_read)),
 ];
 
 struct Ends {
@@ -126,6 +131,41 @@ fn ranged_write(path: &Path, record: &[u8], n: usize) {
     for _ in 0..n {
         let range = file.allocate(record.len() as u64).expect("there is room");
         drop(black_box(file.write(range, black_box(record)).expect("a range of this file")));
+    }
+}
+
+/// As many records as anybody counts, at 144 bytes each, are in the first segment.
+const LOG_RECORDS_MAX: usize = 40_000;
+
+fn log(path: &Path) -> Appender {
+    LogOptions::new().segment_bytes(8 << 20).create(path).expect("a log")
+}
+
+/// Copied, checksummed, published.
+fn log_append(path: &Path, record: &[u8], n: usize) {
+    assert!(n <= LOG_RECORDS_MAX, "the segment has room for {LOG_RECORDS_MAX}");
+    let mut log = log(path);
+    append_all(&mut log, record, n);
+}
+
+fn append_all(log: &mut Appender, record: &[u8], n: usize) {
+    for _ in 0..n {
+        drop(black_box(log.append_at(1, black_box(record)).expect("there is room")));
+    }
+}
+
+/// Checked, in place; all logs are alike, whatever is read of them.
+fn log_read(path: &Path, record: &[u8], n: usize) {
+    append_all(&mut log(path), record, LOG_RECORDS_MAX);
+    let mut reader = LogReader::open(path).expect("a log");
+    reader.seek(LogStart::Oldest).expect("there is one");
+    for _ in 0..n {
+        match reader.next().expect("a sound log") {
+            Some(LogItem::Record(found)) => {
+                black_box(found[0]);
+            }
+            other => panic!("not a record: {other:?}"),
+        }
     }
 }
 

@@ -13,6 +13,8 @@
 //! | `workload` | ping-pong, stream, wake-up, CPU time while blocked; what is sent and how it is checked |
 //! | `cells` | which contestant runs which workload at which size |
 //! | `report` | medians, ratios, tables, targets, JSON |
+//! | `turns` | contestants of one process that take turns, timed; their report |
+//! | `log` | the log, beside what the machine allows |
 //! | `mapped` | append files, ranged files and snapshots, in one process |
 //!
 //! `cargo bench -p benches --bench rivals` runs all of it that is between processes, and `--bench mapped` what is not;
@@ -22,6 +24,7 @@ pub mod cells;
 pub mod clock;
 pub mod command;
 pub mod floor;
+pub mod log;
 pub mod machine;
 pub mod mapped;
 pub mod minimal;
@@ -30,4 +33,5 @@ pub mod process;
 pub mod report;
 #[cfg(feature = "rivals")]
 mod rivals;
+pub mod turns;
 pub mod workload;

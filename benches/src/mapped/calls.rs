@@ -67,7 +67,7 @@ pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
         _ => String::new(),
     };
     std::fs::remove_dir_all(&directory).map_err(failed("remove"))?;
-    let fact = |(name, what, text)| Fact { name, what: text, figure: count(&trace, what) };
+    let fact = |(name, what, text)| Fact::exact(name, text, count(&trace, what));
     Ok(FACTS.map(fact).into())
 }
 

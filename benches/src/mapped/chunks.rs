@@ -17,9 +17,9 @@ use std::rc::Rc;
 
 use shm_ring::{AllocateError, RangedFile, RangedOptions};
 
-use super::cell::{Cell, Sample, timed_threads};
 use super::{Fact, Plan, Planned, Results, Section, failed};
 use crate::report::verdict::{Limit, NEEDS_RIVALS, Target};
+use crate::turns::{Cell, Sample, timed_threads};
 
 const N_WORKERS: usize = 12;
 const SMALL: [u8; 64] = [7; 64];
@@ -212,7 +212,7 @@ pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
     let path = plan.directory.join("space");
     let what = "records of 64 B in a ranged file: % of the file that is payload";
     let facts = vec![
-        Fact { name: "space/64/ours", what, figure: Ok(space(&path)?) },
+        Fact::exact("space/64/ours", what, Ok(space(&path)?)),
         #[cfg(feature = "rivals")]
         Fact {
             name: "space/64/ranged_mmap",

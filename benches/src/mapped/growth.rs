@@ -15,12 +15,12 @@ use memmap2::{MmapMut, MmapOptions};
 use rustix::fs::{FallocateFlags, fallocate};
 use shm_ring::AppendOptions;
 
-use super::cell::{Cell, Sample, timed};
 use super::page_wise::PageWise;
 use super::resident::{check, copy_all, push_all, record};
 use super::{Plan, Planned, Results, Section, failed};
 use crate::report::spread::size;
 use crate::report::verdict::Target;
+use crate::turns::{Cell, Sample, timed};
 
 const RECORD_BYTES: [usize; 2] = [100, 16 << 10];
 /// What a file has before it grows.
@@ -104,7 +104,7 @@ fn page_wise(path: &Path, record: &[u8], n: usize) -> Result<Sample, String> {
 }
 
 /// A new file of that length, all of it allocated.
-pub(super) fn allocated(path: &Path, bytes: usize) -> Result<File, String> {
+pub(crate) fn allocated(path: &Path, bytes: usize) -> Result<File, String> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).create(true).truncate(true).open(path);
     let file = file.map_err(failed("create a file"))?;
@@ -117,7 +117,7 @@ fn allocate(file: &File, bytes: usize) -> Result<(), String> {
 }
 
 /// So much of a file, or of what it will become.
-pub(super) fn map(file: &File, bytes: usize) -> Result<MmapMut, String> {
+pub(crate) fn map(file: &File, bytes: usize) -> Result<MmapMut, String> {
     let mut options = MmapOptions::new();
     options.len(bytes);
     // SAFETY: a file of this process alone, in a directory that it made; it is long enough before it is written, and never cut.

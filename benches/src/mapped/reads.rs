@@ -16,10 +16,10 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use shm_ring::{ReadAt, Snapshot};
 
-use super::cell::{Cell, Sample, timed};
 use super::{Fact, Plan, Planned, Results, Section, failed};
 use crate::report::spread::size;
 use crate::report::verdict::{Limit, Target};
+use crate::turns::{Cell, Sample, timed};
 
 const READ_BYTES: [usize; 2] = [4 << 10, 64 << 10];
 /// What an operation costs less of which is done more often.
@@ -198,7 +198,7 @@ pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
         };
         (plan.allocations)(&mut all) as f64 / (READ_BYTES.len() * N_OFFSETS) as f64
     };
-    let fact = |name, what, reader| Fact { name, what, figure: Ok(count(reader)) };
+    let fact = |name, what, reader| Fact::exact(name, what, Ok(count(reader)));
     Ok(vec![
         fact("allocations/read/ours", "allocations of a read of a snapshot", Reader::Ours),
         #[cfg(feature = "hexz")]

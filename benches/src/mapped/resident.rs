@@ -9,11 +9,11 @@ use std::path::Path;
 use memmap2::MmapMut;
 use shm_ring::{AppendFile, AppendOptions};
 
-use super::cell::{Cell, Sample, timed};
 use super::growth::{allocated, map};
 use super::{Plan, Planned, Results, Section, failed};
 use crate::report::spread::size;
 use crate::report::verdict::Target;
+use crate::turns::{Cell, Sample, timed};
 
 const LIMITS: [(usize, f64); 3] = [(100, 4.0), (1 << 10, 1.5), (RECORD_BYTES_MAX, 1.15)];
 
@@ -68,7 +68,7 @@ const RECORD_BYTES_MAX: usize = 16 << 10;
 struct Record([u8; RECORD_BYTES_MAX]);
 
 /// A record of that length, in one place for all.
-pub(super) fn record(record_bytes: usize) -> &'static [u8] {
+pub(crate) fn record(record_bytes: usize) -> &'static [u8] {
     static RECORD: Record = Record([7; RECORD_BYTES_MAX]);
     &RECORD.0[..record_bytes]
 }
@@ -108,7 +108,7 @@ fn copy(buffer: &mut [u8], record: &[u8]) -> Result<Sample, String> {
 }
 
 /// The floor: the same records, one behind the other.
-pub(super) fn copy_all(buffer: &mut [u8], record: &[u8], n: usize) {
+pub(crate) fn copy_all(buffer: &mut [u8], record: &[u8], n: usize) {
     let mut at = 0;
     for _ in 0..n {
         let record = black_box(record);

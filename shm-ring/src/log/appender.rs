@@ -4,7 +4,7 @@
 //!   append: stage (frame into the active segment, plain variables) -> publish (`end`)          no system call, no lock
 //!             |
 //!             no room: roll  = publish, seal the active one, activate the prepared one         stores only, if there is one
-//!             a window's quarter used up: ring for pages
+//!             a MiB used up: ring for pages
 //! ```
 //!
 //! What a death leaves, between any two stores: in `stage`, bytes behind `end`, which the next appender takes away before it goes on; between
@@ -17,7 +17,7 @@
 //! Prepares and syncs nothing itself, as long as its helpers keep up.
 
 use super::error::{LogError, Trouble};
-use super::helper::{Helpers, WINDOW_BYTES};
+use super::helper::{Helpers, STEP_BYTES};
 use super::receipt::LogReceipt;
 use super::recover::Recovery;
 use super::retention::Collected;
@@ -173,6 +173,7 @@ impl<M: Medium> Core<M> {
         self.tally = Tally::new(base);
         self.n_index = 0;
         self.set_bounds();
+        self.shared.pages.ring();
         self.shared.ahead.ring();
         self.shared.behind.ring();
         Ok(())
@@ -238,8 +239,8 @@ impl<M: Medium> Core<M> {
             self.roll()?;
         }
         if self.at + span > self.edge {
-            self.edge = self.limit.min(self.at + span + WINDOW_BYTES / 4);
-            self.shared.ahead.ring();
+            self.edge = self.limit.min(self.at + span + STEP_BYTES);
+            self.shared.pages.ring();
         }
         Ok(())
     }
@@ -247,7 +248,7 @@ impl<M: Medium> Core<M> {
     fn set_bounds(&mut self) {
         self.limit = self.tally.base + self.segment.data_bytes();
         self.len_max = usize::try_from(self.record_bytes_max()).unwrap_or(0);
-        self.edge = self.limit.min(self.at + WINDOW_BYTES / 4);
+        self.edge = self.limit.min(self.at + STEP_BYTES);
     }
 
     /// A segment to go on in, from `base` on; made here when the helpers were too slow, or could not.

@@ -59,14 +59,17 @@ impl<M: Medium> Shared<M> {
                 return Ok(false);
             }
             hands.n_waiting += 1;
-            self.gathered.notify_one();
+            let round = hands.round;
+            if hands.n_waiting + 1 >= hands.n_crowd {
+                self.gathered.notify_one();
+            }
             hands = match left {
                 None => self.settled.wait(hands).unwrap_or_else(PoisonError::into_inner),
                 Some(left) => {
                     self.settled.wait_timeout(hands, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
-            hands.n_waiting -= 1;
+            hands.n_waiting -= usize::from(hands.round == round);
         }
         hands.is_syncing = true;
         let mut hands = self.gather(hands);
@@ -78,16 +81,18 @@ impl<M: Medium> Shared<M> {
         let outcome = self.lead(&sealed, &active, position);
         hands = self.hands();
         hands.last_sync = start.elapsed();
-        hands.n_crowd = hands.n_waiting + 1;
+        (hands.n_crowd, hands.n_waiting) = (hands.n_waiting + 1, 0);
+        hands.round = hands.round.wrapping_add(1);
         hands.is_syncing = false;
         drop(hands);
         self.settled.notify_all();
         outcome.map(|()| true)
     }
 
-    /// Waits for those whom the last sync let go, which took much longer than they take to come back; who is alone waits for nobody.
+    /// Waits for those whom the last sync let go, as long as that one took at most: so long the next would take without them. Who is alone waits
+    /// for nobody, and a crowd that does not come back is waited for once.
     fn gather<'a>(&self, mut hands: MutexGuard<'a, Hands<M>>) -> MutexGuard<'a, Hands<M>> {
-        let until = Instant::now() + (hands.last_sync / 4).min(PATIENCE_MAX);
+        let until = Instant::now() + hands.last_sync.min(PATIENCE_MAX);
         while hands.n_waiting + 1 < hands.n_crowd {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

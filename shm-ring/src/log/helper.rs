@@ -1,11 +1,13 @@
 //! Helper: what would keep an appender waiting, done before it is needed or after.
 //!
 //! ```text
-//!   ahead   the next segment (spare or new file, synced, named, in the manifest)      pages in front of the appender
+//!   pages   pages in front of the appender
+//!   ahead   the next segment: spare or new file, synced, named, in the manifest
 //!   behind  full segments to the medium, SEALED records; by interval, the active one; retention
 //! ```
 //!
-//! Two threads, so that a sync of a full segment keeps nobody from preparing the next; the tests call [`Shared::turn`] instead.
+//! Three threads, so that a sync of a full segment keeps nobody from preparing the next, and the sync of the next nobody from making pages: an
+//! appender that has used up its pages faults, and a fault may wait for the file system. The tests call [`Shared::turn`] instead.
 //!
 //! Pages are made present a window ahead of the appender, never the whole segment: a page that is written to long before it is used is
 //! written to the medium twice. With `EachRecord` a segment's bytes are written as zeros when it is prepared, so that a sync of a few pages has
@@ -18,7 +20,7 @@
 use super::error::{LogError, Trouble, trouble};
 use super::names::{self, Name};
 use super::segment::{Ground, Segment};
-use super::shared::{Durability, Shared, held};
+use super::shared::{Bell, Durability, Shared, held};
 use crate::layout::manifest::Record;
 use crate::layout::segment::SegmentHeader;
 use crate::map::clock;
@@ -26,8 +28,10 @@ use crate::map::medium::{Medium, MediumMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Pages are present so far ahead of the appender.
-pub(super) const WINDOW_BYTES: u64 = 4 << 20;
+/// Pages are present so far ahead of the appender: more than it writes, at a memory's speed, until the helper has its processor.
+const WINDOW_BYTES: u64 = 16 << 20;
+/// How much of that is used up when the helper is rung for.
+pub(super) const STEP_BYTES: u64 = 1 << 20;
 /// What failed is tried again after that.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,6 +45,7 @@ impl<M: Medium> Shared<M> {
     }
 
     /// What is needed soon.
+    #[cfg(test)]
     pub(super) fn turn_ahead(&self) -> Result<(), LogError> {
         let prepared = if self.hands().prepared.is_empty() { self.prepare() } else { Ok(()) };
         self.populate()?;
@@ -81,7 +86,7 @@ impl<M: Medium> Shared<M> {
 
     /// Makes the pages present that the appender comes to next.
     fn populate(&self) -> Result<(), LogError> {
-        let mut window = held(&self.window);
+        let mut windows = held(&self.windows);
         let (active, next) = {
             let hands = self.hands();
             (hands.active.clone(), hands.prepared.front().cloned())
@@ -89,13 +94,13 @@ impl<M: Medium> Shared<M> {
         let used = active.end().saturating_sub(active.base());
         let wanted = used + WINDOW_BYTES;
         let rest = wanted.saturating_sub(active.data_bytes());
-        fill(&mut window, &active, used, wanted)?;
+        let [window, beyond] = &mut *windows;
+        if window.0 != active.number() && beyond.0 == active.number() {
+            *window = *beyond;
+        }
+        fill(window, &active, used, wanted)?;
         match next {
-            Some(next) if rest > 0 && window.1 >= active.data_bytes() => {
-                let mut beyond = (0, 0);
-                let from = wanted.saturating_sub(active.data_bytes() + WINDOW_BYTES / 4);
-                fill(&mut beyond, &next, if from > 0 { from.min(rest) } else { 0 }, rest)
-            }
+            Some(next) if rest > 0 => fill(beyond, &next, 0, rest),
             _ => Ok(()),
         }
     }
@@ -163,7 +168,7 @@ pub(super) fn announce<M: Medium>(
     add(&Record::Prepared { number: header.number, uuid: header.uuid, data_bytes, base })
 }
 
-/// The two threads; they end when the appender says that it is over.
+/// The threads; they end when the appender says that it is over.
 #[derive(Debug)]
 pub(super) struct Helpers(Vec<std::thread::JoinHandle<()>>);
 
@@ -171,27 +176,40 @@ impl Helpers {
     /// Starts them.
     pub(super) fn start<M: Medium>(shared: &Arc<Shared<M>>) -> Result<Self, Trouble> {
         let mut this = Self(vec![]);
-        let (ahead, behind) = (shared.clone(), shared.clone());
-        let first = std::thread::Builder::new().name("log-ahead".into()).spawn(move || run_ahead(&ahead));
-        let first = first.map_err(trouble("start a thread for", ""))?;
-        shared.ahead.belongs_to(first.thread());
-        this.0.push(first);
-        let second = std::thread::Builder::new().name("log-behind".into()).spawn(move || run_behind(&behind));
-        let second = second.map_err(|why| {
-            shared.hands().is_over = true;
-            shared.ahead.ring();
-            trouble("start a thread for", "")(why)
-        })?;
-        shared.behind.belongs_to(second.thread());
-        this.0.push(second);
-        Ok(this)
+        let started = this.start_all(shared);
+        if started.is_err() {
+            this.stop(shared);
+        }
+        started.map(|()| this)
+    }
+
+    fn start_all<M: Medium>(&mut self, shared: &Arc<Shared<M>>) -> Result<(), Trouble> {
+        self.start_one("log-pages", shared, &shared.pages, run_pages)?;
+        self.start_one("log-ahead", shared, &shared.ahead, run_ahead)?;
+        self.start_one("log-behind", shared, &shared.behind, run_behind)
+    }
+
+    fn start_one<M: Medium>(
+        &mut self,
+        name: &str,
+        shared: &Arc<Shared<M>>,
+        bell: &Bell,
+        run: fn(&Shared<M>),
+    ) -> Result<(), Trouble> {
+        let its = shared.clone();
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&its));
+        let thread = thread.map_err(trouble("start a thread for", ""))?;
+        bell.belongs_to(thread.thread());
+        self.0.push(thread);
+        Ok(())
     }
 
     /// Ends them, and waits until they have.
     pub(super) fn stop<M: Medium>(&mut self, shared: &Shared<M>) {
         shared.hands().is_over = true;
-        shared.ahead.ring();
-        shared.behind.ring();
+        for bell in [&shared.pages, &shared.ahead, &shared.behind] {
+            bell.ring();
+        }
         for thread in self.0.drain(..) {
             // A helper that panicked has said so; the appender can do without.
             let _ = thread.join();
@@ -204,10 +222,25 @@ impl Helpers {
     }
 }
 
+fn run_pages<M: Medium>(shared: &Shared<M>) {
+    while !shared.hands().is_over {
+        match shared.populate() {
+            Ok(()) => std::thread::park(),
+            // Who appends makes them itself, one by one.
+            Err(_) => std::thread::park_timeout(PAUSE),
+        }
+    }
+}
+
 fn run_ahead<M: Medium>(shared: &Shared<M>) {
     while !shared.hands().is_over {
-        match shared.turn_ahead() {
-            Ok(()) => std::thread::park(),
+        let is_short = shared.hands().prepared.is_empty();
+        match if is_short { shared.prepare() } else { Ok(()) } {
+            Ok(()) => {
+                // Its first pages, if it is that late.
+                shared.pages.ring();
+                std::thread::park();
+            }
             // Who appends tries itself when it comes to that, and says so.
             Err(_) => std::thread::park_timeout(PAUSE),
         }

@@ -38,10 +38,12 @@ use crate::map::medium::{Medium, MediumFile, MediumMap};
 use crate::sync::{AtomicU64, Ordering};
 use std::ptr;
 
-/// Bytes that are copied, and then taken into the checksum while the processor still has them at hand.
-const PIECE_BYTES: usize = 4096;
-/// Zeros are written in parts of that size.
-const ZEROS_BYTES: usize = 1 << 20;
+/// Bytes that are copied, and then taken into the checksum while the processor still has them at hand; ten times what the checksum takes in
+/// three streams side by side (768), so that no piece but the last has a rest for one.
+const PIECE_BYTES: usize = 7680;
+/// Zeros are written in parts of that size, no larger: the system keeps what was written at once together, and brings all of it to the medium
+/// when a byte of it was changed through a map.
+const ZEROS_BYTES: usize = 4096;
 
 /// A mapped segment.
 #[derive(Debug)]
@@ -104,10 +106,9 @@ impl<F: MediumFile> Segment<F> {
         let file = made.map_err(|why| no_room("create", &name, file_bytes, medium.free_bytes())(why))?;
         let complete = || {
             if ground == Ground::Written {
-                let zeros = vec![0; ZEROS_BYTES];
                 for at in (0..file_bytes).step_by(ZEROS_BYTES) {
                     let length = usize::try_from(file_bytes - at).map_or(ZEROS_BYTES, |l| l.min(ZEROS_BYTES));
-                    file.write_at(&zeros[..length], at)?;
+                    file.write_at(&[0; ZEROS_BYTES][..length], at)?;
                 }
             }
             Self::write_front(&file, &header, boot)?;
@@ -163,7 +164,8 @@ impl<F: MediumFile> Segment<F> {
         let at = live + std::mem::offset_of!(crate::layout::segment::SegmentEra, boot_id);
         front[at..at + 8].copy_from_slice(&boot[0].to_le_bytes());
         front[at + 8..at + 16].copy_from_slice(&boot[1].to_le_bytes());
-        file.write_at(&front, 0)
+        let mut parts = (0..).step_by(ZEROS_BYTES).zip(front.chunks(ZEROS_BYTES));
+        parts.try_for_each(|(at, part)| file.write_at(part, at))
     }
 
     /// Opens a segment by its number. Who wants to be sure that it is the one that the manifest means compares the uuid.

@@ -64,15 +64,17 @@ pub(crate) struct Shared<M: Medium> {
     pub(super) hands: Mutex<Hands<M>>,
     /// A segment of which all but the record in the manifest is done.
     pub(super) preparing: Mutex<Option<Arc<Segment<M::File>>>>,
-    /// Up to where pages are there: the segment's number, and bytes of its data.
-    pub(super) window: Mutex<(u64, u64)>,
+    /// Up to where pages are there, in the active segment and in the next: its number, and bytes of its data.
+    pub(super) windows: Mutex<[(u64, u64); 2]>,
     /// Told when the watermark rises, or never will.
     pub(super) settled: Condvar,
-    /// Told when one more waits.
+    /// Told when as many wait as did for the last sync.
     pub(super) gathered: Condvar,
     durable: AtomicU64,
     /// 0, or 1 and what the system said when a sync failed.
     failed: AtomicU64,
+    /// Wakes who makes pages present.
+    pub(super) pages: Bell,
     /// Wakes who prepares.
     pub(super) ahead: Bell,
     /// Wakes who syncs.
@@ -96,6 +98,8 @@ pub(crate) struct Hands<M: Medium> {
     pub(super) n_crowd: usize,
     /// How long the last one took.
     pub(super) last_sync: Duration,
+    /// Syncs that have ended: who was let go by one waits no more, though it may not have run since.
+    pub(super) round: u64,
     /// The appender is about to go.
     pub(super) is_over: bool,
     /// Segments that were retired, and files that were used again.
@@ -142,6 +146,7 @@ impl<M: Medium> Shared<M> {
             n_waiting: 0,
             n_crowd: 0,
             last_sync: Duration::ZERO,
+            round: 0,
             is_over: false,
             n_retired: 0,
             n_recycled: 0,
@@ -155,11 +160,12 @@ impl<M: Medium> Shared<M> {
             manifest: Mutex::new(manifest),
             hands: Mutex::new(hands),
             preparing: Mutex::new(None),
-            window: Mutex::new((0, 0)),
+            windows: Mutex::new([(0, 0); 2]),
             settled: Condvar::new(),
             gathered: Condvar::new(),
             durable: AtomicU64::new(durable),
             failed: AtomicU64::new(0),
+            pages: Bell::default(),
             ahead: Bell::default(),
             behind: Bell::default(),
         })

@@ -11,21 +11,21 @@ const ATTEMPTS: usize = 4;
 
 /// One repetition.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     /// Of one operation, without the time in the processor's queue.
-    pub(super) ns: f64,
+    pub(crate) ns: f64,
     /// Of all time, the part that it stood in that queue because somebody else had the processor.
-    pub(super) queued_part: f64,
+    pub(crate) queued_part: f64,
 }
 
 impl Sample {
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(crate) fn is_crowded(&self) -> bool {
         self.queued_part > QUEUED_PART_MAX
     }
 }
 
 /// Times `n` operations of this thread.
-pub(super) fn timed<T>(n: usize, work: impl FnOnce() -> T) -> (Sample, T) {
+pub(crate) fn timed<T>(n: usize, work: impl FnOnce() -> T) -> (Sample, T) {
     let (queued, began) = (queued_ns(), Instant::now());
     let done = work();
     let ns = began.elapsed().as_nanos() as f64;
@@ -34,26 +34,26 @@ pub(super) fn timed<T>(n: usize, work: impl FnOnce() -> T) -> (Sample, T) {
 }
 
 /// Times what many threads do, which stand in each other's way anyway.
-pub(super) fn timed_threads<T>(work: impl FnOnce() -> T) -> (Sample, T) {
+pub(crate) fn timed_threads<T>(work: impl FnOnce() -> T) -> (Sample, T) {
     let began = Instant::now();
     let done = work();
     (Sample { ns: began.elapsed().as_nanos() as f64, queued_part: 0.0 }, done)
 }
 
 /// One contestant.
-pub(super) struct Cell<'a> {
+pub(crate) struct Cell<'a> {
     /// As in `growth/100/ours`.
-    pub(super) name: String,
+    pub(crate) name: String,
     repetition: Box<dyn FnMut() -> Result<Sample, String> + 'a>,
 }
 
 impl<'a> Cell<'a> {
-    pub(super) fn new(name: String, repetition: impl FnMut() -> Result<Sample, String> + 'a) -> Self {
+    pub(crate) fn new(name: String, repetition: impl FnMut() -> Result<Sample, String> + 'a) -> Self {
         Self { name, repetition: Box::new(repetition) }
     }
 
     /// A repetition, the least disturbed of a few.
-    pub(super) fn sample(&mut self) -> Result<Sample, String> {
+    pub(crate) fn sample(&mut self) -> Result<Sample, String> {
         let mut best: Option<Sample> = None;
         for _ in 0..ATTEMPTS {
             let sample = (self.repetition)()?;

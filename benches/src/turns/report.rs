@@ -3,13 +3,13 @@
 use serde_json::{Value, json as object};
 
 use super::{Measured, Results, Section};
-use crate::report::spread::{Digits, Spread, or_dash};
+use crate::report::spread::{Spread, or_dash};
 use crate::report::tables::{Page, head};
 use crate::report::verdict;
 
 /// The whole report; `about` is what stands on top.
 pub fn markdown(results: &Results, about: &[(&'static str, String)]) -> String {
-    let mut page = Page::new("Mapped files");
+    let mut page = Page::new(results.title);
     for (key, value) in about {
         page.line(format_args!("- {key}: {value}"));
     }
@@ -27,13 +27,13 @@ pub fn markdown(results: &Results, about: &[(&'static str, String)]) -> String {
     for (name, error) in errors {
         page.line(format_args!("- ERROR {name}: {error}"));
     }
-    verdict::section(&mut page, &results.targets(), |_| true);
+    verdict::section(&mut page, &results.targets, |_| true);
     for section in &results.sections {
         table(&mut page, results, section);
     }
     let mut rows = vec![head(&["count", "what", "figure"])];
     rows.extend(results.facts.iter().map(|fact| {
-        let figure = fact.figure.map_or_else(str::to_owned, |figure| Digits(figure).to_string());
+        let figure = fact.figure.map_or_else(str::to_owned, |figure| figure.to_string());
         vec![fact.name.to_owned(), fact.what.to_owned(), figure]
     }));
     page.section("Counts", "", &rows);
@@ -65,12 +65,14 @@ pub fn json(results: &Results, about: &[(&'static str, String)]) -> String {
     let cells = results.sections.iter().flat_map(|section| &section.cells);
     let all = object!({
         "about": about,
-        "targets": results.targets().iter().map(verdict::json).collect::<Vec<_>>(),
+        "targets": results.targets.iter().map(verdict::json).collect::<Vec<_>>(),
         "cells": cells.map(cell).collect::<Vec<_>>(),
         "counts": results.facts.iter().map(|fact| object!({
             "name": fact.name,
             "what": fact.what,
-            "figure": fact.figure.ok(),
+            "figure": fact.figure.ok().map(|spread| spread.median),
+            "min": fact.figure.ok().map(|spread| spread.min),
+            "max": fact.figure.ok().map(|spread| spread.max),
             "why_not": fact.figure.err(),
         })).collect::<Vec<_>>(),
     });
