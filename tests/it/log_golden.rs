@@ -140,7 +140,7 @@ fn every_byte_of_a_segment_is_where_the_document_says() {
             let at = DATA + (position - base) as usize;
             let (w0, w1) = (u64_at(&golden, at), u64_at(&golden, at + 8));
             let length = (w0 & 0xffff_ffff) as usize;
-            assert_eq!((w0 >> 32 & 0xf, w0 >> 36 & 0xfff, w0 >> 48), (2, 0, position / 16 & 0xffff));
+            assert_eq!(((w0 >> 32) & 0xf, (w0 >> 36) & 0xfff, w0 >> 48), (2, 0, (position / 16) & 0xffff));
             let (timestamp_ns, tags) = (u64_at(&golden, at + 16), u64_at(&golden, at + 24));
             let payload = &golden[at + 32..at + 32 + length];
             let covered =
