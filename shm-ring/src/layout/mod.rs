@@ -15,6 +15,8 @@
 //! Pure: no I/O, no loads, no stores.
 
 #[cfg(not(any(loom, shuttle)))]
+pub(crate) mod checksum;
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) mod cursor;
 pub(crate) mod frame;
 pub(crate) mod geometry;

@@ -27,6 +27,7 @@
 //! [`SegmentHeader::encode`] can have made.
 //! Works on bytes and numbers; reads and writes no file.
 
+use super::checksum::{append_frame, append_words};
 use super::frame::{FRAME_ALIGN, POSITION_END, span_of_record};
 use super::header::{HEADER_BYTES, Malformed, Reader, Writer, checksum, field};
 use super::slots::Line;
@@ -386,6 +387,14 @@ pub(crate) struct Covered {
     pub(crate) tags: u64,
 }
 
+impl Covered {
+    /// In the order in which they are covered.
+    #[inline(always)]
+    fn words(&self) -> [u64; 4] {
+        [self.position, self.w0, self.timestamp_ns, self.tags]
+    }
+}
+
 impl Key {
     /// The segment's, by its uuid.
     pub(crate) fn of(uuid: &[u8; 16]) -> Self {
@@ -396,7 +405,7 @@ impl Key {
     /// The second word of a frame.
     #[inline(always)]
     pub(crate) fn seal(self, covered: &Covered, payload: &[u8]) -> u64 {
-        self.finish(covered.position, crc32c::crc32c_append(self.begin(covered), payload))
+        self.finish(covered.position, self.crc_of(covered, payload))
     }
 
     /// Whether that second word may be of a frame at `position`: to be refused without a look at the payload, not to be believed by.
@@ -414,12 +423,13 @@ impl Key {
     /// The checksum of everything that is covered but the payload, which a caller that copies it piece by piece adds itself.
     #[inline(always)]
     pub(crate) fn begin(self, covered: &Covered) -> u32 {
-        let mut head = [0; 32];
-        let words = [covered.position, covered.w0, covered.timestamp_ns, covered.tags];
-        for (to, word) in head.chunks_exact_mut(8).zip(words) {
-            to.copy_from_slice(&word.to_le_bytes());
-        }
-        crc32c::crc32c_append(self.crc, &head)
+        append_words(self.crc, &covered.words())
+    }
+
+    /// The checksum of everything that is covered.
+    #[inline(always)]
+    pub(crate) fn crc_of(self, covered: &Covered, payload: &[u8]) -> u32 {
+        append_frame(self.crc, &covered.words(), payload)
     }
 
     /// The second word of the frame at `position`, of which all was added to that checksum.

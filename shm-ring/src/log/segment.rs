@@ -436,17 +436,17 @@ impl<F: MediumFile> Segment<F> {
             *last = [0; 16];
         }
         let room = &mut room[..staged.payload.len()];
-        let mut crc = self.key.begin(&covered);
-        if staged.payload.len() <= PIECE_BYTES {
+        let crc = if staged.payload.len() <= PIECE_BYTES {
             copy_in(room, staged.payload);
-            crc = crc32c::crc32c_append(crc, staged.payload);
+            self.key.crc_of(&covered, staged.payload)
         } else {
             // The second pass over a piece finds it in the nearest cache.
-            for (to, from) in room.chunks_mut(PIECE_BYTES).zip(staged.payload.chunks(PIECE_BYTES)) {
+            let pieces = room.chunks_mut(PIECE_BYTES).zip(staged.payload.chunks(PIECE_BYTES));
+            pieces.fold(self.key.begin(&covered), |crc, (to, from)| {
                 to.copy_from_slice(from);
-                crc = crc32c::crc32c_append(crc, from);
-            }
-        }
+                crc32c::crc32c_append(crc, from)
+            })
+        };
         self.map.step();
         let words = self.map.words(offset, 4);
         // ORDER none (Relaxed): carried by `w0` and by `end`.
