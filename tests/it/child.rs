@@ -95,6 +95,7 @@ const ROLES: &[(&str, fn())] = &[
     ("log_append::is_full", log_append::is_full),
     ("log_append::opens", log_append::opens),
     ("log_killing::nursery", log_killing::nursery),
+    ("log_killing::other_nursery", log_killing::other_nursery),
     ("lossy::pushing", lossy::pushing),
     ("lossy::mixing", lossy::mixing),
     ("lossy::observer", lossy::observer),
