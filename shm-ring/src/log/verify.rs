@@ -11,6 +11,7 @@
 //! | the same behind that, after a power cut | no: a torn tail, which the next appender leaves behind |
 //! | a live page, seal, count or index that is not what the frames say | yes |
 //! | a segment that the manifest lists and that is not there, or is there and it does not list | yes |
+//! | the seal of another boot that the manifest does not have: its frames, as those of a segment that is not sealed | no: the same |
 //! | a manifest with records that hold behind one that does not | yes |
 //! | a manifest that ends in the middle of a record | no: a torn tail |
 //!
@@ -134,10 +135,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// Walks over all frames from `base` to `end`; what does not check from `firm` on is torn.
     pub(crate) fn of<M: Medium>(segment: &SegmentView<M>, look: &Look, holes: &[(u64, u64)]) -> Self {
-        let firm = match look.standing {
-            Standing::Active { firm } => firm,
-            _ => u64::MAX,
-        };
+        let firm = look.standing.firm();
         let mut this = Self { first_ns: u64::MAX, end: look.end, ..Self::default() };
         let mut at = look.base;
         while at < look.end {
@@ -198,7 +196,7 @@ impl Tally {
         segment: &SegmentView<M>,
         look: &Look,
     ) -> Option<&'static str> {
-        if matches!(look.standing, Standing::Active { firm } if firm != u64::MAX) {
+        if look.standing.may_be_torn() {
             // After a power cut the index is what of it had reached the medium; who opens the log writes it anew.
             return None;
         }
@@ -309,6 +307,12 @@ fn one<M: Medium>(
         }
     };
     let look = match segment.look(walk.boot_id) {
+        Ok(look) if matches!(look.standing, Standing::Claimed { .. }) => {
+            // It may have been recovered since the manifest was read.
+            let is_sealed = chart.vouches_for(segment.header())
+                || Chart::read(&*walk.medium)?.vouches_for(segment.header());
+            if is_sealed { look.vouched() } else { look }
+        }
         Ok(look) => look,
         Err(what) => {
             report.damage(number, at, 0, what);
@@ -381,7 +385,9 @@ fn unlisted<M: Medium>(
         (Some(listed), Standing::Sealed(sealed)) if listed != sealed => {
             Some("its seal is not what the manifest says")
         }
-        (Some(_), Standing::Active { .. }) => Some("it is not sealed, and the manifest says that it is"),
+        (Some(_), Standing::Active { .. } | Standing::Claimed { .. }) => {
+            Some("it is not sealed, and the manifest says that it is")
+        }
         _ => None,
     }
 }

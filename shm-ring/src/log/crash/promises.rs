@@ -172,21 +172,23 @@ impl Promises {
         Ok(())
     }
 
-    /// Whether what is there before anybody has recovered it holds nothing but what was appended, where it was, in order. Of what was lost
-    /// in between nobody has made an end yet.
+    /// Whether what is there before anybody has recovered it is the beginning of what was appended, where it was, with nothing left out but
+    /// what may be gone by age.
     pub(super) fn check_unrecovered(&self, found: &[Found]) -> Result<(), String> {
-        let mut rest = self.appended.iter();
+        let mut n_passed = 0;
         for found in found {
             let is_it = |appended: &Arc<Appended>| {
                 (appended.timestamp_ns, &appended.payload) == (found.timestamp_ns, &found.payload)
                     && appended.place.is_none_or(|place| place == (found.position, found.behind))
             };
-            if !rest.any(is_it) {
-                return Err(format!(
-                    "the record at {} was not appended there, or not in this order",
-                    found.position
-                ));
+            let position = found.position;
+            let Some(n_skipped) = self.appended[n_passed..].iter().position(is_it) else {
+                return Err(format!("the record at {position} was not appended there, or not in this order"));
+            };
+            if n_skipped > 0 && n_passed + n_skipped > self.n_retired_most {
+                return Err(format!("the record at {position} is there, and not {n_skipped} in front of it"));
             }
+            n_passed += n_skipped + 1;
         }
         Ok(())
     }

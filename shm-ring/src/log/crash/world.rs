@@ -15,7 +15,7 @@ use super::points::{Point, Points};
 use super::promises::{Cut, Promises};
 use super::random::Random;
 use super::remains::Remains;
-use super::subject::{Failure, Settings, Subject, load_cursor, read, read_all, save_cursor, verify};
+use super::subject::{Failure, Settings, Subject, load_cursor, read_all, save_cursor, seek_all, verify};
 use super::walk::{self, Found};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -330,10 +330,11 @@ impl Judge {
             (promises.boot, promises.is_created)
         };
         if is_created {
-            let mut found = vec![];
-            // A live page that says SEALED may be on the medium without the frames: that reads as damage until somebody recovers.
-            let _ = read(medium, boot, &mut found);
-            points.promises().check_unrecovered(&found).map_err(|wrong| format!("not recovered: {wrong}"))?;
+            let not_recovered = |wrong| format!("not recovered: {wrong}");
+            let found = read_all(medium, boot).map_err(not_recovered)?;
+            points.promises().check_unrecovered(&found).map_err(not_recovered)?;
+            seek_all(medium, boot, &found, random).map_err(not_recovered)?;
+            verify(medium, boot).map_err(not_recovered)?;
         }
         let opened = if is_created {
             Subject::open(medium, &self.settings, boot)
