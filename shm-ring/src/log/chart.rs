@@ -6,6 +6,7 @@
 
 use super::error::Trouble;
 use super::manifest::{self, Found};
+use super::names;
 use crate::layout::manifest::{Entry, State};
 use crate::layout::segment::{Sealed, SegmentHeader};
 use crate::map::medium::Medium;
@@ -45,6 +46,12 @@ impl Chart {
         // One that is retired was sealed.
         let is_sealed = |entry: &Entry| entry.uuid == header.uuid && entry.sealed.is_some();
         self.begins_behind(header.number) || self.entry(header.number).is_some_and(is_sealed)
+    }
+
+    /// Whether recovery has set that segment aside, and was cut short before it could say so.
+    pub(crate) fn is_set_aside<M: Medium>(&self, medium: &M, number: u64) -> bool {
+        let last = self.state().entries.last().filter(|last| last.number == number && last.sealed.is_none());
+        last.is_some_and(|last| medium.open(&names::aside(number, &last.uuid), false).is_ok())
     }
 
     /// Where that segment begins, if what is in front of it is known.

@@ -53,6 +53,8 @@ pub(crate) mod reader;
 pub(crate) mod receipt;
 pub(crate) mod recover;
 pub(crate) mod repair;
+#[cfg(test)]
+mod repair_trial;
 pub(crate) mod retention;
 pub(crate) mod seek;
 pub(crate) mod segment;

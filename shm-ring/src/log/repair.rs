@@ -17,17 +17,20 @@
 //!
 //! (I1) no segment and no manifest that is damaged is written, cut or removed: what takes its name is a new file, and the old bytes are on the
 //! medium under another name before; (I2) nothing is done while an appender lives, and none begins meanwhile; (I3) a dry run changes nothing
-//! and says the same.
+//! and says the same;
+//! (I4) what is made anew begins above every position that the old segments could have had, those set aside as well, and every cursor: none
+//! is used twice.
 //! Invents no records: what does not check is gone.
 
 use super::chart::Chart;
+use super::cursor;
 use super::error::{Trouble, no_room, trouble};
 use super::manifest::Manifest;
 use super::names::{self, Name};
 use super::segment::index_bytes;
 use super::verify::Tally;
 use super::view::{self, Look, SegmentView, Standing, Unseen, live_words};
-use crate::layout::frame::Position;
+use crate::layout::frame::{FRAME_ALIGN, Position};
 use crate::layout::manifest::{Entry, State};
 use crate::layout::segment::{
     IndexEntry, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Sealed, SegmentExtent, SegmentHeader,
@@ -91,6 +94,12 @@ struct Plan {
     unsynced: Vec<u64>,
     /// Numbers that have files.
     there: Vec<u64>,
+    /// No byte of any segment so far has a higher position.
+    ceiling: u64,
+    /// So many of the last entries have never been appended to.
+    n_prepared: usize,
+    /// Whether a segment is gone whose positions nobody else knows.
+    has_lost_places: bool,
 }
 
 /// Bytes of a file that are kept under another name.
@@ -154,11 +163,17 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
         gone: vec![],
         unsynced: vec![],
         there: view::numbers(&**medium).map_err(trouble("list", ""))?,
+        ceiling: 0,
+        n_prepared: 0,
+        has_lost_places: false,
     };
     let there = plan.there.clone();
     let mut is_trusted = true;
+    let mut set_aside = None;
     let old = match Chart::read(&**medium) {
         Ok(chart) => {
+            let last = chart.state().entries.last().map(|last| last.number);
+            set_aside = last.filter(|last| !there.contains(last) && chart.is_set_aside(&**medium, *last));
             let torn_bytes = chart.0.file_bytes - chart.0.reading.valid_bytes as u64;
             if torn_bytes > 0 && super::verify::goes_on(&**medium, chart.0.number)? {
                 is_trusted = false;
@@ -193,7 +208,15 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
         }
     };
     plan.state = State::new(log.0, log.1);
-    let entries = old.as_ref().map_or(&[][..], |old| &old.entries);
+    if let Some(old) = &old {
+        (plan.state.floor, plan.ceiling) = (old.floor, old.floor);
+        plan.state.closed = old.closed.filter(|_| is_trusted);
+    }
+    let mut entries = old.as_ref().map_or(&[][..], |old| &old.entries);
+    if set_aside.is_some() {
+        // Recovery was cut short there, and the next one says that it is no more.
+        entries = entries.split_last().map_or(&[], |(_, rest)| rest);
+    }
     // A manifest that is not trusted may not know what was retired.
     let first = match entries.first() {
         Some(first) if is_trusted => first.number,
@@ -204,6 +227,15 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
     for number in first..=last {
         let entry = entries.iter().find(|entry| entry.number == number);
         plan.look_at(&**medium, boot_id, number, entry, last)?;
+    }
+    if !is_trusted {
+        plan.look_aside(&**medium, names)?;
+    }
+    if !is_trusted || plan.has_lost_places {
+        // A prepared one would begin where the last one ends. Who opens the log removes it, and makes another.
+        let n = plan.state.entries.len() - plan.n_prepared;
+        plan.state.entries.truncate(n);
+        plan.state.floor = plan.ceiling.next_multiple_of(FRAME_ALIGN);
     }
     plan.close_gaps();
     Ok(plan)
@@ -240,6 +272,30 @@ impl Plan {
         Ok(())
     }
 
+    /// Positions that are known from elsewhere: of segments that were set aside, and of cursors.
+    fn look_aside<M: Medium>(&mut self, medium: &M, names: &[String]) -> Result<(), Trouble> {
+        let mut asides: Vec<_> = names.iter().filter(|name| Name::of(name) == Name::Aside).collect();
+        asides.sort_unstable();
+        for name in asides.into_iter().filter(|name| name.ends_with(".seg")) {
+            if let Ok((segment, look)) = SegmentView::open_aside(medium, name) {
+                let is_sure = segment.next_sound(look.base, look.base, u64::MAX).is_some();
+                self.raise(is_sure, look.base, segment.header().extent.data_bytes);
+            }
+        }
+        for name in cursor::list(medium)? {
+            if let Ok(cursor) = cursor::load(medium, &self.state.log_uuid, &name) {
+                self.ceiling = self.ceiling.max(cursor.position);
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody may have seen positions of a segment that begins there, or nearby if that is not sure.
+    fn raise(&mut self, is_sure: bool, base: u64, data_bytes: u64) {
+        let base = if is_sure { base } else { base.min(self.ceiling) };
+        self.ceiling = self.ceiling.max(base + data_bytes);
+    }
+
     /// Where the segments so far end, if that is known.
     fn end(&self) -> Option<u64> {
         self.state.entries.last()?.sealed.map(|sealed| sealed.end)
@@ -269,7 +325,8 @@ impl Plan {
             }
         };
         let Some(segment) = segment else {
-            self.is_gone(number, entry, header_is_bad.unwrap_or("its file"), last);
+            let there_bytes = medium.open(&names::segment(number), false).and_then(|file| file.len_bytes());
+            self.is_gone(number, entry, header_is_bad.unwrap_or("its file"), last, there_bytes.unwrap_or(0));
             return Ok(());
         };
         let mut known = Entry {
@@ -296,8 +353,14 @@ impl Plan {
             sealed.or_else(|| self.look_by_frames(&segment, known.base, number < last)).ok_or(why)
         });
         let Ok(look) = look else {
-            self.is_gone(number, entry, what.unwrap_or("its live page"), last);
+            let there_bytes = segment.header().extent.data_bytes;
+            self.is_gone(number, entry, what.unwrap_or("its live page"), last, there_bytes);
             return Ok(());
+        };
+        // Without a manifest, or where it has it sealed, a seal is believed.
+        let look = match entry {
+            Some(entry) if entry.sealed.is_none() => look,
+            _ => look.vouched(),
         };
         if entry.is_none() {
             self.mend(number, look.base, 0, "the manifest does not list it", Mending::ManifestRemade, None);
@@ -306,6 +369,13 @@ impl Plan {
             known.base = Some(look.base);
         }
         let tally = Tally::of(&segment, &look, &known.holes);
+        if look.standing == Standing::Prepared {
+            self.n_prepared += 1;
+        } else {
+            let is_sure = matches!(look.standing, Standing::Sealed(_)) || !tally.index.is_empty();
+            self.raise(is_sure, look.base, known.data_bytes);
+            self.n_prepared = 0;
+        }
         for (from, to, what) in tally.bad.iter().copied() {
             let name = format!("aside-{number:020}-{from:020}");
             let data_offset = segment.header().extent.data_offset;
@@ -383,9 +453,25 @@ impl Plan {
         (end > base).then_some(Look { standing, base, end })
     }
 
-    /// A segment of which nothing can be read.
-    fn is_gone(&mut self, number: u64, entry: Option<&Entry>, what: &'static str, last: u64) {
+    /// A segment of which nothing can be read, and whose file has so many bytes.
+    fn is_gone(
+        &mut self,
+        number: u64,
+        entry: Option<&Entry>,
+        what: &'static str,
+        last: u64,
+        there_bytes: u64,
+    ) {
         let end = self.end().unwrap_or(0);
+        match entry.and_then(|entry| entry.sealed) {
+            Some(sealed) => self.ceiling = self.ceiling.max(sealed.end),
+            None => {
+                let data_bytes = entry.map_or(there_bytes.min(SEGMENT_BYTES_MAX), |entry| entry.data_bytes);
+                let base = entry.and_then(|entry| entry.base);
+                self.raise(base.is_some(), base.unwrap_or(u64::MAX), data_bytes);
+                self.has_lost_places = true;
+            }
+        }
         if number == last && entry.is_none_or(|entry| entry.sealed.is_none()) {
             self.mend(number, end, 0, what, Mending::Dropped, None);
             return;
@@ -401,6 +487,7 @@ impl Plan {
             holes: vec![],
         };
         let mut entry = Entry { uuid, ..entry.cloned().unwrap_or(unknown) };
+        self.n_prepared = 0;
         // Its place is known when those behind it are: `close_gaps`.
         entry.holes.clear();
         self.gone.push((self.state.entries.len(), what));

@@ -11,6 +11,7 @@
 //! | the same behind that, after a power cut | no: a torn tail, which the next appender leaves behind |
 //! | a live page, seal, count or index that is not what the frames say | yes |
 //! | a segment that the manifest lists and that is not there, or is there and it does not list | yes |
+//! | a segment that recovery has set aside, before it was cut short | no: the next one goes on there |
 //! | the seal of another boot that the manifest does not have: its frames, as those of a segment that is not sealed | no: the same |
 //! | a manifest with records that hold behind one that does not | yes |
 //! | a manifest that ends in the middle of a record | no: a torn tail |
@@ -282,7 +283,7 @@ fn one<M: Medium>(
         Err(Unseen::Gone | Unseen::Taken) => {
             // Retired meanwhile, or used again.
             let now = Chart::read(&*walk.medium)?;
-            if now.entry(number).is_none() {
+            if now.entry(number).is_none() || now.is_set_aside(&*walk.medium, number) {
                 return Ok(None);
             }
             Err("its file is missing")

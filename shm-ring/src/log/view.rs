@@ -205,8 +205,21 @@ impl<M: Medium> SegmentView<M> {
 
     /// The same, of which page 0 is not believed but what is known from elsewhere.
     pub(crate) fn open_as(medium: &M, number: u64, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
+        let this = Self::open_named(medium, &names::segment(number), known)?;
+        // Otherwise opened under its old name, locked when it had been used again.
+        if this.header.number == number { Ok(this) } else { Err(Unseen::Gone) }
+    }
+
+    /// One that was set aside, and where it says that it begins; nobody writes it any more.
+    pub(crate) fn open_aside(medium: &M, name: &str) -> Result<(Self, Look), Unseen> {
+        let this = Self::open_named(medium, name, None)?;
+        let look = this.look([0; 2]).map_err(Unseen::Bad)?;
+        if look.standing == Standing::Prepared { Err(Unseen::Gone) } else { Ok((this, look)) }
+    }
+
+    fn open_named(medium: &M, name: &str, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
         let system = |operation| move |source| Unseen::System { operation, source };
-        let file = match medium.open(&names::segment(number), false) {
+        let file = match medium.open(name, false) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unseen::Gone),
             Err(source) => return Err(Unseen::System { operation: "open a segment", source }),
@@ -218,10 +231,6 @@ impl<M: Medium> SegmentView<M> {
             Some(known) => known,
             None => header_of(&file)?,
         };
-        if header.number != number {
-            // Opened under its old name, locked when it had been used again.
-            return Err(Unseen::Gone);
-        }
         let found_bytes = file.len_bytes().map_err(system("examine a segment"))?;
         if found_bytes < header.extent.data_offset {
             return Err(Unseen::Bad("its first pages are cut off"));
