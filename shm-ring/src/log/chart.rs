@@ -54,6 +54,11 @@ impl Chart {
         last.is_some_and(|last| medium.open(&names::aside(number, &last.uuid), false).is_ok())
     }
 
+    /// Whether it knows that segment, and leaves it to recovery what is in it.
+    pub(crate) fn leaves_open(&self, header: &SegmentHeader) -> bool {
+        self.entry(header.number).is_some_and(|entry| entry.uuid == header.uuid && entry.sealed.is_none())
+    }
+
     /// Where that segment begins, if what is in front of it is known.
     pub(crate) fn base_of(&self, number: u64) -> Option<u64> {
         let before = || self.sealed(number.checked_sub(1)?).map(|sealed| sealed.end);

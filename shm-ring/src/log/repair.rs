@@ -24,23 +24,18 @@
 
 use super::chart::Chart;
 use super::cursor;
-use super::error::{Trouble, no_room, trouble};
+use super::error::{Trouble, trouble};
 use super::manifest::Manifest;
 use super::names::{self, Name};
-use super::segment::index_bytes;
+use super::remake::{Aside, Remake};
 use super::verify::Tally;
-use super::view::{self, Look, SegmentView, Standing, Unseen, live_words};
+use super::view::{self, Look, SegmentView, Standing, Unseen};
 use crate::layout::frame::{FRAME_ALIGN, Position};
 use crate::layout::manifest::{Entry, State};
-use crate::layout::segment::{
-    IndexEntry, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Sealed, SegmentExtent, SegmentHeader,
-};
+use crate::layout::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Sealed, SegmentExtent, SegmentHeader};
 use crate::map::medium::{Medium, MediumFile};
 use std::io;
 use std::sync::Arc;
-
-/// Bytes are copied in parts of that size.
-const PIECE_BYTES: usize = 1 << 20;
 
 /// What [`Log::repair`](crate::Log::repair) has done, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,25 +95,6 @@ struct Plan {
     n_prepared: usize,
     /// Whether a segment is gone whose positions nobody else knows.
     has_lost_places: bool,
-}
-
-/// Bytes of a file that are kept under another name.
-struct Aside {
-    of: String,
-    from: u64,
-    to: u64,
-    name: String,
-}
-
-/// A segment that gets a new file.
-struct Remake {
-    header: SegmentHeader,
-    look: Look,
-    index: Vec<IndexEntry>,
-    /// The live page is the old file's.
-    keeps_live: bool,
-    /// How much of the old file there is; 0: its frames are all gone.
-    there_bytes: u64,
 }
 
 /// Looks at everything, and mends it unless it is a dry run. The caller holds the log's locks.
@@ -195,7 +171,14 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
             if plan.mended.is_empty() {
                 plan.mend(0, 0, 0, "the manifest is missing", Mending::ManifestRemade, None);
             }
-            None
+            // What the newest one says that holds is better than nothing, if it is about the segments that there are.
+            newest(&**medium, names).map(|mut newest| {
+                newest.entries.retain(|entry| {
+                    let found = SegmentView::open(&**medium, entry.number);
+                    found.is_ok_and(|found| found.header().uuid == entry.uuid)
+                });
+                newest
+            })
         }
         Err(other) => return Err(other),
     };
@@ -239,6 +222,24 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
     }
     plan.close_gaps();
     Ok(plan)
+}
+
+/// What the newest manifest says that can be read, whether CURRENT names it or not.
+fn newest<M: Medium>(medium: &M, names: &[String]) -> Option<State> {
+    let mut numbers: Vec<_> = names
+        .iter()
+        .filter_map(|name| match Name::of(name) {
+            Name::Manifest(number) => Some(number),
+            _ => None,
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.into_iter().rev().find_map(|number| {
+        let file = medium.open(&names::manifest(number), false).ok()?;
+        let mut bytes = vec![0; usize::try_from(file.len_bytes().ok()?).ok()?];
+        let n = file.read_at(&mut bytes, 0).ok()?;
+        State::read(number, &bytes[..n]).map(|reading| reading.state)
+    })
 }
 
 impl Plan {
@@ -347,6 +348,13 @@ impl Plan {
             },
             other => other,
         };
+        let is_of_boot = segment.is_of_boot(boot_id);
+        if let (Err(_), false, Some(entry), None) = (&look, is_of_boot, entry, known.sealed) {
+            // Recovery asks the frames, and not the live page.
+            self.state.entries.push(entry.clone());
+            self.n_prepared = 0;
+            return Ok(());
+        }
         let look = look.or_else(|why| {
             (what, keeps_live) = (what.or(Some(why)), false);
             let sealed = known.sealed.and_then(|sealed| segment.as_sealed(sealed).ok());
@@ -370,7 +378,10 @@ impl Plan {
         }
         let tally = Tally::of(&segment, &look, &known.holes);
         if look.standing == Standing::Prepared {
-            self.n_prepared += 1;
+            // After a power cut it may have frames all the same.
+            let is_empty = |base| segment.next_sound(base, base, u64::MAX).is_none();
+            let is_prepared = is_of_boot || known.base.or(self.end()).is_some_and(is_empty);
+            self.n_prepared = if is_prepared { self.n_prepared + 1 } else { 0 };
         } else {
             let is_sure = matches!(look.standing, Standing::Sealed(_)) || !tally.index.is_empty();
             self.raise(is_sure, look.base, known.data_bytes);
@@ -542,79 +553,4 @@ fn header_of(state: &State, number: u64, at: usize) -> Option<SegmentHeader> {
     let extent = SegmentExtent::new(entry.data_bytes, crate::map::file::page_bytes()).ok()?;
     let (log_uuid, created_ns) = (state.log_uuid, state.created_ns);
     Some(SegmentHeader { uuid: entry.uuid, created_ns, log_uuid, number, extent })
-}
-
-impl Aside {
-    /// Copies the bytes to where nobody changes them.
-    fn copy<M: Medium>(&self, medium: &M) -> Result<(), Trouble> {
-        let temporary = names::temporary(&self.name);
-        // What a death left.
-        let _ = medium.remove(&temporary);
-        let write = || {
-            let from = medium.open(&self.of, false)?;
-            let made = medium.create(&temporary, 0)?;
-            copy(&from, self.from, self.to, &made, 0)?;
-            made.sync()?;
-            medium.rename(&temporary, &self.name)
-        };
-        write().map_err(|why| {
-            let _ = medium.remove(&temporary);
-            no_room("copy to", &self.name, self.to - self.from, medium.free_bytes())(why)
-        })
-    }
-}
-
-impl Remake {
-    /// Makes the segment anew, and gives it the name.
-    fn make<M: Medium>(&self, medium: &M) -> Result<(), Trouble> {
-        let (name, extent) = (names::segment(self.header.number), self.header.extent);
-        let temporary = names::temporary(&name);
-        // What a death left.
-        let _ = medium.remove(&temporary);
-        let write = || {
-            // A file that only stands for one has no frames, and needs no place for them.
-            let allocated = if self.there_bytes == 0 { 0 } else { extent.file_bytes };
-            let made = medium.create(&temporary, allocated)?;
-            if allocated == 0 {
-                made.write_at(&[0], extent.file_bytes - 1)?;
-            }
-            made.write_at(&self.header.encode(), 0)?;
-            if self.keeps_live {
-                let to = extent.index_offset.min(self.there_bytes);
-                copy(&medium.open(&name, false)?, extent.live_offset, to, &made, extent.live_offset)?;
-            } else {
-                let words = live_words(&self.look, &self.header.uuid);
-                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-                made.write_at(&bytes, extent.live_offset)?;
-            }
-            let index: Vec<u8> = self.index.iter().flat_map(index_bytes).collect();
-            made.write_at(&index, extent.index_offset)?;
-            if self.there_bytes > 0 {
-                let from = medium.open(&name, false)?;
-                copy(&from, extent.data_offset, self.there_bytes, &made, extent.data_offset)?;
-            }
-            made.sync()?;
-            medium.rename(&temporary, &name)
-        };
-        write().map_err(|why| {
-            let _ = medium.remove(&temporary);
-            no_room("make anew", &name, extent.file_bytes, medium.free_bytes())(why)
-        })
-    }
-}
-
-/// Copies bytes `from..to`, as far as there are any.
-fn copy<F: MediumFile>(source: &F, from: u64, to: u64, target: &F, at: u64) -> io::Result<()> {
-    let mut bytes = vec![0; PIECE_BYTES];
-    let mut done = from;
-    while done < to {
-        let length = usize::try_from(to - done).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-        let n = source.read_at(&mut bytes[..length], done)?;
-        if n == 0 {
-            break;
-        }
-        target.write_at(&bytes[..n], at + (done - from))?;
-        done += n as u64;
-    }
-    Ok(())
 }

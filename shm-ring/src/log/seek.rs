@@ -195,7 +195,7 @@ impl<M: Medium> Walk<M> {
                 Ok(None) | Err(LogReadError::Damaged { .. }) => continue,
                 Err(other) => return Err(other),
             };
-            if self.is_detached(numbers[at], &look) {
+            if look.standing == Standing::Prepared || self.is_detached(numbers[at], &look) {
                 numbers.truncate(at);
                 break;
             }

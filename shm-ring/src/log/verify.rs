@@ -315,6 +315,10 @@ fn one<M: Medium>(
             if is_sealed { look.vouched() } else { look }
         }
         Ok(look) => look,
+        Err(_) if !segment.is_of_boot(walk.boot_id) && chart.leaves_open(segment.header()) => {
+            // Recovery asks the frames.
+            return Ok(None);
+        }
         Err(what) => {
             report.damage(number, at, 0, what);
             match sealed.and_then(|sealed| segment.as_sealed(sealed).ok()) {

@@ -294,11 +294,16 @@ impl<M: Medium> SegmentView<M> {
         }
     }
 
+    /// Whether memory is what was written, by the id of this boot.
+    pub(crate) fn is_of_boot(&self, boot_id: [u64; 2]) -> bool {
+        // ORDER none (Relaxed): the load of the state (S4) came first.
+        let found = [0, 1].map(|at| self.live()[BOOT_ID + at].load(Ordering::Relaxed));
+        found != SUSPECT && is_one_boot(found, boot_id)
+    }
+
     /// Up to where frames of `base..end` are on the medium for sure; all ones: memory is what was written.
     fn firm(&self, boot_id: [u64; 2], base: u64, end: u64) -> u64 {
-        // ORDER none (Relaxed): the load of the state (S4) came first.
-        let boot = [0, 1].map(|at| self.live()[BOOT_ID + at].load(Ordering::Relaxed));
-        if boot != SUSPECT && is_one_boot(boot, boot_id) {
+        if self.is_of_boot(boot_id) {
             return u64::MAX;
         }
         Some(self.durable()).filter(|durable| (base..=end).contains(durable)).unwrap_or(base)

@@ -194,7 +194,12 @@ impl<M: Medium> Walk<M> {
         }
         let look = self.look(segment)?;
         if look.standing == Standing::Prepared {
-            return Err(damaged(number, self.position, "its state"));
+            let is_of_boot = segment.is_of_boot(self.boot_id);
+            return if is_of_boot {
+                Err(damaged(number, self.position, "its state"))
+            } else {
+                Ok(Turned::NotYet)
+            };
         }
         self.end = look.end;
         if self.position < self.end {
@@ -367,10 +372,15 @@ impl<M: Medium> Walk<M> {
             Ok(look) => Ok(look),
             Err(what) => {
                 let number = segment.header().number;
-                let sealed = Chart::read(&*self.medium).ok().and_then(|chart| chart.sealed(number));
-                sealed
-                    .and_then(|sealed| segment.as_sealed(sealed).ok())
-                    .ok_or_else(|| damaged(number, self.position, what))
+                let chart = Chart::read(&*self.medium).map_err(|_| damaged(number, self.position, what))?;
+                let sealed = chart.sealed(number).and_then(|sealed| segment.as_sealed(sealed).ok());
+                if let Some(look) = sealed {
+                    return Ok(look);
+                }
+                // A recovery that is at it, or was cut short: it does not ask the live page, and nobody knows before it is done.
+                let is_open = !segment.is_of_boot(self.boot_id) && chart.leaves_open(segment.header());
+                let nothing = Look { standing: Standing::Prepared, base: 0, end: 0 };
+                if is_open { Ok(nothing) } else { Err(damaged(number, self.position, what)) }
             }
         }
     }

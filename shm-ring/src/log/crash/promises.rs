@@ -25,6 +25,8 @@ pub(super) struct Promises {
     pub(super) boot: u64,
     /// Power was lost, and nobody has said yet what is left: only what was durable is promised.
     pub(super) is_cut: bool,
+    /// Whether somebody has taken away what only a repair brings back.
+    pub(super) is_broken: bool,
     /// Whether there is a log.
     pub(super) is_created: bool,
     /// All records that may be there: survivors of earlier crashes, and what was appended since, the latest perhaps not yet at its place.
@@ -114,9 +116,15 @@ impl Promises {
         Ok(())
     }
 
-    /// What may be gone by now, when so many bytes are kept.
+    /// What may be gone by now, when as many bytes are kept as always.
     fn retire(&mut self) {
-        let Some(keep_bytes) = self.keep_bytes else { return };
+        if let Some(keep_bytes) = self.keep_bytes {
+            self.retire_to(keep_bytes);
+        }
+    }
+
+    /// What may be gone by now, when so many bytes are kept.
+    pub(super) fn retire_to(&mut self, keep_bytes: u64) {
         let end = self.appended.iter().rev().find_map(|record| record.place).map_or(0, |(_, behind)| behind);
         let is_old = |record: &&Arc<Appended>| {
             record.place.is_some_and(|(_, behind)| behind + keep_bytes <= end + UNDER_WAY_BYTES)

@@ -15,6 +15,7 @@ use crate::log::error::{LogError, Trouble};
 use crate::log::item::LogGapReason;
 use crate::log::manifest::{self, Manifest};
 use crate::log::recover::recover;
+use crate::log::repair;
 use crate::log::seek::LogStart;
 use crate::log::segment::Staged;
 use crate::log::shared::{self, Durability};
@@ -151,6 +152,12 @@ impl Subject {
         self.core.shared.durable()
     }
 
+    /// Lets go of what need not be kept, and ends in order, as a collection of garbage does; everything up to what is returned is durable.
+    pub(super) fn collect(mut self) -> Result<u64, Failure> {
+        self.core.collect()?;
+        Ok(self.core.end())
+    }
+
     /// Ends in order, as far as it can.
     pub(super) fn close(mut self) {
         let _ = self.core.close();
@@ -218,6 +225,12 @@ pub(super) fn verify(medium: &Simulated, boot: u64) -> Result<(), String> {
     let report = verify::verify(&Arc::new(medium.clone()), [boot, boot], |_| {})
         .map_err(|why| format!("verify: {why:?}"))?;
     if report.is_clean() { Ok(()) } else { Err(format!("verify: {:?}", report.damaged)) }
+}
+
+/// Mends what is damaged; whether anything was.
+pub(super) fn repair(medium: &Simulated, boot: u64) -> Result<bool, String> {
+    let report = repair::repair(&Arc::new(medium.clone()), [boot, boot], false);
+    Ok(!report.map_err(|why| format!("repair: {why:?}"))?.mended.is_empty())
 }
 
 /// Puts a cursor on the medium.
