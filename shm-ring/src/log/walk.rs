@@ -284,7 +284,9 @@ impl<M: Medium> Walk<M> {
     fn enter(&mut self) -> Result<Turned, LogReadError> {
         for _ in 0..N_TRIES {
             let number = self.behind + 1;
-            match self.open(number) {
+            let is_residue = self.behind == 0 && self.first_listed().is_some_and(|first| number < first);
+            let opened = if is_residue { Ok(None) } else { self.open(number) };
+            match opened {
                 Ok(Some((_, look))) if self.is_detached(number, &look) => return Ok(Turned::NotYet),
                 Ok(Some((segment, look))) => return Ok(self.begin(segment, look, LogGapReason::PowerCut)),
                 Ok(None) => {}
@@ -298,6 +300,9 @@ impl<M: Medium> Walk<M> {
             }
             let chart = Chart::read(&*self.medium).ok();
             if let Some(missing) = chart.as_ref().and_then(|chart| chart.first_listed(number..found)) {
+                if chart.is_some_and(|chart| chart.is_set_aside(&*self.medium, missing)) {
+                    return Ok(Turned::NotYet);
+                }
                 return self.known_hole(missing, damaged(missing, self.position, "its file is missing"));
             }
             let is_retired = chart.is_none_or(|chart| chart.begins_behind(number));
@@ -399,11 +404,17 @@ impl<M: Medium> Walk<M> {
         chart.vouches_for(header)
     }
 
-    /// The numbers of the segments behind that one, in order.
+    /// The oldest segment of the manifest: from there on a log begins, though the names of older ones may still be there.
+    fn first_listed(&self) -> Option<u64> {
+        Chart::read(&*self.medium).ok()?.state().entries.first().map(|first| first.number)
+    }
+
+    /// The numbers of the segments behind that one, in order; behind 0: of all.
     pub(super) fn numbers_behind(&self, behind: u64) -> Result<Vec<u64>, LogReadError> {
         let mut numbers =
             view::numbers(&*self.medium).map_err(|error| system("list the segments", &error))?;
-        numbers.retain(|number| *number > behind);
+        let first = if behind == 0 { self.first_listed().unwrap_or(0) } else { 0 };
+        numbers.retain(|number| *number > behind && *number >= first);
         Ok(numbers)
     }
 }
