@@ -6,8 +6,9 @@
 
 use super::error::Trouble;
 use super::manifest::{self, Found};
+use super::names;
 use crate::layout::manifest::{Entry, State};
-use crate::layout::segment::Sealed;
+use crate::layout::segment::{Sealed, SegmentHeader};
 use crate::map::medium::Medium;
 use std::ops::Range;
 
@@ -33,6 +34,35 @@ impl Chart {
     /// What a sealed segment is.
     pub(crate) fn sealed(&self, number: u64) -> Option<Sealed> {
         self.entry(number)?.sealed
+    }
+
+    /// The number of the last segment that is sealed; 0: none is.
+    pub(crate) fn sealed_to(&self) -> u64 {
+        self.state().entries.iter().take_while(|entry| entry.sealed.is_some()).last().map_or(0, |e| e.number)
+    }
+
+    /// Whether all of that segment is on the medium.
+    pub(crate) fn vouches_for(&self, header: &SegmentHeader) -> bool {
+        // One that is retired was sealed.
+        let is_sealed = |entry: &Entry| entry.uuid == header.uuid && entry.sealed.is_some();
+        self.begins_behind(header.number) || self.entry(header.number).is_some_and(is_sealed)
+    }
+
+    /// Whether recovery has set that segment aside, and was cut short before it could say so.
+    pub(crate) fn is_set_aside<M: Medium>(&self, medium: &M, number: u64) -> bool {
+        let last = self.state().entries.last().filter(|last| last.number == number && last.sealed.is_none());
+        last.is_some_and(|last| medium.open(&names::aside(number, &last.uuid), false).is_ok())
+    }
+
+    /// Whether it knows that segment, and leaves it to recovery what is in it.
+    pub(crate) fn leaves_open(&self, header: &SegmentHeader) -> bool {
+        self.entry(header.number).is_some_and(|entry| entry.uuid == header.uuid && entry.sealed.is_none())
+    }
+
+    /// Where that segment begins, if what is in front of it is known.
+    pub(crate) fn base_of(&self, number: u64) -> Option<u64> {
+        let before = || self.sealed(number.checked_sub(1)?).map(|sealed| sealed.end);
+        self.entry(number)?.base.or_else(before)
     }
 
     /// The end of the hole that has that position.

@@ -137,7 +137,7 @@ impl Log {
                     stats.n_prepared += 1;
                     continue;
                 }
-                Standing::Active { .. } => None,
+                Standing::Active { .. } | Standing::Claimed { .. } => None,
                 Standing::Sealed(sealed) => Some(sealed),
             };
             let holes = state.place_of(number).map_or(&[][..], |place| &state.entries[place].holes);
@@ -152,7 +152,7 @@ impl Log {
                 end: look.end,
                 data_bytes: segment.header().extent.data_bytes,
                 is_sealed: sealed.is_some(),
-                is_suspect: matches!(look.standing, Standing::Active { firm } if firm != u64::MAX),
+                is_suspect: look.standing.may_be_torn(),
                 n_records: sealed.map(|sealed| sealed.n_records),
                 first_ns: timed.map(|sealed| sealed.first_ns),
                 last_ns: timed.map(|sealed| sealed.last_ns),

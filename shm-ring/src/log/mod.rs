@@ -25,7 +25,7 @@
 //! | chart | the manifest, as who only reads sees it |
 //! | reader, item | walking in public, and what is met |
 //! | cursor | where somebody left off |
-//! | verify, repair | looking at everything, and mending it |
+//! | verify, repair, remake | looking at everything, and mending it |
 //! | inspect | how a log stands; the doors to the last three |
 //!
 //! Positions are bytes over the whole log, multiples of 16, never used twice. A segment's base is the end of the one before, or higher, where
@@ -52,7 +52,11 @@ pub(crate) mod options;
 pub(crate) mod reader;
 pub(crate) mod receipt;
 pub(crate) mod recover;
+mod remake;
 pub(crate) mod repair;
+
+#[cfg(test)]
+mod repair_trial;
 pub(crate) mod retention;
 pub(crate) mod seek;
 pub(crate) mod segment;

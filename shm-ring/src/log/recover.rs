@@ -331,6 +331,10 @@ impl<M: Medium> Recovering<M> {
         if !goes_on {
             self.raise_floor(base)?;
         }
+        if !is_placed {
+            // The watermark is of other frames, and who reads this segment while its words change would believe it.
+            segment.note_durable(base);
+        }
         segment.seal(&sealed);
         self.settle(&segment, &sealed, lost_bytes)?;
         self.report.lost_bytes += lost_bytes;

@@ -17,27 +17,25 @@
 //!
 //! (I1) no segment and no manifest that is damaged is written, cut or removed: what takes its name is a new file, and the old bytes are on the
 //! medium under another name before; (I2) nothing is done while an appender lives, and none begins meanwhile; (I3) a dry run changes nothing
-//! and says the same.
+//! and says the same;
+//! (I4) what is made anew begins above every position that the old segments could have had, those set aside as well, and every cursor: none
+//! is used twice.
 //! Invents no records: what does not check is gone.
 
 use super::chart::Chart;
-use super::error::{Trouble, no_room, trouble};
+use super::cursor;
+use super::error::{Trouble, trouble};
 use super::manifest::Manifest;
 use super::names::{self, Name};
-use super::segment::index_bytes;
+use super::remake::{Aside, Remake};
 use super::verify::Tally;
-use super::view::{self, Look, SegmentView, Standing, Unseen, live_words};
-use crate::layout::frame::Position;
+use super::view::{self, Look, SegmentView, Standing, Unseen};
+use crate::layout::frame::{FRAME_ALIGN, Position};
 use crate::layout::manifest::{Entry, State};
-use crate::layout::segment::{
-    IndexEntry, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Sealed, SegmentExtent, SegmentHeader,
-};
+use crate::layout::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Sealed, SegmentExtent, SegmentHeader};
 use crate::map::medium::{Medium, MediumFile};
 use std::io;
 use std::sync::Arc;
-
-/// Bytes are copied in parts of that size.
-const PIECE_BYTES: usize = 1 << 20;
 
 /// What [`Log::repair`](crate::Log::repair) has done, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,25 +89,12 @@ struct Plan {
     unsynced: Vec<u64>,
     /// Numbers that have files.
     there: Vec<u64>,
-}
-
-/// Bytes of a file that are kept under another name.
-struct Aside {
-    of: String,
-    from: u64,
-    to: u64,
-    name: String,
-}
-
-/// A segment that gets a new file.
-struct Remake {
-    header: SegmentHeader,
-    look: Look,
-    index: Vec<IndexEntry>,
-    /// The live page is the old file's.
-    keeps_live: bool,
-    /// How much of the old file there is; 0: its frames are all gone.
-    there_bytes: u64,
+    /// No byte of any segment so far has a higher position.
+    ceiling: u64,
+    /// So many of the last entries have never been appended to.
+    n_prepared: usize,
+    /// Whether a segment is gone whose positions nobody else knows.
+    has_lost_places: bool,
 }
 
 /// Looks at everything, and mends it unless it is a dry run. The caller holds the log's locks.
@@ -154,11 +139,17 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
         gone: vec![],
         unsynced: vec![],
         there: view::numbers(&**medium).map_err(trouble("list", ""))?,
+        ceiling: 0,
+        n_prepared: 0,
+        has_lost_places: false,
     };
     let there = plan.there.clone();
     let mut is_trusted = true;
+    let mut set_aside = None;
     let old = match Chart::read(&**medium) {
         Ok(chart) => {
+            let last = chart.state().entries.last().map(|last| last.number);
+            set_aside = last.filter(|last| !there.contains(last) && chart.is_set_aside(&**medium, *last));
             let torn_bytes = chart.0.file_bytes - chart.0.reading.valid_bytes as u64;
             if torn_bytes > 0 && super::verify::goes_on(&**medium, chart.0.number)? {
                 is_trusted = false;
@@ -180,7 +171,14 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
             if plan.mended.is_empty() {
                 plan.mend(0, 0, 0, "the manifest is missing", Mending::ManifestRemade, None);
             }
-            None
+            // What the newest one says that holds is better than nothing, if it is about the segments that there are.
+            newest(&**medium, names).map(|mut newest| {
+                newest.entries.retain(|entry| {
+                    let found = SegmentView::open(&**medium, entry.number);
+                    found.is_ok_and(|found| found.header().uuid == entry.uuid)
+                });
+                newest
+            })
         }
         Err(other) => return Err(other),
     };
@@ -193,7 +191,15 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
         }
     };
     plan.state = State::new(log.0, log.1);
-    let entries = old.as_ref().map_or(&[][..], |old| &old.entries);
+    if let Some(old) = &old {
+        (plan.state.floor, plan.ceiling) = (old.floor, old.floor);
+        plan.state.closed = old.closed.filter(|_| is_trusted);
+    }
+    let mut entries = old.as_ref().map_or(&[][..], |old| &old.entries);
+    if set_aside.is_some() {
+        // Recovery was cut short there, and the next one says that it is no more.
+        entries = entries.split_last().map_or(&[], |(_, rest)| rest);
+    }
     // A manifest that is not trusted may not know what was retired.
     let first = match entries.first() {
         Some(first) if is_trusted => first.number,
@@ -205,8 +211,35 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
         let entry = entries.iter().find(|entry| entry.number == number);
         plan.look_at(&**medium, boot_id, number, entry, last)?;
     }
+    if !is_trusted {
+        plan.look_aside(&**medium, names)?;
+    }
+    if !is_trusted || plan.has_lost_places {
+        // A prepared one would begin where the last one ends. Who opens the log removes it, and makes another.
+        let n = plan.state.entries.len() - plan.n_prepared;
+        plan.state.entries.truncate(n);
+        plan.state.floor = plan.ceiling.next_multiple_of(FRAME_ALIGN);
+    }
     plan.close_gaps();
     Ok(plan)
+}
+
+/// What the newest manifest says that can be read, whether CURRENT names it or not.
+fn newest<M: Medium>(medium: &M, names: &[String]) -> Option<State> {
+    let mut numbers: Vec<_> = names
+        .iter()
+        .filter_map(|name| match Name::of(name) {
+            Name::Manifest(number) => Some(number),
+            _ => None,
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.into_iter().rev().find_map(|number| {
+        let file = medium.open(&names::manifest(number), false).ok()?;
+        let mut bytes = vec![0; usize::try_from(file.len_bytes().ok()?).ok()?];
+        let n = file.read_at(&mut bytes, 0).ok()?;
+        State::read(number, &bytes[..n]).map(|reading| reading.state)
+    })
 }
 
 impl Plan {
@@ -240,6 +273,30 @@ impl Plan {
         Ok(())
     }
 
+    /// Positions that are known from elsewhere: of segments that were set aside, and of cursors.
+    fn look_aside<M: Medium>(&mut self, medium: &M, names: &[String]) -> Result<(), Trouble> {
+        let mut asides: Vec<_> = names.iter().filter(|name| Name::of(name) == Name::Aside).collect();
+        asides.sort_unstable();
+        for name in asides.into_iter().filter(|name| name.ends_with(".seg")) {
+            if let Ok((segment, look)) = SegmentView::open_aside(medium, name) {
+                let is_sure = segment.next_sound(look.base, look.base, u64::MAX).is_some();
+                self.raise(is_sure, look.base, segment.header().extent.data_bytes);
+            }
+        }
+        for name in cursor::list(medium)? {
+            if let Ok(cursor) = cursor::load(medium, &self.state.log_uuid, &name) {
+                self.ceiling = self.ceiling.max(cursor.position);
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody may have seen positions of a segment that begins there, or nearby if that is not sure.
+    fn raise(&mut self, is_sure: bool, base: u64, data_bytes: u64) {
+        let base = if is_sure { base } else { base.min(self.ceiling) };
+        self.ceiling = self.ceiling.max(base + data_bytes);
+    }
+
     /// Where the segments so far end, if that is known.
     fn end(&self) -> Option<u64> {
         self.state.entries.last()?.sealed.map(|sealed| sealed.end)
@@ -269,7 +326,8 @@ impl Plan {
             }
         };
         let Some(segment) = segment else {
-            self.is_gone(number, entry, header_is_bad.unwrap_or("its file"), last);
+            let there_bytes = medium.open(&names::segment(number), false).and_then(|file| file.len_bytes());
+            self.is_gone(number, entry, header_is_bad.unwrap_or("its file"), last, there_bytes.unwrap_or(0));
             return Ok(());
         };
         let mut known = Entry {
@@ -290,14 +348,27 @@ impl Plan {
             },
             other => other,
         };
+        let is_of_boot = segment.is_of_boot(boot_id);
+        if let (Err(_), false, Some(entry), None) = (&look, is_of_boot, entry, known.sealed) {
+            // Recovery asks the frames, and not the live page.
+            self.state.entries.push(entry.clone());
+            self.n_prepared = 0;
+            return Ok(());
+        }
         let look = look.or_else(|why| {
             (what, keeps_live) = (what.or(Some(why)), false);
             let sealed = known.sealed.and_then(|sealed| segment.as_sealed(sealed).ok());
             sealed.or_else(|| self.look_by_frames(&segment, known.base, number < last)).ok_or(why)
         });
         let Ok(look) = look else {
-            self.is_gone(number, entry, what.unwrap_or("its live page"), last);
+            let there_bytes = segment.header().extent.data_bytes;
+            self.is_gone(number, entry, what.unwrap_or("its live page"), last, there_bytes);
             return Ok(());
+        };
+        // Without a manifest, or where it has it sealed, a seal is believed.
+        let look = match entry {
+            Some(entry) if entry.sealed.is_none() => look,
+            _ => look.vouched(),
         };
         if entry.is_none() {
             self.mend(number, look.base, 0, "the manifest does not list it", Mending::ManifestRemade, None);
@@ -306,6 +377,16 @@ impl Plan {
             known.base = Some(look.base);
         }
         let tally = Tally::of(&segment, &look, &known.holes);
+        if look.standing == Standing::Prepared {
+            // After a power cut it may have frames all the same.
+            let is_empty = |base| segment.next_sound(base, base, u64::MAX).is_none();
+            let is_prepared = is_of_boot || known.base.or(self.end()).is_some_and(is_empty);
+            self.n_prepared = if is_prepared { self.n_prepared + 1 } else { 0 };
+        } else {
+            let is_sure = matches!(look.standing, Standing::Sealed(_)) || !tally.index.is_empty();
+            self.raise(is_sure, look.base, known.data_bytes);
+            self.n_prepared = 0;
+        }
         for (from, to, what) in tally.bad.iter().copied() {
             let name = format!("aside-{number:020}-{from:020}");
             let data_offset = segment.header().extent.data_offset;
@@ -383,9 +464,25 @@ impl Plan {
         (end > base).then_some(Look { standing, base, end })
     }
 
-    /// A segment of which nothing can be read.
-    fn is_gone(&mut self, number: u64, entry: Option<&Entry>, what: &'static str, last: u64) {
+    /// A segment of which nothing can be read, and whose file has so many bytes.
+    fn is_gone(
+        &mut self,
+        number: u64,
+        entry: Option<&Entry>,
+        what: &'static str,
+        last: u64,
+        there_bytes: u64,
+    ) {
         let end = self.end().unwrap_or(0);
+        match entry.and_then(|entry| entry.sealed) {
+            Some(sealed) => self.ceiling = self.ceiling.max(sealed.end),
+            None => {
+                let data_bytes = entry.map_or(there_bytes.min(SEGMENT_BYTES_MAX), |entry| entry.data_bytes);
+                let base = entry.and_then(|entry| entry.base);
+                self.raise(base.is_some(), base.unwrap_or(u64::MAX), data_bytes);
+                self.has_lost_places = true;
+            }
+        }
         if number == last && entry.is_none_or(|entry| entry.sealed.is_none()) {
             self.mend(number, end, 0, what, Mending::Dropped, None);
             return;
@@ -401,6 +498,7 @@ impl Plan {
             holes: vec![],
         };
         let mut entry = Entry { uuid, ..entry.cloned().unwrap_or(unknown) };
+        self.n_prepared = 0;
         // Its place is known when those behind it are: `close_gaps`.
         entry.holes.clear();
         self.gone.push((self.state.entries.len(), what));
@@ -455,79 +553,4 @@ fn header_of(state: &State, number: u64, at: usize) -> Option<SegmentHeader> {
     let extent = SegmentExtent::new(entry.data_bytes, crate::map::file::page_bytes()).ok()?;
     let (log_uuid, created_ns) = (state.log_uuid, state.created_ns);
     Some(SegmentHeader { uuid: entry.uuid, created_ns, log_uuid, number, extent })
-}
-
-impl Aside {
-    /// Copies the bytes to where nobody changes them.
-    fn copy<M: Medium>(&self, medium: &M) -> Result<(), Trouble> {
-        let temporary = names::temporary(&self.name);
-        // What a death left.
-        let _ = medium.remove(&temporary);
-        let write = || {
-            let from = medium.open(&self.of, false)?;
-            let made = medium.create(&temporary, 0)?;
-            copy(&from, self.from, self.to, &made, 0)?;
-            made.sync()?;
-            medium.rename(&temporary, &self.name)
-        };
-        write().map_err(|why| {
-            let _ = medium.remove(&temporary);
-            no_room("copy to", &self.name, self.to - self.from, medium.free_bytes())(why)
-        })
-    }
-}
-
-impl Remake {
-    /// Makes the segment anew, and gives it the name.
-    fn make<M: Medium>(&self, medium: &M) -> Result<(), Trouble> {
-        let (name, extent) = (names::segment(self.header.number), self.header.extent);
-        let temporary = names::temporary(&name);
-        // What a death left.
-        let _ = medium.remove(&temporary);
-        let write = || {
-            // A file that only stands for one has no frames, and needs no place for them.
-            let allocated = if self.there_bytes == 0 { 0 } else { extent.file_bytes };
-            let made = medium.create(&temporary, allocated)?;
-            if allocated == 0 {
-                made.write_at(&[0], extent.file_bytes - 1)?;
-            }
-            made.write_at(&self.header.encode(), 0)?;
-            if self.keeps_live {
-                let to = extent.index_offset.min(self.there_bytes);
-                copy(&medium.open(&name, false)?, extent.live_offset, to, &made, extent.live_offset)?;
-            } else {
-                let words = live_words(&self.look, &self.header.uuid);
-                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-                made.write_at(&bytes, extent.live_offset)?;
-            }
-            let index: Vec<u8> = self.index.iter().flat_map(index_bytes).collect();
-            made.write_at(&index, extent.index_offset)?;
-            if self.there_bytes > 0 {
-                let from = medium.open(&name, false)?;
-                copy(&from, extent.data_offset, self.there_bytes, &made, extent.data_offset)?;
-            }
-            made.sync()?;
-            medium.rename(&temporary, &name)
-        };
-        write().map_err(|why| {
-            let _ = medium.remove(&temporary);
-            no_room("make anew", &name, extent.file_bytes, medium.free_bytes())(why)
-        })
-    }
-}
-
-/// Copies bytes `from..to`, as far as there are any.
-fn copy<F: MediumFile>(source: &F, from: u64, to: u64, target: &F, at: u64) -> io::Result<()> {
-    let mut bytes = vec![0; PIECE_BYTES];
-    let mut done = from;
-    while done < to {
-        let length = usize::try_from(to - done).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-        let n = source.read_at(&mut bytes[..length], done)?;
-        if n == 0 {
-            break;
-        }
-        target.write_at(&bytes[..n], at + (done - from))?;
-        done += n as u64;
-    }
-    Ok(())
 }

@@ -9,7 +9,8 @@
 //!
 //! (I1) Since is exact whatever order timestamps have: index and seals have the greatest timestamp of all that is in front, so nothing that
 //! is skipped by them has a timestamp of t or more; (I2) a start never skips damage on its way in silence: where the damage may have
-//! been what was looked for, the walk begins at the damage.
+//! been what was looked for, the walk begins at the damage; (I3) behind what a power cut took no start looks for anything, before somebody has
+//! recovered the log.
 //! Reads only; an index that does not check is not used.
 
 use super::chart::Chart;
@@ -67,7 +68,10 @@ impl<M: Medium> Walk<M> {
 
     fn seek_now(&mut self) -> Result<(), LogReadError> {
         match self.newest()? {
-            Some((segment, look)) => self.settle(segment, &look, look.end),
+            Some((segment, look)) => {
+                let end = self.first_frame(&segment, &look, look.end);
+                self.settle(segment, &look, end);
+            }
             None => self.leave(0, 0),
         }
         Ok(())
@@ -77,7 +81,7 @@ impl<M: Medium> Walk<M> {
         let newest = self.newest()?.map(|(_, look)| look);
         let end = newest.map_or(0, |look| look.end);
         // What a power cut took may have been seen before it.
-        let was_cut = |look: Look| matches!(look.standing, Standing::Active { firm } if firm != u64::MAX);
+        let was_cut = |look: Look| look.standing.may_be_torn();
         if position > end && !(may_be_lost && newest.is_none_or(was_cut)) {
             return Err(LogReadError::NoSuchPosition { position, end });
         }
@@ -91,29 +95,35 @@ impl<M: Medium> Walk<M> {
             self.leave(number - 1, position);
             return Ok(());
         };
-        let found = if position < look.end { self.first_frame(&segment, &look, position) } else { position };
+        let found = self.first_frame(&segment, &look, position);
         self.settle(segment, &look, found);
         Ok(())
     }
 
-    /// The first frame at or behind `position`, which is inside the segment; `position` itself if that is damaged.
+    /// The first frame at or behind `position`; `position` itself if that is damaged, or behind the segment; in front of it, where a power cut
+    /// has made an end.
     fn first_frame(&self, segment: &SegmentView<M>, look: &Look, position: u64) -> u64 {
+        let firm = look.standing.firm();
+        if position >= look.end && firm == u64::MAX {
+            return position;
+        }
         let mut at = segment.start_by_index(look, |entry| entry.position <= position);
-        while at < position {
+        while at < position.min(look.end) {
             at = match segment.frame(look.base, at, look.end) {
                 Ok(framed) => framed.next(),
+                Err(_) if at >= firm => return at,
                 Err(_) => match segment.next_sound(look.base, at, look.end) {
                     Some(framed) if framed.position <= position => framed.position,
                     _ => return position,
                 },
             };
         }
-        at
+        at.max(position)
     }
 
     fn seek_since(&mut self, timestamp_ns: u64) -> Result<(), LogReadError> {
         let mut end = 0;
-        for number in self.numbers_behind(0)? {
+        for number in self.reachable()? {
             let (segment, look) = match self.open(number) {
                 Ok(Some(opened)) => opened,
                 Ok(None) => continue,
@@ -148,7 +158,7 @@ impl<M: Medium> Walk<M> {
             match segment.frame(look.base, at, look.end) {
                 Ok(framed) if is_it(&framed) => return Some(at),
                 Ok(framed) => at = framed.next(),
-                Err(_) if matches!(look.standing, Standing::Active { firm } if at >= firm) => return None,
+                Err(_) if at >= look.standing.firm() => return None,
                 Err(_) => {
                     let chart = Chart::read(&*self.medium).ok();
                     match chart.and_then(|chart| chart.hole_at(segment.header().number, at)) {
@@ -163,7 +173,7 @@ impl<M: Medium> Walk<M> {
 
     /// The newest segment that has been appended to.
     fn newest(&self) -> Result<Option<(SegmentView<M>, Look)>, LogReadError> {
-        for number in self.numbers_behind(0)?.into_iter().rev() {
+        for number in self.reachable()?.into_iter().rev() {
             match self.open(number)? {
                 Some((_, look)) if look.standing == Standing::Prepared => {}
                 None => {}
@@ -173,9 +183,41 @@ impl<M: Medium> Walk<M> {
         Ok(None)
     }
 
+    /// The numbers of all segments but those behind frames that a power cut took, and nobody has recovered.
+    fn reachable(&self) -> Result<Vec<u64>, LogReadError> {
+        let mut numbers = self.numbers_behind(0)?;
+        let Ok(chart) = Chart::read(&*self.medium) else { return Ok(numbers) };
+        let sealed_to = chart.sealed_to();
+        let from = numbers.partition_point(|number| *number <= sealed_to);
+        for at in from..numbers.len() {
+            let (segment, look) = match self.open(numbers[at]) {
+                Ok(Some(opened)) => opened,
+                Ok(None) | Err(LogReadError::Damaged { .. }) => continue,
+                Err(other) => return Err(other),
+            };
+            if look.standing == Standing::Prepared || self.is_detached(numbers[at], &look) {
+                numbers.truncate(at);
+                break;
+            }
+            let is_end = match look.standing {
+                Standing::Prepared | Standing::Sealed(_) => false,
+                Standing::Active { firm } => firm != u64::MAX,
+                Standing::Claimed { .. } => {
+                    self.first_frame(&segment, &look, look.end) < look.end
+                        || !self.is_followed(numbers[at], look.end)?
+                }
+            };
+            if is_end {
+                numbers.truncate(at + 1);
+                break;
+            }
+        }
+        Ok(numbers)
+    }
+
     /// The last segment that begins at or in front of that position; `None`: all that are left begin behind it.
     fn segment_of(&self, position: u64) -> Result<Option<u64>, LogReadError> {
-        let numbers = self.numbers_behind(0)?;
+        let numbers = self.reachable()?;
         let (mut low, mut high) = (0, numbers.len());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -214,6 +256,7 @@ impl<M: Medium> Walk<M> {
 
     fn settle(&mut self, segment: SegmentView<M>, look: &Look, position: u64) {
         self.is_jump_told = false;
+        self.is_final = matches!(look.standing, Standing::Sealed(_));
         (self.base, self.end, self.position) = (look.base, look.end, position);
         self.segment = Some(segment);
     }

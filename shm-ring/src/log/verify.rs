@@ -11,6 +11,8 @@
 //! | the same behind that, after a power cut | no: a torn tail, which the next appender leaves behind |
 //! | a live page, seal, count or index that is not what the frames say | yes |
 //! | a segment that the manifest lists and that is not there, or is there and it does not list | yes |
+//! | a segment that recovery has set aside, before it was cut short | no: the next one goes on there |
+//! | the seal of another boot that the manifest does not have: its frames, as those of a segment that is not sealed | no: the same |
 //! | a manifest with records that hold behind one that does not | yes |
 //! | a manifest that ends in the middle of a record | no: a torn tail |
 //!
@@ -134,10 +136,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// Walks over all frames from `base` to `end`; what does not check from `firm` on is torn.
     pub(crate) fn of<M: Medium>(segment: &SegmentView<M>, look: &Look, holes: &[(u64, u64)]) -> Self {
-        let firm = match look.standing {
-            Standing::Active { firm } => firm,
-            _ => u64::MAX,
-        };
+        let firm = look.standing.firm();
         let mut this = Self { first_ns: u64::MAX, end: look.end, ..Self::default() };
         let mut at = look.base;
         while at < look.end {
@@ -198,7 +197,7 @@ impl Tally {
         segment: &SegmentView<M>,
         look: &Look,
     ) -> Option<&'static str> {
-        if matches!(look.standing, Standing::Active { firm } if firm != u64::MAX) {
+        if look.standing.may_be_torn() {
             // After a power cut the index is what of it had reached the medium; who opens the log writes it anew.
             return None;
         }
@@ -284,7 +283,7 @@ fn one<M: Medium>(
         Err(Unseen::Gone | Unseen::Taken) => {
             // Retired meanwhile, or used again.
             let now = Chart::read(&*walk.medium)?;
-            if now.entry(number).is_none() {
+            if now.entry(number).is_none() || now.is_set_aside(&*walk.medium, number) {
                 return Ok(None);
             }
             Err("its file is missing")
@@ -309,7 +308,17 @@ fn one<M: Medium>(
         }
     };
     let look = match segment.look(walk.boot_id) {
+        Ok(look) if matches!(look.standing, Standing::Claimed { .. }) => {
+            // It may have been recovered since the manifest was read.
+            let is_sealed = chart.vouches_for(segment.header())
+                || Chart::read(&*walk.medium)?.vouches_for(segment.header());
+            if is_sealed { look.vouched() } else { look }
+        }
         Ok(look) => look,
+        Err(_) if !segment.is_of_boot(walk.boot_id) && chart.leaves_open(segment.header()) => {
+            // Recovery asks the frames.
+            return Ok(None);
+        }
         Err(what) => {
             report.damage(number, at, 0, what);
             match sealed.and_then(|sealed| segment.as_sealed(sealed).ok()) {
@@ -381,7 +390,9 @@ fn unlisted<M: Medium>(
         (Some(listed), Standing::Sealed(sealed)) if listed != sealed => {
             Some("its seal is not what the manifest says")
         }
-        (Some(_), Standing::Active { .. }) => Some("it is not sealed, and the manifest says that it is"),
+        (Some(_), Standing::Active { .. } | Standing::Claimed { .. }) => {
+            Some("it is not sealed, and the manifest says that it is")
+        }
         _ => None,
     }
 }

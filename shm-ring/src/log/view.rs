@@ -10,6 +10,7 @@
 //! | ACTIVE, of this boot | base..end | is damaged              |
 //! | ACTIVE, of another boot, or suspect | base..end | from the durable word on: never reached the medium; the log ends there |
 //! | SEALED   | base..sealed end | is damaged                     |
+//! | SEALED, of another boot, or suspect | base..sealed end | the same as of an ACTIVE one, unless the manifest calls it sealed, too |
 //!
 //! (I1) while the view lives the file is not used again: it shares lock byte 2, which who would use it needs alone; (I2) no payload byte is
 //! touched at or behind `end`: lengths are compared before; (I3) nothing is believed: numbers of the live page are checked against the
@@ -97,8 +98,36 @@ pub(crate) enum Standing {
     Prepared,
     /// What does not check from `firm` on never reached the medium; all ones: everything below `end` is there.
     Active { firm: u64 },
+    /// It was sealed in another boot, or a sync of it has failed: what that is worth, the manifest knows. Until then as an active one.
+    Claimed { sealed: Sealed, firm: u64 },
     /// Nothing comes any more.
     Sealed(Sealed),
+}
+
+impl Standing {
+    /// What does not check from there on never reached the medium; all ones: everything below the end is there.
+    #[inline]
+    pub(crate) fn firm(&self) -> u64 {
+        match self {
+            Self::Active { firm } | Self::Claimed { firm, .. } => *firm,
+            Self::Prepared | Self::Sealed(_) => u64::MAX,
+        }
+    }
+
+    /// Whether a power cut, or a sync that failed, may have taken of it what was there.
+    pub(crate) fn may_be_torn(&self) -> bool {
+        self.firm() != u64::MAX
+    }
+}
+
+impl Look {
+    /// The same, of a segment that the manifest calls sealed.
+    pub(crate) fn vouched(self) -> Self {
+        match self.standing {
+            Standing::Claimed { sealed, .. } => Self { standing: Standing::Sealed(sealed), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// A frame that checked, without its payload.
@@ -151,7 +180,7 @@ pub(crate) fn live_words(look: &Look, uuid: &[u8; 16]) -> [u64; SEGMENT_LIVE_BYT
     (words[END], words[BASE]) = (look.end, look.base);
     match look.standing {
         Standing::Prepared => {}
-        Standing::Active { firm } => {
+        Standing::Active { firm } | Standing::Claimed { firm, .. } => {
             words[STATE] = ACTIVE;
             words[DURABLE] = firm.clamp(look.base, look.end);
             words[BOOT_ID..BOOT_ID + 2].copy_from_slice(&SUSPECT);
@@ -176,8 +205,21 @@ impl<M: Medium> SegmentView<M> {
 
     /// The same, of which page 0 is not believed but what is known from elsewhere.
     pub(crate) fn open_as(medium: &M, number: u64, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
+        let this = Self::open_named(medium, &names::segment(number), known)?;
+        // Otherwise opened under its old name, locked when it had been used again.
+        if this.header.number == number { Ok(this) } else { Err(Unseen::Gone) }
+    }
+
+    /// One that was set aside, and where it says that it begins; nobody writes it any more.
+    pub(crate) fn open_aside(medium: &M, name: &str) -> Result<(Self, Look), Unseen> {
+        let this = Self::open_named(medium, name, None)?;
+        let look = this.look([0; 2]).map_err(Unseen::Bad)?;
+        if look.standing == Standing::Prepared { Err(Unseen::Gone) } else { Ok((this, look)) }
+    }
+
+    fn open_named(medium: &M, name: &str, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
         let system = |operation| move |source| Unseen::System { operation, source };
-        let file = match medium.open(&names::segment(number), false) {
+        let file = match medium.open(name, false) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unseen::Gone),
             Err(source) => return Err(Unseen::System { operation: "open a segment", source }),
@@ -189,10 +231,6 @@ impl<M: Medium> SegmentView<M> {
             Some(known) => known,
             None => header_of(&file)?,
         };
-        if header.number != number {
-            // Opened under its old name, locked when it had been used again.
-            return Err(Unseen::Gone);
-        }
         let found_bytes = file.len_bytes().map_err(system("examine a segment"))?;
         if found_bytes < header.extent.data_offset {
             return Err(Unseen::Bad("its first pages are cut off"));
@@ -229,10 +267,7 @@ impl<M: Medium> SegmentView<M> {
             ACTIVE => {
                 let base = load(BASE);
                 let end = self.plausible(base, self.end())?;
-                let boot = [load(BOOT_ID), load(BOOT_ID + 1)];
-                let is_whole = boot != SUSPECT && is_one_boot(boot, boot_id);
-                let durable = Some(load(DURABLE)).filter(|durable| (base..=end).contains(durable));
-                let firm = if is_whole { u64::MAX } else { durable.unwrap_or(base) };
+                let firm = self.firm(boot_id, base, end);
                 Ok(Look { standing: Standing::Active { firm }, base, end })
             }
             SEALED => {
@@ -249,10 +284,29 @@ impl<M: Medium> SegmentView<M> {
                 if load(SEAL_CRC) != u64::from(sealed.crc(&self.header.uuid)) {
                     return Err("its seal");
                 }
-                self.as_sealed(sealed)
+                let look = self.as_sealed(sealed)?;
+                match self.firm(boot_id, look.base, look.end) {
+                    u64::MAX => Ok(look),
+                    firm => Ok(Look { standing: Standing::Claimed { sealed, firm }, ..look }),
+                }
             }
             _ => Err("its state"),
         }
+    }
+
+    /// Whether memory is what was written, by the id of this boot.
+    pub(crate) fn is_of_boot(&self, boot_id: [u64; 2]) -> bool {
+        // ORDER none (Relaxed): the load of the state (S4) came first.
+        let found = [0, 1].map(|at| self.live()[BOOT_ID + at].load(Ordering::Relaxed));
+        found != SUSPECT && is_one_boot(found, boot_id)
+    }
+
+    /// Up to where frames of `base..end` are on the medium for sure; all ones: memory is what was written.
+    fn firm(&self, boot_id: [u64; 2], base: u64, end: u64) -> u64 {
+        if self.is_of_boot(boot_id) {
+            return u64::MAX;
+        }
+        Some(self.durable()).filter(|durable| (base..=end).contains(durable)).unwrap_or(base)
     }
 
     /// What a seal says that comes from elsewhere.
@@ -345,7 +399,7 @@ impl<M: Medium> SegmentView<M> {
     pub(crate) fn n_index(&self, look: &Look) -> u64 {
         let n = match look.standing {
             Standing::Prepared => 0,
-            Standing::Sealed(sealed) => sealed.n_index,
+            Standing::Sealed(sealed) | Standing::Claimed { sealed, .. } => sealed.n_index,
             // ORDER S6 (Acquire, pairs with S5): the entries below it are whole.
             Standing::Active { .. } => self.live()[N_INDEX].load(Ordering::Acquire),
         };
@@ -368,7 +422,7 @@ impl<M: Medium> SegmentView<M> {
     }
 
     /// A frame's position from which a walk may begin: behind all that the last entry of which `is_before` holds has in front of it; the
-    /// segment's base where the index can't be used.
+    /// segment's base where the index can't be used. Never behind what may be torn.
     pub(crate) fn start_by_index(&self, look: &Look, is_before: impl Fn(IndexEntry) -> bool) -> u64 {
         let n_index = self.n_index(look);
         if let Standing::Sealed(sealed) = look.standing {
@@ -376,10 +430,12 @@ impl<M: Medium> SegmentView<M> {
                 return look.base;
             }
         }
+        let firm = look.standing.firm();
         let (mut low, mut high) = (0, n_index);
         while low < high {
             let middle = low + (high - low) / 2;
-            if is_before(self.index(middle)) { low = middle + 1 } else { high = middle }
+            let entry = self.index(middle);
+            if entry.position <= firm && is_before(entry) { low = middle + 1 } else { high = middle }
         }
         let Some(at) = low.checked_sub(1) else { return look.base };
         let position = self.index(at).position;

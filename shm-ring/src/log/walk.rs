@@ -14,17 +14,20 @@
 //! | a frame that does not check, in a hole of the manifest | a gap, Damaged |
 //! | any other, or a segment that can't be read | an error, until [`Walk::skip_damage`] |
 //! | a frame that does not check where an appender was cut short by a power cut | the end, for now |
+//! | a segment that was appended to behind such a place, or seems to be | the same: recovery sets it aside |
 //!
 //! (I1) the position only grows, but for a seek; what is between two frames that are told of is told of, too; (I2) at most one segment is
 //! mapped; (I3) inside a segment a step makes no system call and no allocation, and looks at the live page only where what it saw last ends;
-//! (I4) the manifest is read only when something is missing.
+//! (I4) the manifest is read only by seeks, when something is missing, and for segments that were sealed in another boot, once for all of
+//! them.
 //! Writes nothing; waits for nobody.
 
 use super::chart::Chart;
 use super::item::{LogGap, LogGapReason, LogReadError};
 use super::view::{self, Framed, Look, SegmentView, Standing, Unseen};
-use crate::layout::segment::{GapNote, LogState};
+use crate::layout::segment::{GapNote, LogState, SegmentHeader};
 use crate::map::medium::Medium;
+use crate::sync::{AtomicU64, Ordering};
 use std::io;
 use std::sync::Arc;
 
@@ -44,6 +47,8 @@ pub(crate) struct Walk<M: Medium> {
     /// Of the mapped segment, as it was seen last.
     pub(super) base: u64,
     pub(super) end: u64,
+    /// Nothing comes any more in it.
+    pub(super) is_final: bool,
     /// Where the next frame is, or will be.
     pub(super) position: u64,
     /// While none is mapped: the next segment is the first one behind this number.
@@ -52,6 +57,8 @@ pub(crate) struct Walk<M: Medium> {
     pub(super) is_jump_told: bool,
     /// Looks at the end of what there is, one behind the other.
     n_idle: u32,
+    /// Segments up to that number are sealed by the manifest.
+    sealed_to: AtomicU64,
 }
 
 /// What is next.
@@ -82,10 +89,12 @@ impl<M: Medium> Walk<M> {
             segment: None,
             base: 0,
             end: 0,
+            is_final: false,
             position: 0,
             behind: 0,
             is_jump_told: true,
             n_idle: 0,
+            sealed_to: AtomicU64::new(0),
         }
     }
 
@@ -179,27 +188,53 @@ impl<M: Medium> Walk<M> {
     fn look_again(&mut self) -> Result<Turned, LogReadError> {
         let Some(segment) = &self.segment else { return Ok(Turned::Again) };
         let number = segment.header().number;
+        if self.is_final {
+            (self.segment, self.behind) = (None, number);
+            return Ok(Turned::Again);
+        }
         let look = self.look(segment)?;
         if look.standing == Standing::Prepared {
-            return Err(damaged(number, self.position, "its state"));
+            let is_of_boot = segment.is_of_boot(self.boot_id);
+            return if is_of_boot {
+                Err(damaged(number, self.position, "its state"))
+            } else {
+                Ok(Turned::NotYet)
+            };
         }
         self.end = look.end;
         if self.position < self.end {
             return Ok(Turned::Again);
         }
-        match look.standing {
-            Standing::Sealed(_) => (self.segment, self.behind) = (None, number),
-            Standing::Active { firm } => {
-                self.n_idle = self.n_idle.wrapping_add(1);
-                let is_doubtful = firm != u64::MAX || self.n_idle % IDLE_LOOKS == 0;
-                if !(is_doubtful && self.is_replaced(segment)?) {
-                    return Ok(Turned::NotYet);
-                }
-                (self.segment, self.behind) = (None, number - 1);
-            }
-            Standing::Prepared => return Ok(Turned::NotYet),
+        if matches!(look.standing, Standing::Sealed(_)) {
+            (self.segment, self.behind) = (None, number);
+            return Ok(Turned::Again);
         }
-        Ok(Turned::Again)
+        self.n_idle = self.n_idle.wrapping_add(1);
+        let is_doubtful = look.standing.may_be_torn() || self.n_idle % IDLE_LOOKS == 0;
+        if is_doubtful && self.is_replaced(segment)? {
+            (self.segment, self.behind) = (None, number - 1);
+            return Ok(Turned::Again);
+        }
+        if matches!(look.standing, Standing::Claimed { .. }) && self.is_followed(number, look.end)? {
+            (self.segment, self.behind) = (None, number);
+            return Ok(Turned::Again);
+        }
+        Ok(Turned::NotYet)
+    }
+
+    /// Whether the segment behind that one begins where that one ends, whose frames all check: then recovery will go on there, too.
+    pub(super) fn is_followed(&self, number: u64, end: u64) -> Result<bool, LogReadError> {
+        match self.open(number + 1) {
+            Ok(Some((_, look))) => Ok(look.standing != Standing::Prepared && look.base == end),
+            Ok(None) | Err(LogReadError::Damaged { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Whether it was appended to behind frames that a power cut took: it begins where it should not, and nobody has recovered it.
+    pub(super) fn is_detached(&self, number: u64, look: &Look) -> bool {
+        let base = || Chart::read(&*self.medium).ok()?.base_of(number);
+        look.standing.may_be_torn() && base().is_some_and(|base| base != look.base)
     }
 
     /// Whether another segment has the number: after a sync that failed, what followed it is set aside.
@@ -226,7 +261,7 @@ impl<M: Medium> Walk<M> {
             self.end = look.end;
             return Ok(Turned::Again);
         }
-        if matches!(look.standing, Standing::Active { firm } if self.position >= firm) {
+        if self.position >= look.standing.firm() {
             if !self.is_replaced(segment)? {
                 return Ok(Turned::NotYet);
             }
@@ -249,7 +284,10 @@ impl<M: Medium> Walk<M> {
     fn enter(&mut self) -> Result<Turned, LogReadError> {
         for _ in 0..N_TRIES {
             let number = self.behind + 1;
-            match self.open(number) {
+            let is_residue = self.behind == 0 && self.first_listed().is_some_and(|first| number < first);
+            let opened = if is_residue { Ok(None) } else { self.open(number) };
+            match opened {
+                Ok(Some((_, look))) if self.is_detached(number, &look) => return Ok(Turned::NotYet),
                 Ok(Some((segment, look))) => return Ok(self.begin(segment, look, LogGapReason::PowerCut)),
                 Ok(None) => {}
                 Err(error) => return self.known_hole(number, error),
@@ -262,10 +300,14 @@ impl<M: Medium> Walk<M> {
             }
             let chart = Chart::read(&*self.medium).ok();
             if let Some(missing) = chart.as_ref().and_then(|chart| chart.first_listed(number..found)) {
+                if chart.is_some_and(|chart| chart.is_set_aside(&*self.medium, missing)) {
+                    return Ok(Turned::NotYet);
+                }
                 return self.known_hole(missing, damaged(missing, self.position, "its file is missing"));
             }
             let is_retired = chart.is_none_or(|chart| chart.begins_behind(number));
             match self.open(found) {
+                Ok(Some((_, look))) if self.is_detached(found, &look) => return Ok(Turned::NotYet),
                 Ok(Some((segment, look))) => {
                     let reason = if is_retired { LogGapReason::Retired } else { LogGapReason::PowerCut };
                     return Ok(self.begin(segment, look, reason));
@@ -297,6 +339,7 @@ impl<M: Medium> Walk<M> {
             return Turned::NotYet;
         }
         (self.segment, self.base, self.end) = (Some(segment), look.base, look.end);
+        self.is_final = matches!(look.standing, Standing::Sealed(_));
         let from = self.position;
         self.position = from.max(look.base);
         if look.base <= from || std::mem::take(&mut self.is_jump_told) {
@@ -313,7 +356,10 @@ impl<M: Medium> Walk<M> {
                 Err(damaged(number, self.position, "it is of another log"))
             }
             Ok(segment) => {
-                let look = self.look(&segment)?;
+                let look = match self.is_known_sealed(number) {
+                    true => segment.look(self.boot_id).map(Look::vouched).or_else(|_| self.look(&segment))?,
+                    false => self.look(&segment)?,
+                };
                 Ok(Some((segment, look)))
             }
             Err(Unseen::Gone | Unseen::Taken) => Ok(None),
@@ -324,20 +370,51 @@ impl<M: Medium> Walk<M> {
 
     /// Where a segment stands: by its live page, or, when that is damaged, by the manifest.
     pub(super) fn look(&self, segment: &SegmentView<M>) -> Result<Look, LogReadError> {
-        segment.look(self.boot_id).or_else(|what| {
-            let number = segment.header().number;
-            let sealed = Chart::read(&*self.medium).ok().and_then(|chart| chart.sealed(number));
-            sealed
-                .and_then(|sealed| segment.as_sealed(sealed).ok())
-                .ok_or_else(|| damaged(number, self.position, what))
-        })
+        match segment.look(self.boot_id) {
+            Ok(look) if matches!(look.standing, Standing::Claimed { .. }) => {
+                Ok(if self.is_vouched(segment.header()) { look.vouched() } else { look })
+            }
+            Ok(look) => Ok(look),
+            Err(what) => {
+                let number = segment.header().number;
+                let chart = Chart::read(&*self.medium).map_err(|_| damaged(number, self.position, what))?;
+                let sealed = chart.sealed(number).and_then(|sealed| segment.as_sealed(sealed).ok());
+                if let Some(look) = sealed {
+                    return Ok(look);
+                }
+                // A recovery that is at it, or was cut short: it does not ask the live page, and nobody knows before it is done.
+                let is_open = !segment.is_of_boot(self.boot_id) && chart.leaves_open(segment.header());
+                let nothing = Look { standing: Standing::Prepared, base: 0, end: 0 };
+                if is_open { Ok(nothing) } else { Err(damaged(number, self.position, what)) }
+            }
+        }
     }
 
-    /// The numbers of the segments behind that one, in order.
+    /// Whether the segment that has that number now was sealed by the manifest when it was read last.
+    fn is_known_sealed(&self, number: u64) -> bool {
+        // ORDER none (Relaxed): of this walk only; what was sealed stays so.
+        number <= self.sealed_to.load(Ordering::Relaxed)
+    }
+
+    /// Whether the manifest calls that segment sealed. One that can't be read denies nothing.
+    fn is_vouched(&self, header: &SegmentHeader) -> bool {
+        let Ok(chart) = Chart::read(&*self.medium) else { return true };
+        // ORDER none (Relaxed): of this walk only; what was sealed stays so.
+        self.sealed_to.fetch_max(chart.sealed_to(), Ordering::Relaxed);
+        chart.vouches_for(header)
+    }
+
+    /// The oldest segment of the manifest: from there on a log begins, though the names of older ones may still be there.
+    fn first_listed(&self) -> Option<u64> {
+        Chart::read(&*self.medium).ok()?.state().entries.first().map(|first| first.number)
+    }
+
+    /// The numbers of the segments behind that one, in order; behind 0: of all.
     pub(super) fn numbers_behind(&self, behind: u64) -> Result<Vec<u64>, LogReadError> {
         let mut numbers =
             view::numbers(&*self.medium).map_err(|error| system("list the segments", &error))?;
-        numbers.retain(|number| *number > behind);
+        let first = if behind == 0 { self.first_listed().unwrap_or(0) } else { 0 };
+        numbers.retain(|number| *number > behind && *number >= first);
         Ok(numbers)
     }
 }

@@ -182,6 +182,85 @@ fn a_reader_leaves_a_segment_that_was_set_aside() {
     assert_eq!(rest(&mut reader), (vec![end + 4096], vec![gap]));
 }
 
+// Goal: a reader notices that the segment it is in is not the one of that number any more. Method: the same, all of it before the reader looks
+// again: another one has the number, with records in it; the reader is at the end of the old one, or in its middle.
+#[test]
+fn a_reader_leaves_a_segment_whose_number_another_one_has() {
+    let (_directory, disk) = disk();
+    let mut core = create(&disk, settings(BOOT)).unwrap();
+    let mut positions = vec![];
+    while core.end() < 80 << 10 {
+        positions.push(append(&mut core, 1, &[1; 5000]).unwrap());
+        core.turn().unwrap();
+    }
+    let end = core.end();
+    drop(core);
+    let mut readers = [walk(&disk, BOOT), walk(&disk, BOOT)];
+    assert_eq!(rest(&mut readers[0]).0, positions);
+    readers[1].seek(LogStart::At(positions[positions.len() - 1])).unwrap();
+    disk.remove(&names::segment(3)).unwrap();
+    disk.rename(&names::segment(2), "aside-2").unwrap();
+    let header = SegmentHeader {
+        uuid: [9; 16],
+        created_ns: 0,
+        log_uuid: LOG_UUID,
+        number: 2,
+        extent: SegmentExtent::new(SMALL, 4096).unwrap(),
+    };
+    let new = Segment::make(&*disk, header, BOOT, Ground::Allocated).unwrap();
+    new.activate(end + 4096, BOOT);
+    new.put(end + 4096, end + 4096, &record(1, b"again"));
+    new.publish(end + 4096 + 48);
+    let gap = LogGap::of_bytes(end, Some(4096), LogGapReason::PowerCut);
+    for (reader, last) in readers.iter_mut().zip([None, positions.last()]) {
+        let (mut records, mut gaps) = (vec![], vec![]);
+        // It looks at the name now and then.
+        for _ in 0..200 {
+            let (some, others) = rest(reader);
+            records.extend(some);
+            gaps.extend(others);
+        }
+        let expected: Vec<_> = last.into_iter().copied().chain([end + 4096]).collect();
+        assert_eq!((records, gaps), (expected, vec![gap]));
+    }
+}
+
+// Goal: what a power cut took in the middle of a log ends it until it is recovered, wherever a reader begins; what a reader has seen by then
+// stays, and what it has not is a gap. Method: two segments, the first one torn; then recovered.
+#[test]
+fn nobody_reads_behind_a_torn_segment() {
+    let (_directory, disk) = disk();
+    let mut core = create(&disk, settings(BOOT)).unwrap();
+    let positions: Vec<u64> = (0..70).map(|n| append(&mut core, n, &[1; 1000]).unwrap()).collect();
+    let end = core.end();
+    drop(core);
+    // All of it is there: nothing is missing, though nobody vouches for the first segment.
+    assert_eq!(rest(&mut walk(&disk, OTHER_BOOT)), (positions.clone(), vec![]));
+    let mut late = walk(&disk, OTHER_BOOT);
+    late.seek(LogStart::Since(66)).unwrap();
+    assert_eq!(rest(&mut late), (positions[66..].to_vec(), vec![]));
+    overwrite(&disk, 1, DATA_OFFSET + positions[5], &[0; 1000]);
+    let mut early = walk(&disk, OTHER_BOOT);
+    assert_eq!(rest(&mut early), (positions[..5].to_vec(), vec![]));
+    for start in [LogStart::Now, LogStart::Since(66), LogStart::At(positions[8])] {
+        let mut reader = walk(&disk, OTHER_BOOT);
+        reader.seek(start).unwrap();
+        assert_eq!((rest(&mut reader), reader.position), ((vec![], vec![]), positions[5]), "{start:?}");
+    }
+    let behind = LogReadError::NoSuchPosition { position: positions[69], end: 1 };
+    let refused = walk(&disk, OTHER_BOOT).seek(LogStart::At(positions[69])).unwrap_err();
+    assert_eq!(std::mem::discriminant(&refused), std::mem::discriminant(&behind));
+    let mut left = walk(&disk, OTHER_BOOT);
+    left.seek_left(end).unwrap();
+    assert_eq!(rest(&mut left), (vec![], vec![]));
+    let (mut core, _) = open(&disk, settings(OTHER_BOOT)).unwrap();
+    let base = append(&mut core, 70, b"behind").unwrap();
+    assert!(base >= end);
+    let gap = LogGap::of_bytes(positions[5], Some(base - positions[5]), LogGapReason::PowerCut);
+    assert_eq!(rest(&mut early), (vec![base], vec![gap]));
+    assert_eq!(rest(&mut left).0, [base]);
+}
+
 // Goal: a segment of another log under this one's name is no part of it. Method: a file of a second log takes the place of the first one's.
 #[test]
 fn a_segment_of_another_log_is_damage() {

@@ -25,6 +25,8 @@ pub(super) struct Promises {
     pub(super) boot: u64,
     /// Power was lost, and nobody has said yet what is left: only what was durable is promised.
     pub(super) is_cut: bool,
+    /// Whether somebody has taken away what only a repair brings back.
+    pub(super) is_broken: bool,
     /// Whether there is a log.
     pub(super) is_created: bool,
     /// All records that may be there: survivors of earlier crashes, and what was appended since, the latest perhaps not yet at its place.
@@ -114,9 +116,15 @@ impl Promises {
         Ok(())
     }
 
-    /// What may be gone by now, when so many bytes are kept.
+    /// What may be gone by now, when as many bytes are kept as always.
     fn retire(&mut self) {
-        let Some(keep_bytes) = self.keep_bytes else { return };
+        if let Some(keep_bytes) = self.keep_bytes {
+            self.retire_to(keep_bytes);
+        }
+    }
+
+    /// What may be gone by now, when so many bytes are kept.
+    pub(super) fn retire_to(&mut self, keep_bytes: u64) {
         let end = self.appended.iter().rev().find_map(|record| record.place).map_or(0, |(_, behind)| behind);
         let is_old = |record: &&Arc<Appended>| {
             record.place.is_some_and(|(_, behind)| behind + keep_bytes <= end + UNDER_WAY_BYTES)
@@ -172,21 +180,23 @@ impl Promises {
         Ok(())
     }
 
-    /// Whether what is there before anybody has recovered it holds nothing but what was appended, where it was, in order. Of what was lost
-    /// in between nobody has made an end yet.
+    /// Whether what is there before anybody has recovered it is the beginning of what was appended, where it was, with nothing left out but
+    /// what may be gone by age.
     pub(super) fn check_unrecovered(&self, found: &[Found]) -> Result<(), String> {
-        let mut rest = self.appended.iter();
+        let mut n_passed = 0;
         for found in found {
             let is_it = |appended: &Arc<Appended>| {
                 (appended.timestamp_ns, &appended.payload) == (found.timestamp_ns, &found.payload)
                     && appended.place.is_none_or(|place| place == (found.position, found.behind))
             };
-            if !rest.any(is_it) {
-                return Err(format!(
-                    "the record at {} was not appended there, or not in this order",
-                    found.position
-                ));
+            let position = found.position;
+            let Some(n_skipped) = self.appended[n_passed..].iter().position(is_it) else {
+                return Err(format!("the record at {position} was not appended there, or not in this order"));
+            };
+            if n_skipped > 0 && n_passed + n_skipped > self.n_retired_most {
+                return Err(format!("the record at {position} is there, and not {n_skipped} in front of it"));
             }
+            n_passed += n_skipped + 1;
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ use crate::log::error::{LogError, Trouble};
 use crate::log::item::LogGapReason;
 use crate::log::manifest::{self, Manifest};
 use crate::log::recover::recover;
+use crate::log::repair;
+use crate::log::seek::LogStart;
 use crate::log::segment::Staged;
 use crate::log::shared::{self, Durability};
 use crate::log::verify;
@@ -150,6 +152,12 @@ impl Subject {
         self.core.shared.durable()
     }
 
+    /// Lets go of what need not be kept, and ends in order, as a collection of garbage does; everything up to what is returned is durable.
+    pub(super) fn collect(mut self) -> Result<u64, Failure> {
+        self.core.collect()?;
+        Ok(self.core.end())
+    }
+
     /// Ends in order, as far as it can.
     pub(super) fn close(mut self) {
         let _ = self.core.close();
@@ -159,12 +167,44 @@ impl Subject {
 /// What the log's own reader finds.
 pub(super) fn read_all(medium: &Simulated, boot: u64) -> Result<Vec<Found>, String> {
     let mut found = vec![];
-    read(medium, boot, &mut found).map(|()| found)
+    read_on(&mut walk(medium, boot), &mut found).map(|()| found)
 }
 
-/// The same, up to the first error.
-pub(super) fn read(medium: &Simulated, boot: u64, found: &mut Vec<Found>) -> Result<(), String> {
-    let mut walk = Walk::new(Arc::new(medium.clone()), LOG_UUID, [boot, boot]);
+/// Whether every start finds what a walk from the oldest record on has found, from there on.
+pub(super) fn seek_all(
+    medium: &Simulated,
+    boot: u64,
+    found: &[Found],
+    random: &mut Random,
+) -> Result<(), String> {
+    let mut starts = vec![(LogStart::Now, found.len())];
+    if !found.is_empty() {
+        let n = random.below(found.len());
+        starts.push((LogStart::At(found[n].position), n));
+        let n = random.below(found.len());
+        let since = found[n].timestamp_ns;
+        let first = found.iter().position(|found| found.timestamp_ns >= since).unwrap_or(n);
+        starts.push((LogStart::Since(since), first));
+    }
+    for (start, n) in starts {
+        let mut walk = walk(medium, boot);
+        walk.seek(start).map_err(|why| format!("{start:?}: {why}"))?;
+        let mut rest = vec![];
+        read_on(&mut walk, &mut rest)?;
+        if rest != found[n..] {
+            let place = |found: &[Found]| found.first().map(|found| found.position);
+            let (expected, found) = (place(&found[n..]), place(&rest));
+            return Err(format!("{start:?} begins at {found:?}, and not at {expected:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn walk(medium: &Simulated, boot: u64) -> Walk<Simulated> {
+    Walk::new(Arc::new(medium.clone()), LOG_UUID, [boot, boot])
+}
+
+fn read_on(walk: &mut Walk<Simulated>, found: &mut Vec<Found>) -> Result<(), String> {
     while let Some(step) = walk.step().map_err(|why| format!("reading on at {}: {why}", walk.position))? {
         match step {
             Step::Record(framed) => found.push(Found {
@@ -185,6 +225,12 @@ pub(super) fn verify(medium: &Simulated, boot: u64) -> Result<(), String> {
     let report = verify::verify(&Arc::new(medium.clone()), [boot, boot], |_| {})
         .map_err(|why| format!("verify: {why:?}"))?;
     if report.is_clean() { Ok(()) } else { Err(format!("verify: {:?}", report.damaged)) }
+}
+
+/// Mends what is damaged; whether anything was.
+pub(super) fn repair(medium: &Simulated, boot: u64) -> Result<bool, String> {
+    let report = repair::repair(&Arc::new(medium.clone()), [boot, boot], false);
+    Ok(!report.map_err(|why| format!("repair: {why:?}"))?.mended.is_empty())
 }
 
 /// Puts a cursor on the medium.

@@ -1,7 +1,7 @@
 //! World: a log in random use, on a medium that may crash at any call, and the judgement of what the crashes leave.
 //!
 //! ```text
-//!   use: create | append | sync | helper's turn | roll | cursor | close or kill, open again        --> points
+//!   use: create | append | sync | helper's turn | roll | cursor | close or kill, open again | collect | repair --> points
 //!   point --> images --> judge: open in another boot --> found = promised? --> append, sync, open again: the same and the new ones
 //!                                  `--> points of its own --> images --> judge, to a depth
 //! ```
@@ -15,8 +15,11 @@ use super::points::{Point, Points};
 use super::promises::{Cut, Promises};
 use super::random::Random;
 use super::remains::Remains;
-use super::subject::{Failure, Settings, Subject, load_cursor, read, read_all, save_cursor, verify};
+use super::subject::{
+    Failure, Settings, Subject, load_cursor, read_all, repair, save_cursor, seek_all, verify,
+};
 use super::walk::{self, Found};
+use crate::map::medium::Medium;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -152,19 +155,21 @@ impl User {
             drop(subject);
         }
         drop(walk::records(&self.medium));
-        let _ = crate::map::medium::Medium::sync_names(&self.medium);
+        let _ = Medium::sync_names(&self.medium);
         Ok(())
     }
 
     /// Does something; `None`: the log can't be used any more, as is its right.
     fn act(&mut self, mut subject: Subject) -> Result<Option<Subject>, String> {
-        let done = match self.random.below(20) {
+        let done = match self.random.below(22) {
             0..=11 => self.append(&mut subject),
             12 | 13 => subject.turn(),
             14 | 15 => subject.sync(),
             16 => subject.roll(),
             17 => self.save_cursor(&subject),
             18 => return self.power_cut(subject).map(Some),
+            19 => return self.collect(subject),
+            20 if self.random.one_in(3) => return self.lose_manifest(subject),
             _ => return self.open_again(subject),
         };
         self.points.promises().reach(subject.durable());
@@ -223,6 +228,48 @@ impl User {
         } else {
             drop(subject);
         }
+        self.open_anew()
+    }
+
+    /// Somebody lets go of the oldest while nobody appends.
+    fn collect(&mut self, subject: Subject) -> Result<Option<Subject>, String> {
+        drop(subject);
+        let keep_bytes = self.random.next() % (150 << 10);
+        self.points.promises().retire_to(keep_bytes);
+        let settings = Settings { keep_bytes: Some(keep_bytes), ..self.settings };
+        let boot = self.points.promises().boot;
+        match Subject::open(&self.medium, &settings, boot).and_then(Subject::collect) {
+            Ok(end) => self.points.promises().reach(end),
+            Err(Failure::NoSpace) => {}
+            Err(_) if self.medium.n_failed() > 0 => {}
+            Err(why) => return Err(format!("collect: {why:?}")),
+        }
+        self.open_anew()
+    }
+
+    /// Somebody removes CURRENT of a log that has ended in order, and it is repaired.
+    fn lose_manifest(&mut self, subject: Subject) -> Result<Option<Subject>, String> {
+        drop(subject);
+        let faults = self.medium.set_faults(None);
+        let boot = self.points.promises().boot;
+        let settings = Settings { keep_bytes: None, ..self.settings };
+        let ended = Subject::open(&self.medium, &settings, boot).and_then(Subject::collect);
+        self.points.promises().reach(ended.map_err(|why| format!("end: {why:?}"))?);
+        let failed = |why| format!("lose CURRENT: {why}");
+        // What was retired is not to come back.
+        Medium::sync_names(&self.medium).map_err(failed)?;
+        self.points.promises().is_broken = true;
+        Medium::remove(&self.medium, "CURRENT").map_err(failed)?;
+        if !repair(&self.medium, boot)? {
+            return Err("there was nothing to repair".into());
+        }
+        let opened = self.open_anew();
+        self.points.promises().is_broken = false;
+        self.medium.set_faults(faults);
+        opened
+    }
+
+    fn open_anew(&mut self) -> Result<Option<Subject>, String> {
         let boot = self.points.promises().boot;
         for _ in 0..5 {
             match Subject::open(&self.medium, &self.settings, boot) {
@@ -325,15 +372,19 @@ impl Judge {
         points: &Points<Promises>,
         random: &mut Random,
     ) -> Result<(), String> {
-        let (boot, is_created) = {
+        let (boot, is_created, is_broken) = {
             let promises = points.promises();
-            (promises.boot, promises.is_created)
+            (promises.boot, promises.is_created, promises.is_broken)
         };
+        if is_broken {
+            repair(medium, boot)?;
+        }
         if is_created {
-            let mut found = vec![];
-            // A live page that says SEALED may be on the medium without the frames: that reads as damage until somebody recovers.
-            let _ = read(medium, boot, &mut found);
-            points.promises().check_unrecovered(&found).map_err(|wrong| format!("not recovered: {wrong}"))?;
+            let not_recovered = |wrong| format!("not recovered: {wrong}");
+            let found = read_all(medium, boot).map_err(not_recovered)?;
+            points.promises().check_unrecovered(&found).map_err(not_recovered)?;
+            seek_all(medium, boot, &found, random).map_err(not_recovered)?;
+            verify(medium, boot).map_err(not_recovered)?;
         }
         let opened = if is_created {
             Subject::open(medium, &self.settings, boot)
@@ -341,6 +392,7 @@ impl Judge {
             Subject::open_or_create(medium, &self.settings, boot)
         };
         let mut subject = opened.map_err(|why| format!("open: {why:?}"))?;
+        points.promises().is_broken = false;
         let found = look(medium, &mut points.promises())?;
         points.promises().check(&found, cut)?;
         match cut {
