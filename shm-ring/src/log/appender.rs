@@ -267,6 +267,15 @@ impl<M: Medium> Core<M> {
     }
 }
 
+impl<M: Medium> Drop for Core<M> {
+    fn drop(&mut self) {
+        // On the other side of a fork, a thread that is not here may have had the locks.
+        if self.shared.side.is_here() {
+            self.shared.leave();
+        }
+    }
+}
+
 /// Appends records to a log, of which it is the only writer.
 ///
 /// An append copies the record into a mapped file and publishes it; it makes no system call. Other processes read along. Helper threads make the

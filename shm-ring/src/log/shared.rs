@@ -92,6 +92,8 @@ pub(crate) struct Hands<M: Medium> {
     pub(super) sealed: VecDeque<(Arc<Segment<M::File>>, Sealed)>,
     /// Somebody is at it.
     pub(super) is_syncing: bool,
+    /// The appender has gone, or is about to let go of its lock byte: nobody syncs any more.
+    pub(super) is_gone: bool,
     /// Threads that wait for it, or for the next one.
     pub(super) n_waiting: usize,
     /// How many there were when the last one ended, its leader included; they will be back.
@@ -143,6 +145,7 @@ impl<M: Medium> Shared<M> {
             prepared,
             sealed: VecDeque::new(),
             is_syncing: false,
+            is_gone: false,
             n_waiting: 0,
             n_crowd: 0,
             last_sync: Duration::ZERO,

@@ -122,6 +122,57 @@ fn a_sync_that_failed_is_final() {
     }
 }
 
+// Goal: whoever waits for a record whose appender went without bringing it hears so, and touches nothing of what is the next appender's.
+// Method: SEALED can't be written, the appender goes; the next one is at work when the old receipt's wait is tried.
+#[test]
+fn a_receipt_that_outlives_its_appender_writes_nothing() {
+    let directory = directory();
+    let script = Script::new(Fault::Write, libc::ENOSPC);
+    let disk = Faulty::new(directory.path(), &script);
+    let settings = super::Settings { durability: Durability::EachRecord, ..settings(BOOT) };
+    let mut core = create(&disk, settings).unwrap();
+    core.turn().unwrap();
+    let first = append(&mut core, 1, &[1; 5000]).unwrap();
+    core.sync().unwrap();
+    script.fail_after(0, u64::MAX);
+    while core.shared.hands().sealed.is_empty() {
+        append(&mut core, 2, &[2; 5000]).unwrap();
+    }
+    append(&mut core, 2, &[2; 5000]).unwrap();
+    let (shared, end) = (core.shared.clone(), core.end());
+    assert!(matches!(shared.bring(end, None), Err(LogError::NoSpace { .. })));
+    assert!(core.close().is_err());
+    drop(core);
+    script.fail_after(u64::MAX, 0);
+    let (mut next, _) = open(&disk, settings).unwrap();
+    let last = append(&mut next, 3, b"third").unwrap();
+    next.sync().unwrap();
+    let before = (disk.names().unwrap().len(), manifest::read(&*disk).unwrap().number);
+    assert_eq!(shared.bring(end, None), Err(LogError::Gone));
+    assert_eq!(shared.settle(), Err(LogError::Gone));
+    assert_eq!(shared.bring(first + 16, None), Ok(true), "what was there before still is");
+    assert_eq!((disk.names().unwrap().len(), manifest::read(&*disk).unwrap().number), before);
+    next.close().unwrap();
+    drop(next);
+    drop(open(&disk, settings).unwrap());
+    assert_eq!(read(&disk).unwrap().last().map(|seen| seen.0), Some(last));
+}
+
+// Goal: a leader that panics keeps nobody waiting. Method: one panics in its sync; another leads then.
+#[test]
+fn a_leader_that_panics_keeps_nobody_waiting() {
+    let directory = directory();
+    let script = Script::new(Fault::Sync, Script::PANIC);
+    let disk = Faulty::new(directory.path(), &script);
+    let settings = super::Settings { durability: Durability::EachRecord, ..settings(BOOT) };
+    let mut core = create(&disk, settings).unwrap();
+    append(&mut core, 1, b"first").unwrap();
+    script.fail_after(0, 1);
+    let (shared, end) = (core.shared.clone(), core.end());
+    assert!(std::thread::spawn(move || shared.bring(end, None)).join().is_err());
+    assert_eq!(core.shared.bring(end, None), Ok(true));
+}
+
 // Goal: a manifest with a torn tail is gone on with in a new one, and the log is whole. Method: cut and overwritten at every byte behind the
 // first record.
 #[test]
