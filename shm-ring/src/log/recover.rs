@@ -4,7 +4,7 @@
 //!   manifest ---> sealed segments: not read              the first that is not sealed, and those behind it:
 //!
 //!   this boot's, not suspect:   sealed -> synced, SEALED | active -> goes on at `end` | prepared -> the next one
-//!   another boot's, or suspect: frames from the base on, as far as they hold: [base, p)
+//!   another boot's, or suspect: frames from the base on, as far as they hold: [base, p); of this boot's, none behind `end`
 //!        log was closed at p:         goes on there
 //!        p is where the next begins:  SEALED at p, scan on in the next
 //!        otherwise:                   SEALED at p, the rest is set aside, a new segment begins above everything that could have been seen
@@ -235,7 +235,7 @@ impl<M: Medium> Recovering<M> {
         // From a live page that holds nothing, nothing is taken.
         let base = entry.base.unwrap_or(self.base);
         self.ceiling = self.ceiling.max(base + entry.data_bytes);
-        if segment.is_of_boot(self.settings.boot) {
+        if segment.is_of_boot(self.settings.boot) && !segment.is_suspect() {
             self.take_whole(entry, segment, base, state)
         } else {
             self.take_prefix(entry, next, segment, base, state)
@@ -303,6 +303,11 @@ impl<M: Medium> Recovering<M> {
         let limit = base + segment.data_bytes();
         let is_inside = |position: u64| position % 16 == 0 && (base..=limit).contains(&position);
         let is_placed = state != PREPARED && segment.base() == base;
+        let seal = segment.seal_of().filter(|sealed| sealed.base == base);
+        let told = Some(seal.map_or(segment.end(), |sealed| sealed.end));
+        let told = told.filter(|end| is_placed && is_inside(*end));
+        // In a suspect segment of this boot pages may have gone back to what they were, but nobody has published what is behind `end`.
+        let limit = told.filter(|_| segment.is_of_boot(self.settings.boot)).unwrap_or(limit);
         let durable =
             Some(segment.durable()).filter(|durable| is_placed && is_inside(*durable)).unwrap_or(base);
         let looked = self.look(&segment, entry, base, durable, limit);
@@ -317,14 +322,15 @@ impl<M: Medium> Recovering<M> {
         }
         if self.manifest.state().closed == Some(p) && next.is_none_or(|next| self.is_untouched(next)) {
             // Whoever ended in order had everything synced, and staged nothing behind it.
+            if segment.is_suspect() {
+                segment.file().sync().map_err(trouble("sync", &names::segment(segment.number())))?;
+            }
             segment.activate_again(base, p, looked.tally.n_index, self.settings.boot);
             self.active = Some((Arc::new(segment), looked.tally, p));
             return Ok(true);
         }
         self.report.was_cut_short = true;
-        let seal = segment.seal_of().filter(|sealed| sealed.base == base);
-        let claimed = seal.map_or(segment.end(), |sealed| sealed.end);
-        let claimed = Some(claimed).filter(|end| is_placed && is_inside(*end)).unwrap_or(p).max(durable);
+        let claimed = told.unwrap_or(p).max(durable);
         let sealed = looked.tally.sealed(p);
         let goes_on = claimed <= p && next.is_some_and(|next| self.begins_at(next, p));
         let lost_bytes = claimed.saturating_sub(p);

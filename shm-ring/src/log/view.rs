@@ -17,7 +17,7 @@
 //! Writes nothing but the lock byte.
 
 use super::names::{self, Name};
-use super::segment::index_bytes;
+use super::segment::{index_bytes, is_known_boot};
 use crate::layout::frame::{FRAME_ALIGN, POSITION_END};
 use crate::layout::header::HEADER_BYTES;
 use crate::layout::mapped::SEALED;
@@ -25,7 +25,6 @@ use crate::layout::segment::{
     ACTIVE, Covered, INDEX_ENTRY_BYTES, IndexEntry, Key, LOG_PAYLOAD_OFFSET, LogHead, PREPARED,
     SEGMENT_LIVE_BYTES, SUSPECT, Sealed, SegmentHeader, SegmentLive, is_log_boundary,
 };
-use crate::map::clock::is_one_boot;
 use crate::map::medium::{Medium, MediumFile, MediumMap};
 use crate::sync::{AtomicU64, Ordering};
 use std::fmt;
@@ -36,6 +35,7 @@ const END: usize = offset_of!(SegmentLive, end.0) / 8;
 const DURABLE: usize = offset_of!(SegmentLive, era.0.durable) / 8;
 const BOOT_ID: usize = offset_of!(SegmentLive, era.0.boot_id) / 8;
 const WRITER_PID: usize = offset_of!(SegmentLive, era.0.writer_pid) / 8;
+const IS_SUSPECT: usize = offset_of!(SegmentLive, era.0.suspect) / 8;
 const STATE: usize = offset_of!(SegmentLive, place.0.state) / 8;
 const BASE: usize = offset_of!(SegmentLive, place.0.base) / 8;
 const N_INDEX: usize = offset_of!(SegmentLive, place.0.n_index) / 8;
@@ -155,6 +155,7 @@ pub(crate) fn live_words(look: &Look, uuid: &[u8; 16]) -> [u64; SEGMENT_LIVE_BYT
             words[STATE] = ACTIVE;
             words[DURABLE] = firm.clamp(look.base, look.end);
             words[BOOT_ID..BOOT_ID + 2].copy_from_slice(&SUSPECT);
+            words[IS_SUSPECT] = 1;
         }
         Standing::Sealed(sealed) => {
             words[STATE] = SEALED;
@@ -230,7 +231,7 @@ impl<M: Medium> SegmentView<M> {
                 let base = load(BASE);
                 let end = self.plausible(base, self.end())?;
                 let boot = [load(BOOT_ID), load(BOOT_ID + 1)];
-                let is_whole = boot != SUSPECT && is_one_boot(boot, boot_id);
+                let is_whole = load(IS_SUSPECT) == 0 && is_known_boot(boot, boot_id);
                 let durable = Some(load(DURABLE)).filter(|durable| (base..=end).contains(durable));
                 let firm = if is_whole { u64::MAX } else { durable.unwrap_or(base) };
                 Ok(Look { standing: Standing::Active { firm }, base, end })

@@ -11,7 +11,7 @@ use crate::log::segment::Segment;
 use crate::log::shared::Durability;
 use crate::map::disk::Disk;
 use crate::map::lock::Locks;
-use crate::map::medium::Medium;
+use crate::map::medium::{Medium, MediumFile};
 
 /// Appends until `n` records are there, each tried again when it is refused; false: the appender takes no more.
 fn work<M: Medium>(core: &mut Core<M>, seen: &mut Vec<Seen>, n: u64, refusals: &mut u64) -> bool {
@@ -171,6 +171,47 @@ fn a_leader_that_panics_keeps_nobody_waiting() {
     let (shared, end) = (core.shared.clone(), core.end());
     assert!(std::thread::spawn(move || shared.bring(end, None)).join().is_err());
     assert_eq!(core.shared.bring(end, None), Ok(true));
+}
+
+// Goal: where the boot has no id that can be read, what was waited for is there after a power cut. Method: a live page as it was made, which is
+// what the medium has of it, and all frames.
+#[test]
+fn a_boot_without_an_id_is_another_one() {
+    let (_directory, disk) = disk();
+    let settings = super::Settings { durability: Durability::EachRecord, ..settings([0; 2]) };
+    let mut core = create(&disk, settings).unwrap();
+    let mut positions = vec![];
+    for n in 0..10 {
+        positions.push(append(&mut core, n, &[n as u8; 100]).unwrap());
+        core.sync().unwrap();
+    }
+    drop(core);
+    disk.open(&names::segment(1), true).unwrap().write_at(&[0; 4096], 4096).unwrap();
+    let (core, found) = open(&disk, settings).unwrap();
+    assert!(found.was_cut_short, "{found:?}");
+    drop(core);
+    assert_eq!(read(&disk).unwrap().iter().map(|(at, ..)| *at).collect::<Vec<_>>(), positions);
+}
+
+// Goal: a sync that failed publishes nothing that was only staged. Method: a batch that is cut short behind a failed sync, in the same boot;
+// then what was published is read, and nothing else.
+#[test]
+fn a_failed_sync_publishes_no_batch() {
+    let directory = directory();
+    let script = Script::new(Fault::Sync, libc::EIO);
+    let disk = Faulty::new(directory.path(), &script);
+    let settings = super::Settings { durability: Durability::EachRecord, ..settings(BOOT) };
+    let mut core = create(&disk, settings).unwrap();
+    let first = append(&mut core, 1, b"first").unwrap();
+    core.stage(&super::record(2, &[2; 100])).unwrap();
+    core.stage(&super::record(3, &[3; 100])).unwrap();
+    script.fail_after(0, 1);
+    assert!(core.shared.bring(core.end(), None).is_err());
+    drop(core);
+    let (core, found) = open(&disk, settings).unwrap();
+    assert!(found.was_cut_short && found.lost_bytes == 0 && found.n_records == 1, "{found:?}");
+    drop(core);
+    assert_eq!(read(&disk).unwrap().iter().map(|(at, ..)| *at).collect::<Vec<_>>(), [first]);
 }
 
 // Goal: a manifest with a torn tail is gone on with in a new one, and the log is whole. Method: cut and overwritten at every byte behind the
