@@ -89,7 +89,11 @@ impl<M: Medium> Shared<M> {
         }
         // Published, and yet above `end`: what says so was lost under the map.
         let is_hit = active.map().was_hit();
-        Err(if is_hit { LogError::Truncated } else { LogError::System { operation: "sync", errno: libc::EIO } })
+        Err(if is_hit {
+            LogError::Truncated
+        } else {
+            LogError::System { operation: "sync", errno: libc::EIO }
+        })
     }
 
     /// Lets nobody lead any more, and waits for who does: from then on nothing is written on behalf of this appender. Before it lets go of its

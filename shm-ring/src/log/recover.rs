@@ -159,7 +159,8 @@ pub(crate) fn recover<M: Medium>(
         is_cut = this.take(entry, unsealed.get(n + 1))?;
     }
     if is_cut {
-        this.set_rest_aside()?;
+        let kept = this.active.as_ref().map(|(segment, ..)| segment.number());
+        this.set_rest_aside(kept)?;
     }
     this.finish()
 }
@@ -336,6 +337,8 @@ impl<M: Medium> Recovering<M> {
         let lost_bytes = claimed.saturating_sub(p);
         if !goes_on {
             self.raise_floor(base)?;
+            // Before this one is sealed: who comes after a death could not tell any more that what is behind it does not follow.
+            self.set_rest_aside(Some(entry.number))?;
         }
         segment.seal(&sealed);
         self.settle(&segment, &sealed, lost_bytes)?;
@@ -378,17 +381,11 @@ impl<M: Medium> Recovering<M> {
         Ok(())
     }
 
-    /// Takes what a batch left behind `end` that was cut short: the last frame first, so that one who is cut short here finds the rest.
+    /// Takes what a batch left behind `end` that was cut short.
     fn take_away_unpublished(&self, segment: &Segment<M::File>, base: u64, end: u64) -> Result<(), Trouble> {
-        let (mut at, mut frames) = (end, vec![]);
-        while let Some(frame) = segment.frame(base, at, u64::MAX) {
-            frames.push(at);
-            at += frame.head.span_bytes();
-        }
-        if frames.is_empty() {
+        if segment.take_away(base, end, u64::MAX) == 0 {
             return Ok(());
         }
-        frames.iter().rev().for_each(|at| segment.unput(base, *at));
         segment.file().sync().map_err(trouble("sync", &names::segment(segment.number())))
     }
 
@@ -427,18 +424,16 @@ impl<M: Medium> Recovering<M> {
         Ok(())
     }
 
-    /// What is behind a loss: prepared segments go, others are set aside.
-    fn set_rest_aside(&mut self) -> Result<(), Trouble> {
-        let is_taken = |number| self.active.as_ref().is_some_and(|(segment, ..)| segment.number() == number);
-        let state = self.manifest.state();
+    /// What is behind a loss, and not `kept`: prepared segments go, others are set aside. The last one first, so that a death leaves a row.
+    fn set_rest_aside(&mut self, kept: Option<u64>) -> Result<(), Trouble> {
+        let entries = self.manifest.state().entries.iter();
         let rest: Vec<Entry> =
-            state.entries.iter().filter(|e| e.sealed.is_none() && !is_taken(e.number)).cloned().collect();
+            entries.filter(|e| e.sealed.is_none() && Some(e.number) != kept).cloned().collect();
         for entry in rest.iter().rev() {
             let (number, name) = (entry.number, names::segment(entry.number));
             let record = Record::Dropped { number };
             if self.is_untouched(entry) {
-                self.manifest.add(&record)?;
-                self.medium.remove(&name).map_err(trouble("remove", &name))?;
+                self.drop_last(number)?;
             } else {
                 let aside = names::aside(number, &entry.uuid);
                 self.medium.rename(&name, &aside).map_err(trouble("set aside", &name))?;
@@ -450,11 +445,41 @@ impl<M: Medium> Recovering<M> {
         Ok(())
     }
 
+    /// The newest segment, to which nobody has appended, goes.
+    fn drop_last(&mut self, number: u64) -> Result<(), Trouble> {
+        let name = names::segment(number);
+        self.manifest.add(&Record::Dropped { number })?;
+        self.medium.remove(&name).map_err(trouble("remove", &name))
+    }
+
+    /// Empty segments of another size than is asked for now are not appended to, so that a longer record finds a segment that takes it; nor
+    /// prepared ones that would begin below the floor.
+    fn let_go_of_unfit(&mut self) -> Result<(), Trouble> {
+        let data_bytes = self.settings.extent.data_bytes;
+        let empty = self
+            .active
+            .take_if(|(segment, tally, end)| *end == tally.base && segment.data_bytes() != data_bytes);
+        if let Some((segment, tally, end)) = empty {
+            // Sealed, not dropped: a reader may be waiting in it.
+            let sealed = tally.sealed(end);
+            segment.seal(&sealed);
+            self.settle(&segment, &sealed, 0)?;
+        }
+        let is_low = self.active.is_none() && self.base < self.manifest.state().floor;
+        if is_low || self.prepared.iter().any(|segment| segment.data_bytes() != data_bytes) {
+            while let Some(segment) = self.prepared.pop_back() {
+                self.drop_last(segment.number())?;
+            }
+        }
+        Ok(())
+    }
+
     /// An appender in the active segment, or in a new one.
     fn finish(mut self) -> Result<(Core<M>, Recovery), Trouble> {
         if self.manifest.state().closed.is_some() {
             self.manifest.add(&Record::Opened)?;
         }
+        self.let_go_of_unfit()?;
         let (segment, tally, end) = match self.active.take() {
             Some(active) => active,
             None => {
@@ -478,7 +503,8 @@ impl<M: Medium> Recovering<M> {
     fn prepare(&mut self, base: u64) -> Result<Arc<Segment<M::File>>, Trouble> {
         let (number, log_uuid) = (self.manifest.state().next_number(), self.manifest.state().log_uuid);
         let (segment, _) = helper::make(&*self.medium, &self.settings, &log_uuid, number)?;
-        let noted = (base != self.base || number == 1).then_some(base);
+        let follows = self.manifest.state().entries.last().and_then(|last| last.sealed).map(|last| last.end);
+        let noted = (follows != Some(base)).then_some(base);
         helper::announce(&*self.medium, &segment, noted, |record| self.manifest.add(record))?;
         self.base = base;
         Ok(Arc::new(segment))

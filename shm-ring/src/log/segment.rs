@@ -459,8 +459,20 @@ impl<F: MediumFile> Segment<F> {
         self.map.step();
     }
 
+    /// Takes away the frames between `from`, behind everything that was published, and `to`: the last one first, so that who is cut short here
+    /// leaves a row of frames to the next. How many there were.
+    pub(crate) fn take_away(&self, base: u64, from: u64, to: u64) -> usize {
+        let (mut at, mut frames) = (from, vec![]);
+        while let Some(frame) = self.frame(base, at, to) {
+            frames.push(at);
+            at += frame.head.span_bytes();
+        }
+        frames.iter().rev().for_each(|at| self.unput(base, *at));
+        frames.len()
+    }
+
     /// Takes from a frame that was never published what it holds by.
-    pub(crate) fn unput(&self, base: u64, position: u64) {
+    fn unput(&self, base: u64, position: u64) {
         let words = self.map.words(self.offset_of(base, position), 2);
         // ORDER none (Relaxed): nobody reads behind `end`.
         words[1].store(0, Ordering::Relaxed);

@@ -208,6 +208,12 @@ impl<M: Medium> Shared<M> {
         Some(LogError::SyncFailed { errno: i32::try_from(failed - 1).unwrap_or(libc::EIO) })
     }
 
+    /// Says for good that nothing can be appended any more.
+    pub(super) fn fail(&self, errno: i32) {
+        let _hands = self.hands();
+        self.note_failure(errno);
+    }
+
     /// Says for good that a sync has failed; under `hands`.
     pub(super) fn note_failure(&self, errno: i32) {
         if self.failure().is_none() {

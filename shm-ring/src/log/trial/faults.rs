@@ -214,6 +214,49 @@ fn a_failed_sync_publishes_no_batch() {
     assert_eq!(read(&disk).unwrap().iter().map(|(at, ..)| *at).collect::<Vec<_>>(), [first]);
 }
 
+// Goal: a recovery that is cut short anywhere is gone on with: the log opens, and no position is given twice. Method: a suspect segment that
+// lost its last pages, with a prepared one behind it or one with records; for each kind of operation and each n, recovery ends at the n-th.
+#[test]
+fn a_recovery_that_is_cut_short_gives_no_position_twice() {
+    for (fault, is_rolled) in [Fault::Write, Fault::Sync, Fault::Rename, Fault::SyncNames, Fault::Create]
+        .into_iter()
+        .flat_map(|fault| [(fault, false), (fault, true)])
+    {
+        for place in 0..100 {
+            let directory = directory();
+            let script = Script::new(fault, libc::EIO);
+            let disk = Faulty::new(directory.path(), &script);
+            let mut core = create(&disk, settings(BOOT)).unwrap();
+            core.turn().unwrap();
+            let mut seen = vec![];
+            for n in 0..if is_rolled { 20 } else { 10 } {
+                seen.push((append(&mut core, n, &[5; 4000]).unwrap(), n, vec![5; 4000]));
+            }
+            let (end, log_uuid) = (core.end(), core.shared.log_uuid);
+            drop(core);
+            let segment = Segment::open(&*disk, 1, &log_uuid, true).unwrap();
+            segment.mark_suspect();
+            let lost = segment.offset_of(0, 30_000);
+            segment.file().write_at(&[0; 64 << 10][..(64 << 10) - 30_000], lost).unwrap();
+            drop(segment);
+            script.fail_after(place, u64::MAX);
+            let is_cut = open(&disk, settings(BOOT)).is_err();
+            script.fail_after(u64::MAX, 0);
+            let (mut core, _) = open(&disk, settings(BOOT))
+                .unwrap_or_else(|why| panic!("{fault:?} {place} {is_rolled}: {why:?}"));
+            assert!(core.end() >= end, "{fault:?} {place} {is_rolled}: {} behind {end}", core.end());
+            let at = append(&mut core, 9, b"more").unwrap();
+            let found = read(&disk).unwrap();
+            assert_eq!(found.len(), 8, "{fault:?} {place} {is_rolled}");
+            assert_eq!((&found[..7], found[7].0), (&seen[..7], at));
+            if !is_cut {
+                break;
+            }
+            assert!(place < 99);
+        }
+    }
+}
+
 // Goal: a manifest with a torn tail is gone on with in a new one, and the log is whole. Method: cut and overwritten at every byte behind the
 // first record.
 #[test]
