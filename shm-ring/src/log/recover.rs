@@ -26,7 +26,7 @@
 //! (I1) nothing is truncated, and no frame below an `end` is overwritten; (I2) a position that anybody may have seen is never given to another
 //! frame: a new segment begins above the last byte of every segment that could have been appended to; (I3) the time depends on what is not
 //! sealed, not on the log.
-//! Holds lock byte 0 and byte 1 of the log while it is at it; its callers do.
+//! Needs lock byte 1 of the log while it is at it; its callers hold it.
 
 use super::appender::Core;
 use super::error::{Trouble, trouble};
