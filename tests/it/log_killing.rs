@@ -120,11 +120,10 @@ pub(crate) fn other_nursery() {
 /// Some more records, and an end in order.
 fn fill(path: &Path) {
     let mut log = LogOptions::new().segment_bytes(SMALL).open_or_create(path).unwrap();
-    let mut n =
+    let next =
         records(path).last().map_or(0, |(_, last)| u64::from_le_bytes(last[..8].try_into().unwrap()) + 1);
-    for _ in 0..300 {
+    for n in next..next + 300 {
         let _ = log.append_at(n, &framed(n)).unwrap();
-        n += 1;
     }
     log.close().unwrap();
 }

@@ -26,7 +26,7 @@
 //! the numbers of segments are consecutive, they leave in front and come behind.
 //! Works on bytes and numbers; reads and writes no file.
 
-use super::segment::{Sealed, is_log_boundary};
+use super::segment::{SEGMENT_BYTES_MAX, Sealed, is_log_boundary};
 
 /// Grows when a reader of the old layout would misread the new one.
 pub(crate) const MANIFEST_VERSION: u64 = 1;
@@ -222,8 +222,11 @@ impl State {
             Record::Snapshot(_) => return Err("a snapshot is a manifest's first record"),
             Record::Prepared { number, uuid, data_bytes, base } => {
                 let is_other = self.entries.last().is_some_and(|last| last.number + 1 != *number);
-                if is_other || *number == 0 {
+                if is_other || !(1..u64::MAX).contains(number) {
                     return Err("a new segment has the next number");
+                }
+                if *data_bytes > SEGMENT_BYTES_MAX || base.is_some_and(|base| !is_log_boundary(base)) {
+                    return Err("a segment is no larger than they are made, and begins where a frame can stand");
                 }
                 self.entries.push(Entry {
                     number: *number,
@@ -421,6 +424,9 @@ impl Input<'_> {
             floor: self.word()?,
             entries: Vec::new(),
         };
+        if !is_log_boundary(state.floor) {
+            return None;
+        }
         for _ in 0..self.count(ENTRY_WORDS_MIN)? {
             let (number, uuid, data_bytes, base) = (self.word()?, self.uuid()?, self.word()?, self.known()?);
             let (is_sealed, sealed) = (self.word()? == 1, self.sealed()?);
@@ -513,6 +519,17 @@ mod tests {
         }
     }
 
+    // Goal: no number is so high that the next one overflows. Method: the highest, as the first segment.
+    #[test]
+    fn numbers_end_before_they_overflow() {
+        let mut state = State::new(UUID, 1);
+        let prepared = |number| Record::Prepared { number, uuid: UUID, data_bytes: 65536, base: Some(0) };
+        assert!(state.apply(&prepared(u64::MAX)).is_err());
+        state.apply(&prepared(u64::MAX - 1)).unwrap();
+        assert_eq!(state.next_number(), u64::MAX);
+        assert!(state.apply(&prepared(u64::MAX)).is_err());
+    }
+
     // Goal: what does not follow is refused and changes nothing. Method: each rule broken once.
     #[test]
     fn what_does_not_follow_is_refused() {
@@ -521,6 +538,9 @@ mod tests {
         for record in [
             Record::Snapshot(state.clone()),
             Record::Prepared { number: 5, uuid: UUID, data_bytes: 65536, base: None },
+            Record::Prepared { number: 4, uuid: UUID, data_bytes: u64::MAX, base: None },
+            Record::Prepared { number: 4, uuid: UUID, data_bytes: 65536, base: Some(u64::MAX - 15) },
+            Record::Prepared { number: 4, uuid: UUID, data_bytes: 65536, base: Some(8) },
             Record::Sealed { number: 2, sealed: sealed(64, 4096), lost_bytes: 0 },
             Record::Sealed { number: 3, sealed: sealed(64, 48), lost_bytes: 0 },
             Record::Sealed { number: 3, sealed: sealed(0, 65552), lost_bytes: 0 },

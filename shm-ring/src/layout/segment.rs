@@ -195,10 +195,12 @@ pub(crate) struct SegmentLive {
 pub(crate) struct SegmentEra {
     /// The position below which everything is known to be on the medium.
     pub(crate) durable: AtomicU64,
-    /// The boot in which the frames up to `end` are what was written; all ones: a sync has failed since, the segment is suspect.
+    /// The boot in which the frames up to `end` are what was written; zeros or all ones: nobody knows of which.
     pub(crate) boot_id: [AtomicU64; 2],
     /// The last who appended; display only.
     pub(crate) writer_pid: AtomicU64,
+    /// Not 0: a sync of it has failed, and what the medium has of it nobody knows.
+    pub(crate) suspect: AtomicU64,
 }
 
 /// The third line of [`SegmentLive`].
@@ -229,7 +231,7 @@ pub(crate) struct SegmentPlace {
 pub(crate) const PREPARED: u64 = 0;
 /// The one that is appended to.
 pub(crate) const ACTIVE: u64 = u64::from_le_bytes(*b"ACTIVE\0\0");
-/// The boot id of a segment of which a sync has failed.
+/// The boot id of a segment that nobody may go on in as if memory were what was written.
 pub(crate) const SUSPECT: [u64; 2] = [u64::MAX; 2];
 /// Bytes of [`SegmentLive`] in the file.
 pub(crate) const SEGMENT_LIVE_BYTES: usize = 512;
@@ -245,6 +247,7 @@ const _: () = {
     assert!(offset_of!(SegmentEra, durable) == 0);
     assert!(offset_of!(SegmentEra, boot_id) == 8);
     assert!(offset_of!(SegmentEra, writer_pid) == 24);
+    assert!(offset_of!(SegmentEra, suspect) == 32);
     assert!(offset_of!(SegmentPlace, state) == 0);
     assert!(offset_of!(SegmentPlace, base) == 8);
     assert!(offset_of!(SegmentPlace, n_index) == 16);

@@ -12,14 +12,14 @@
 //! with a prepared one behind it, which becomes active. After a power cut: see `recover.rs`.
 //!
 //! (I1) lock byte 1 of the log is held as long as one lives, and it alone stores frames; (I2) a batch that was staged is published at once, in
-//! one segment: after a death all of it is there or none; (I3) every frame below `end` is whole; (I4) what was staged is never taken back but
-//! by the next appender.
+//! one segment: after a death all of it is there or none; (I3) every frame below `end` is whole; (I4) what was staged and can't be completed is
+//! taken away, by this appender or by the next, and never published.
 //! Prepares and syncs nothing itself, as long as its helpers keep up.
 
 use super::error::{LogError, Trouble};
 use super::helper::{Helpers, STEP_BYTES};
 use super::receipt::LogReceipt;
-use super::recover::Recovery;
+use super::recover::{Recovery, scan};
 use super::retention::Collected;
 use super::segment::{Segment, Staged};
 use super::shared::{Durability, Shared};
@@ -124,6 +124,30 @@ impl<M: Medium> Core<M> {
             self.n_index = self.tally.n_index;
             self.segment.publish_index(self.n_index);
         }
+    }
+
+    /// Takes back what was staged and not published: of a batch that is not to be seen, now that the rest of it can't be staged.
+    pub(crate) fn forget_staged(&mut self) {
+        if self.at == self.end || !self.shared.side.is_here() {
+            return;
+        }
+        let (base, staged) = (self.tally.base, self.at);
+        self.segment.take_away(base, self.end, staged);
+        self.at = self.end;
+        // Counted again from the base: this happens seldom, and appending is not to count twice for it.
+        let entry = {
+            let manifest = self.shared.manifest();
+            let state = manifest.state();
+            state.place_of(self.segment.number()).map(|place| state.entries[place].clone())
+        };
+        let counted = entry.map(|entry| scan(&self.segment, &entry, base, self.end, self.end, |_, _| {}));
+        match counted.filter(|counted| counted.end == self.end) {
+            Some(counted) => self.tally = counted.tally,
+            // What was published does not hold any more: nothing can be sealed over it.
+            None => self.shared.fail(libc::EIO),
+        }
+        self.n_index = self.tally.n_index;
+        self.set_bounds();
     }
 
     /// Bytes of frames that can be staged before the segment is full.
@@ -231,12 +255,17 @@ impl<M: Medium> Core<M> {
     #[inline(never)]
     fn make_room(&mut self, len_bytes: u64, span: u64) -> Result<(), LogError> {
         self.check()?;
-        let max_bytes = self.record_bytes_max();
+        let max_bytes = self.record_bytes_max().max(self.next_record_bytes_max());
         if len_bytes > max_bytes {
             return Err(LogError::TooLong { len_bytes, max_bytes });
         }
-        if self.at + span > self.limit {
+        if self.at + span > self.limit || len_bytes > self.record_bytes_max() {
             self.roll()?;
+            // Segments are not all of one size: the log was opened with another one before.
+            let max_bytes = self.record_bytes_max();
+            if len_bytes > max_bytes {
+                return Err(LogError::TooLong { len_bytes, max_bytes });
+            }
         }
         if self.at + span > self.edge {
             self.edge = self.limit.min(self.at + span + STEP_BYTES);
@@ -264,6 +293,15 @@ impl<M: Medium> Core<M> {
             self.shared.prepare().map_err(|why| why.as_append())?;
         }
         Err(LogError::System { operation: "prepare a segment", errno: libc::EIO })
+    }
+}
+
+impl<M: Medium> Drop for Core<M> {
+    fn drop(&mut self) {
+        // On the other side of a fork, a thread that is not here may have had the locks.
+        if self.shared.side.is_here() {
+            self.shared.leave();
+        }
     }
 }
 
@@ -422,6 +460,7 @@ impl Appender {
             return Err(LogError::Forked);
         }
         self.helpers.stop(&self.core.shared);
+        self.core.forget_staged();
         self.core.close()
     }
 
@@ -479,6 +518,8 @@ impl Drop for Appender {
             return;
         }
         self.helpers.stop(&self.core.shared);
+        // A batch that was to be published has been; this one its recorder could not finish.
+        self.core.forget_staged();
         if self.core.shared.settings.durability != Durability::Process {
             // Who wants to hear of it calls `close`.
             let _ = self.core.close();

@@ -4,12 +4,14 @@
 //! Which segments may go is decided in `retention.rs`; who removes them is `options.rs`, as an appender that never appends.
 
 use super::inspect::{DryRun, Log};
+use super::names;
 use super::options::LogOptions;
 use super::reader::open_directory;
 use super::retention::{Collected, n_to_retire};
 use crate::error::Error;
 use crate::map::clock;
 use crate::map::file;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -51,6 +53,10 @@ impl Log {
             let mut options = LogOptions::new();
             if let Some(newest) = stats.segments.last() {
                 options = options.segment_bytes(newest.data_bytes);
+                // Who may read the log may read the segment that is made here.
+                if let Ok(found) = std::fs::metadata(path.join(names::segment(newest.number))) {
+                    options = options.mode(found.mode() & 0o777);
+                }
             }
             if let Some(bytes) = keep_bytes {
                 options = options.keep_bytes(bytes);

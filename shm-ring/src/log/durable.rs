@@ -14,7 +14,8 @@
 //! (I1) at most one sync is in flight; (I2) the watermark rises behind a sync of all below it, and enters a segment only behind the SEALED
 //! record of the one before, so that recovery can always tell where a durable frame stands; (I3) a sync that failed is final: the system may
 //! have dropped the pages and would say so to nobody else, so the segment is marked suspect and the appender takes no more; (I4) a write to the
-//! manifest that failed is not: the next one goes into a new file, with everything that the old one said.
+//! manifest that failed is not: the next one goes into a new file, with everything that the old one said; (I5) who leads does so under the
+//! appender's lock byte: an appender that goes waits for the one who leads, and lets nobody lead behind it.
 //! Does not decide when: receipts, helpers and `Appender::sync` do.
 
 use super::error::{LogError, errno_of};
@@ -51,6 +52,9 @@ impl<M: Medium> Shared<M> {
             if let Some(failure) = self.failure() {
                 return Err(failure);
             }
+            if hands.is_gone {
+                return Err(LogError::Gone);
+            }
             if !hands.is_syncing {
                 break;
             }
@@ -72,21 +76,36 @@ impl<M: Medium> Shared<M> {
             hands.n_waiting -= usize::from(hands.round == round);
         }
         hands.is_syncing = true;
-        let mut hands = self.gather(hands);
+        let hands = self.gather(hands);
         let sealed: Vec<_> = hands.sealed.iter().cloned().collect();
         let active = hands.active.clone();
         drop(hands);
-        // A thread that panics here leaves `is_syncing`, and others who wait for ever: nothing below panics but on a lock's poison.
-        let start = Instant::now();
+        let leading = Leading { shared: self, start: Instant::now() };
         let outcome = self.lead(&sealed, &active, position);
-        hands = self.hands();
-        hands.last_sync = start.elapsed();
-        (hands.n_crowd, hands.n_waiting) = (hands.n_waiting + 1, 0);
-        hands.round = hands.round.wrapping_add(1);
-        hands.is_syncing = false;
+        drop(leading);
+        outcome?;
+        if self.durable() >= position {
+            return Ok(true);
+        }
+        // Published, and yet above `end`: what says so was lost under the map.
+        let is_hit = active.map().was_hit();
+        Err(if is_hit {
+            LogError::Truncated
+        } else {
+            LogError::System { operation: "sync", errno: libc::EIO }
+        })
+    }
+
+    /// Lets nobody lead any more, and waits for who does: from then on nothing is written on behalf of this appender. Before it lets go of its
+    /// lock byte: a receipt may outlive it, and the manifest is then another's.
+    pub(super) fn leave(&self) {
+        let mut hands = self.hands();
+        hands.is_gone = true;
+        while hands.is_syncing {
+            hands = self.settled.wait(hands).unwrap_or_else(PoisonError::into_inner);
+        }
         drop(hands);
         self.settled.notify_all();
-        outcome.map(|()| true)
     }
 
     /// Waits for those whom the last sync let go, as long as that one took at most: so long the next would take without them. Who is alone waits
@@ -141,6 +160,24 @@ impl<M: Medium> Shared<M> {
         segment.mark_suspect();
         self.note_failure(errno_of(&why));
         Err(LogError::SyncFailed { errno: errno_of(&why) })
+    }
+}
+
+/// A thread that leads; when it ends, in a panic too, the next one may.
+struct Leading<'a, M: Medium> {
+    shared: &'a Shared<M>,
+    start: Instant,
+}
+
+impl<M: Medium> Drop for Leading<'_, M> {
+    fn drop(&mut self) {
+        let mut hands = self.shared.hands();
+        hands.last_sync = self.start.elapsed();
+        (hands.n_crowd, hands.n_waiting) = (hands.n_waiting + 1, 0);
+        hands.round = hands.round.wrapping_add(1);
+        hands.is_syncing = false;
+        drop(hands);
+        self.shared.settled.notify_all();
     }
 }
 

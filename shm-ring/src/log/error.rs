@@ -39,6 +39,12 @@ pub enum LogError {
         /// What the system said.
         errno: i32,
     },
+    /// The appender was dropped or closed before the record was known to be on the medium, and could not bring it there: nobody can by this
+    /// receipt any more. Whether the record is there, whoever opens the log next finds out.
+    #[error(
+        "the appender is gone, and did not bring the record to the medium: open the log to see what is there"
+    )]
+    Gone,
     /// The appender was made before a `fork`, on the other side of it.
     #[error("this appender belongs to the process on the other side of a fork, which has the log open")]
     Forked,

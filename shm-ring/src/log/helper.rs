@@ -252,13 +252,14 @@ fn run_behind<M: Medium>(shared: &Shared<M>) {
         Durability::Interval(every) => Some(every),
         _ => None,
     };
-    let mut due = every.map(|every| Instant::now() + every);
+    // An interval that ends behind the end of time is never due.
+    let mut due = every.and_then(|every| Instant::now().checked_add(every));
     while !shared.hands().is_over {
         let now = Instant::now();
         let is_due = due.is_some_and(|due| now >= due);
         let outcome = shared.turn_behind(is_due);
         if is_due {
-            due = every.map(|every| now + every);
+            due = every.and_then(|every| now.checked_add(every));
         }
         let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
         // Retention by age has nobody else to wake for it.

@@ -7,7 +7,7 @@
 pub(crate) const LOCK: &str = "LOCK";
 /// The name of the manifest that counts.
 pub(crate) const CURRENT: &str = "CURRENT";
-/// A name of this kind is what a death left.
+/// One of the other names with this behind it is what a death left.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
 /// What a name in a log's directory stands for.
@@ -41,8 +41,9 @@ impl Name {
             Some(Self::Lock)
         } else if name == CURRENT {
             Some(Self::Current)
-        } else if name.ends_with(TEMPORARY) {
-            Some(Self::Temporary)
+        } else if let Some(rest) = name.strip_suffix(TEMPORARY) {
+            let is_ours = !rest.ends_with(TEMPORARY) && Self::of(rest) != Self::Foreign;
+            is_ours.then_some(Self::Temporary)
         } else if name.starts_with("cursor-") {
             Some(Self::Cursor)
         } else if name.starts_with("aside-") {
@@ -102,7 +103,10 @@ mod tests {
             (Name::of("LOCK"), Name::of("CURRENT"), Name::of("cursor-a")),
             (Name::Lock, Name::Current, Name::Cursor)
         );
-        for foreign in ["7.seg", "MANIFEST-3", "MANIFEST-", "notes", ".seg", "+0000000000000000007.seg"] {
+        for name in [CURRENT, &manifest(3), "cursor-a.17-0", &aside(7, &[1; 16])] {
+            assert_eq!(Name::of(&temporary(name)), Name::Temporary, "{name}");
+        }
+        for foreign in ["thesis.tmp", ".tmp", "CURRENT.tmp.tmp", "7.seg", "MANIFEST-3", "MANIFEST-", "notes", ".seg", "+0000000000000000007.seg"] {
             assert_eq!(Name::of(foreign), Name::Foreign, "{foreign}");
         }
     }

@@ -2,12 +2,12 @@
 //!
 //! | lock byte of LOCK | held by | for |
 //! |-------------------|---------|-----|
-//! | 0 | who opens, collects or repairs | the time in which it does |
-//! | 1 | the appender, alone | its life: a second one hears `Busy`, who comes after a kill goes on at the end |
+//! | 0 | who opens, collects or repairs | the moment in which it takes byte 1 |
+//! | 1 | the appender, or who collects or repairs, alone | its life: a second one hears `Busy`, who comes after a kill goes on at the end |
 //!
 //! ```text
-//!   create: directory, LOCK, bytes 0 and 1, MANIFEST-00000001, CURRENT, then as open
-//!   open:   LOCK, bytes 0 and 1, CURRENT, manifest, recovery, byte 0 free again, helpers
+//!   create: directory, LOCK, bytes 0 and 1, byte 0 free again, MANIFEST-00000001, CURRENT, then as open
+//!   open:   LOCK, bytes 0 and 1, byte 0 free again, CURRENT, manifest, recovery, helpers
 //! ```
 //!
 //! What a death in `create` leaves: a directory without CURRENT, which is no log yet; the next `create` goes on in it.
@@ -225,6 +225,12 @@ impl LogOptions {
         check_directory(path)?;
         let disk = Arc::new(Disk::new(path, file::check_mode(self.mode)?));
         match file::open_regular(&disk.path().join(names::LOCK), FileKind::Log, true) {
+            // Not made anew here: whoever holds bytes of the old one, which has no name any more, would not be seen.
+            Err(Error::NotFound { .. }) if self.has_log(path) => {
+                let expected = "the log's lock file: when nobody appends, make an empty one".into();
+                let (path, found) = (disk.path().join(names::LOCK), "none".into());
+                Err(Error::Corrupt { path, what: "file", expected, found })
+            }
             Err(Error::NotFound { kind, .. }) => Err(Error::NotFound { kind, path: path.to_path_buf() }),
             other => Ok((other?.0, disk)),
         }
@@ -279,14 +285,13 @@ fn attach(
     let failed = io_error("lock", path);
     let busy = |what: &str| Error::Busy { what: format!("the {what} of {path:?}"), pid: 0 };
     let locks = Locks::new(lock, true).map_err(&failed)?;
-    let (core, report, alive) = {
+    let alive = {
+        // Not longer than that: byte 0 is held under the process lock, for which every ring of this process would wait while this log recovers.
         let repair = locks.repair(PATIENCE).map_err(&failed)?.ok_or_else(|| busy("set-up lock"))?;
-        let alive =
-            repair.take_slot(WRITER_BYTE).map_err(&failed)?.ok_or_else(|| busy("appender's place"))?;
-        let found = find(disk)?;
-        let (core, report) = recover(disk.clone(), settings, found).map_err(|why| why.at(path))?;
-        (core, report, alive)
+        repair.take_slot(WRITER_BYTE).map_err(&failed)?.ok_or_else(|| busy("appender's place"))?
     };
+    let found = find(disk)?;
+    let (core, report) = recover(disk.clone(), settings, found).map_err(|why| why.at(path))?;
     Ok((core, report, (locks, alive)))
 }
 

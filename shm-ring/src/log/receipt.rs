@@ -68,7 +68,7 @@ impl LogReceipt {
     /// # Errors
     ///
     /// [`LogError::SyncFailed`]: nobody knows whether the record is on the medium, and nobody ever will by this appender;
-    /// [`LogError::Forked`]; [`LogError::System`] and [`LogError::NoSpace`] when the manifest could not be written: wait again.
+    /// [`LogError::Gone`], the same of an appender that was dropped; [`LogError::Forked`]; [`LogError::System`] and [`LogError::NoSpace`] when the manifest could not be written: wait again.
     pub fn wait(&self) -> Result<(), LogError> {
         self.wait_until(None).map(drop)
     }

@@ -4,7 +4,7 @@
 //!   manifest ---> sealed segments: not read              the first that is not sealed, and those behind it:
 //!
 //!   this boot's, not suspect:   sealed -> synced, SEALED | active -> goes on at `end` | prepared -> the next one
-//!   another boot's, or suspect: frames from the base on, as far as they hold: [base, p)
+//!   another boot's, or suspect: frames from the base on, as far as they hold: [base, p); of this boot's, none behind `end`
 //!        log was closed at p:         goes on there
 //!        p is where the next begins:  SEALED at p, scan on in the next
 //!        otherwise:                   SEALED at p, the rest is set aside, a new segment begins above everything that could have been seen
@@ -26,7 +26,7 @@
 //! (I1) nothing is truncated, and no frame below an `end` is overwritten; (I2) a position that anybody may have seen is never given to another
 //! frame: a new segment begins above the last byte of every segment that could have been appended to; (I3) the time depends on what is not
 //! sealed, not on the log.
-//! Holds lock byte 0 and byte 1 of the log while it is at it; its callers do.
+//! Needs lock byte 1 of the log while it is at it; its callers hold it.
 
 use super::appender::Core;
 use super::error::{Trouble, trouble};
@@ -159,7 +159,8 @@ pub(crate) fn recover<M: Medium>(
         is_cut = this.take(entry, unsealed.get(n + 1))?;
     }
     if is_cut {
-        this.set_rest_aside()?;
+        let kept = this.active.as_ref().map(|(segment, ..)| segment.number());
+        this.set_rest_aside(kept)?;
     }
     this.finish()
 }
@@ -235,7 +236,7 @@ impl<M: Medium> Recovering<M> {
         // From a live page that holds nothing, nothing is taken.
         let base = entry.base.unwrap_or(self.base);
         self.ceiling = self.ceiling.max(base + entry.data_bytes);
-        if segment.is_of_boot(self.settings.boot) {
+        if segment.is_of_boot(self.settings.boot) && !segment.is_suspect() {
             self.take_whole(entry, segment, base, state)
         } else {
             self.take_prefix(entry, next, segment, base, state)
@@ -303,6 +304,11 @@ impl<M: Medium> Recovering<M> {
         let limit = base + segment.data_bytes();
         let is_inside = |position: u64| position % 16 == 0 && (base..=limit).contains(&position);
         let is_placed = state != PREPARED && segment.base() == base;
+        let seal = segment.seal_of().filter(|sealed| sealed.base == base);
+        let told = Some(seal.map_or(segment.end(), |sealed| sealed.end));
+        let told = told.filter(|end| is_placed && is_inside(*end));
+        // In a suspect segment of this boot pages may have gone back to what they were, but nobody has published what is behind `end`.
+        let limit = told.filter(|_| segment.is_of_boot(self.settings.boot)).unwrap_or(limit);
         let durable =
             Some(segment.durable()).filter(|durable| is_placed && is_inside(*durable)).unwrap_or(base);
         let looked = self.look(&segment, entry, base, durable, limit);
@@ -317,19 +323,22 @@ impl<M: Medium> Recovering<M> {
         }
         if self.manifest.state().closed == Some(p) && next.is_none_or(|next| self.is_untouched(next)) {
             // Whoever ended in order had everything synced, and staged nothing behind it.
+            if segment.is_suspect() {
+                segment.file().sync().map_err(trouble("sync", &names::segment(segment.number())))?;
+            }
             segment.activate_again(base, p, looked.tally.n_index, self.settings.boot);
             self.active = Some((Arc::new(segment), looked.tally, p));
             return Ok(true);
         }
         self.report.was_cut_short = true;
-        let seal = segment.seal_of().filter(|sealed| sealed.base == base);
-        let claimed = seal.map_or(segment.end(), |sealed| sealed.end);
-        let claimed = Some(claimed).filter(|end| is_placed && is_inside(*end)).unwrap_or(p).max(durable);
+        let claimed = told.unwrap_or(p).max(durable);
         let sealed = looked.tally.sealed(p);
         let goes_on = claimed <= p && next.is_some_and(|next| self.begins_at(next, p));
         let lost_bytes = claimed.saturating_sub(p);
         if !goes_on {
             self.raise_floor(base)?;
+            // Before this one is sealed: who comes after a death could not tell any more that what is behind it does not follow.
+            self.set_rest_aside(Some(entry.number))?;
         }
         if !is_placed {
             // The watermark is of other frames, and who reads this segment while its words change would believe it.
@@ -376,17 +385,11 @@ impl<M: Medium> Recovering<M> {
         Ok(())
     }
 
-    /// Takes what a batch left behind `end` that was cut short: the last frame first, so that one who is cut short here finds the rest.
+    /// Takes what a batch left behind `end` that was cut short.
     fn take_away_unpublished(&self, segment: &Segment<M::File>, base: u64, end: u64) -> Result<(), Trouble> {
-        let (mut at, mut frames) = (end, vec![]);
-        while let Some(frame) = segment.frame(base, at, u64::MAX) {
-            frames.push(at);
-            at += frame.head.span_bytes();
-        }
-        if frames.is_empty() {
+        if segment.take_away(base, end, u64::MAX) == 0 {
             return Ok(());
         }
-        frames.iter().rev().for_each(|at| segment.unput(base, *at));
         segment.file().sync().map_err(trouble("sync", &names::segment(segment.number())))
     }
 
@@ -425,18 +428,16 @@ impl<M: Medium> Recovering<M> {
         Ok(())
     }
 
-    /// What is behind a loss: prepared segments go, others are set aside.
-    fn set_rest_aside(&mut self) -> Result<(), Trouble> {
-        let is_taken = |number| self.active.as_ref().is_some_and(|(segment, ..)| segment.number() == number);
-        let state = self.manifest.state();
+    /// What is behind a loss, and not `kept`: prepared segments go, others are set aside. The last one first, so that a death leaves a row.
+    fn set_rest_aside(&mut self, kept: Option<u64>) -> Result<(), Trouble> {
+        let entries = self.manifest.state().entries.iter();
         let rest: Vec<Entry> =
-            state.entries.iter().filter(|e| e.sealed.is_none() && !is_taken(e.number)).cloned().collect();
+            entries.filter(|e| e.sealed.is_none() && Some(e.number) != kept).cloned().collect();
         for entry in rest.iter().rev() {
             let (number, name) = (entry.number, names::segment(entry.number));
             let record = Record::Dropped { number };
             if self.is_untouched(entry) {
-                self.manifest.add(&record)?;
-                self.medium.remove(&name).map_err(trouble("remove", &name))?;
+                self.drop_last(number)?;
             } else {
                 let aside = names::aside(number, &entry.uuid);
                 self.medium.rename(&name, &aside).map_err(trouble("set aside", &name))?;
@@ -448,11 +449,41 @@ impl<M: Medium> Recovering<M> {
         Ok(())
     }
 
+    /// The newest segment, to which nobody has appended, goes.
+    fn drop_last(&mut self, number: u64) -> Result<(), Trouble> {
+        let name = names::segment(number);
+        self.manifest.add(&Record::Dropped { number })?;
+        self.medium.remove(&name).map_err(trouble("remove", &name))
+    }
+
+    /// Empty segments of another size than is asked for now are not appended to, so that a longer record finds a segment that takes it; nor
+    /// prepared ones that would begin below the floor.
+    fn let_go_of_unfit(&mut self) -> Result<(), Trouble> {
+        let data_bytes = self.settings.extent.data_bytes;
+        let empty = self
+            .active
+            .take_if(|(segment, tally, end)| *end == tally.base && segment.data_bytes() != data_bytes);
+        if let Some((segment, tally, end)) = empty {
+            // Sealed, not dropped: a reader may be waiting in it.
+            let sealed = tally.sealed(end);
+            segment.seal(&sealed);
+            self.settle(&segment, &sealed, 0)?;
+        }
+        let is_low = self.active.is_none() && self.base < self.manifest.state().floor;
+        if is_low || self.prepared.iter().any(|segment| segment.data_bytes() != data_bytes) {
+            while let Some(segment) = self.prepared.pop_back() {
+                self.drop_last(segment.number())?;
+            }
+        }
+        Ok(())
+    }
+
     /// An appender in the active segment, or in a new one.
     fn finish(mut self) -> Result<(Core<M>, Recovery), Trouble> {
         if self.manifest.state().closed.is_some() {
             self.manifest.add(&Record::Opened)?;
         }
+        self.let_go_of_unfit()?;
         let (segment, tally, end) = match self.active.take() {
             Some(active) => active,
             None => {
@@ -476,7 +507,8 @@ impl<M: Medium> Recovering<M> {
     fn prepare(&mut self, base: u64) -> Result<Arc<Segment<M::File>>, Trouble> {
         let (number, log_uuid) = (self.manifest.state().next_number(), self.manifest.state().log_uuid);
         let (segment, _) = helper::make(&*self.medium, &self.settings, &log_uuid, number)?;
-        let noted = (base != self.base || number == 1).then_some(base);
+        let follows = self.manifest.state().entries.last().and_then(|last| last.sealed).map(|last| last.end);
+        let noted = (follows != Some(base)).then_some(base);
         helper::announce(&*self.medium, &segment, noted, |record| self.manifest.add(record))?;
         self.base = base;
         Ok(Arc::new(segment))

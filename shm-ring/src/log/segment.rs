@@ -33,7 +33,6 @@ use crate::layout::segment::{
     ACTIVE, Covered, INDEX_ENTRY_BYTES, IndexEntry, Key, LOG_PAYLOAD_OFFSET, LogHead, SEGMENT_LIVE_BYTES,
     SEGMENT_VERSION, SUSPECT, Sealed, SegmentHeader, SegmentLive, is_log_boundary,
 };
-use crate::map::clock;
 use crate::map::medium::{Medium, MediumFile, MediumMap};
 use crate::sync::{AtomicU64, Ordering};
 use std::ptr;
@@ -277,27 +276,27 @@ impl<F: MediumFile> Segment<F> {
         self.live().place.0.base.load(Ordering::Relaxed)
     }
 
-    /// Whether the frames up to `end` are what was written, by that boot's id.
+    /// Whether the live page, and the frames up to `end` as far as they are there, are what was written, by that boot's id.
     pub(crate) fn is_of_boot(&self, boot: [u64; 2]) -> bool {
-        // ORDER none (Relaxed): stored before the state, or by an earlier process.
-        let [a, b] = &self.live().era.0.boot_id;
-        let found = [a.load(Ordering::Relaxed), b.load(Ordering::Relaxed)];
-        found != SUSPECT && clock::is_one_boot(found, boot)
+        is_known_boot(self.boot_id(), boot)
     }
 
     /// Whether a sync of it has failed.
     pub(crate) fn is_suspect(&self) -> bool {
         // ORDER none (Relaxed): a mark that nothing is read behind.
-        self.live().era.0.boot_id.each_ref().map(|word| word.load(Ordering::Relaxed)) == SUSPECT
+        self.live().era.0.suspect.load(Ordering::Relaxed) != 0 || self.boot_id() == SUSPECT
     }
 
-    /// Says for good that a sync of it has failed.
+    /// Says for good that a sync of it has failed. The boot id stays: up to where frames were published is still known.
     pub(crate) fn mark_suspect(&self) {
-        for word in &self.live().era.0.boot_id {
-            // ORDER none (Relaxed): a mark that nothing is read behind.
-            word.store(u64::MAX, Ordering::Relaxed);
-            self.map.step();
-        }
+        // ORDER none (Relaxed): a mark that nothing is read behind.
+        self.live().era.0.suspect.store(1, Ordering::Relaxed);
+        self.map.step();
+    }
+
+    fn boot_id(&self) -> [u64; 2] {
+        // ORDER none (Relaxed): stored before the state, or by an earlier process.
+        self.live().era.0.boot_id.each_ref().map(|word| word.load(Ordering::Relaxed))
     }
 
     /// Makes a prepared segment the one that is appended to, from `base` on.
@@ -327,6 +326,7 @@ impl<F: MediumFile> Segment<F> {
             (&live.era.0.durable, end),
             (&live.era.0.boot_id[0], boot[0]),
             (&live.era.0.boot_id[1], boot[1]),
+            (&live.era.0.suspect, 0),
         ];
         for (word, value) in words {
             // ORDER none (Relaxed): carried by the state below.
@@ -354,7 +354,6 @@ impl<F: MediumFile> Segment<F> {
             (&place.first_ns, sealed.first_ns),
             (&place.last_ns, sealed.last_ns),
             (&place.index_crc, sealed.index_crc.into()),
-            (&place.n_index, sealed.n_index),
             (&place.seal_crc, sealed.crc(&self.header.uuid).into()),
         ];
         for (word, value) in words {
@@ -362,6 +361,7 @@ impl<F: MediumFile> Segment<F> {
             word.store(value, Ordering::Relaxed);
             self.map.step();
         }
+        self.publish_index(sealed.n_index);
         // ORDER S3 (Release, pairs with S4): the words above are visible to whoever sees this state.
         place.state.store(SEALED, Ordering::Release);
         self.map.step();
@@ -459,8 +459,20 @@ impl<F: MediumFile> Segment<F> {
         self.map.step();
     }
 
+    /// Takes away the frames between `from`, behind everything that was published, and `to`: the last one first, so that who is cut short here
+    /// leaves a row of frames to the next. How many there were.
+    pub(crate) fn take_away(&self, base: u64, from: u64, to: u64) -> usize {
+        let (mut at, mut frames) = (from, vec![]);
+        while let Some(frame) = self.frame(base, at, to) {
+            frames.push(at);
+            at += frame.head.span_bytes();
+        }
+        frames.iter().rev().for_each(|at| self.unput(base, *at));
+        frames.len()
+    }
+
     /// Takes from a frame that was never published what it holds by.
-    pub(crate) fn unput(&self, base: u64, position: u64) {
+    fn unput(&self, base: u64, position: u64) {
         let words = self.map.words(self.offset_of(base, position), 2);
         // ORDER none (Relaxed): nobody reads behind `end`.
         words[1].store(0, Ordering::Relaxed);
@@ -547,6 +559,12 @@ impl<F: MediumFile> Segment<F> {
         assert!(n < self.header.extent.n_index_max(), "the index has an entry for each 64 KiB");
         self.map.words(self.header.extent.index_offset + n * INDEX_ENTRY_BYTES, 2)
     }
+}
+
+/// Whether an id found in a segment is this boot's for certain. Zeros, then or now, are nobody's: to take them for this boot's would be to take
+/// what a power cut left for memory.
+pub(crate) fn is_known_boot(found: [u64; 2], boot: [u64; 2]) -> bool {
+    found == boot && found != [0; 2] && found != SUSPECT
 }
 
 /// An entry's bytes, as the checksum of the index takes them.

@@ -92,6 +92,8 @@ pub(crate) struct Hands<M: Medium> {
     pub(super) sealed: VecDeque<(Arc<Segment<M::File>>, Sealed)>,
     /// Somebody is at it.
     pub(super) is_syncing: bool,
+    /// The appender has gone, or is about to let go of its lock byte: nobody syncs any more.
+    pub(super) is_gone: bool,
     /// Threads that wait for it, or for the next one.
     pub(super) n_waiting: usize,
     /// How many there were when the last one ended, its leader included; they will be back.
@@ -143,6 +145,7 @@ impl<M: Medium> Shared<M> {
             prepared,
             sealed: VecDeque::new(),
             is_syncing: false,
+            is_gone: false,
             n_waiting: 0,
             n_crowd: 0,
             last_sync: Duration::ZERO,
@@ -203,6 +206,12 @@ impl<M: Medium> Shared<M> {
             return None;
         }
         Some(LogError::SyncFailed { errno: i32::try_from(failed - 1).unwrap_or(libc::EIO) })
+    }
+
+    /// Says for good that nothing can be appended any more.
+    pub(super) fn fail(&self, errno: i32) {
+        let _hands = self.hands();
+        self.note_failure(errno);
     }
 
     /// Says for good that a sync has failed; under `hands`.

@@ -18,7 +18,7 @@
 //! Writes nothing but the lock byte.
 
 use super::names::{self, Name};
-use super::segment::index_bytes;
+use super::segment::{index_bytes, is_known_boot};
 use crate::layout::frame::{FRAME_ALIGN, POSITION_END};
 use crate::layout::header::HEADER_BYTES;
 use crate::layout::mapped::SEALED;
@@ -26,7 +26,6 @@ use crate::layout::segment::{
     ACTIVE, Covered, INDEX_ENTRY_BYTES, IndexEntry, Key, LOG_PAYLOAD_OFFSET, LogHead, PREPARED,
     SEGMENT_LIVE_BYTES, SUSPECT, Sealed, SegmentHeader, SegmentLive, is_log_boundary,
 };
-use crate::map::clock::is_one_boot;
 use crate::map::medium::{Medium, MediumFile, MediumMap};
 use crate::sync::{AtomicU64, Ordering};
 use std::fmt;
@@ -37,6 +36,7 @@ const END: usize = offset_of!(SegmentLive, end.0) / 8;
 const DURABLE: usize = offset_of!(SegmentLive, era.0.durable) / 8;
 const BOOT_ID: usize = offset_of!(SegmentLive, era.0.boot_id) / 8;
 const WRITER_PID: usize = offset_of!(SegmentLive, era.0.writer_pid) / 8;
+const IS_SUSPECT: usize = offset_of!(SegmentLive, era.0.suspect) / 8;
 const STATE: usize = offset_of!(SegmentLive, place.0.state) / 8;
 const BASE: usize = offset_of!(SegmentLive, place.0.base) / 8;
 const N_INDEX: usize = offset_of!(SegmentLive, place.0.n_index) / 8;
@@ -184,6 +184,7 @@ pub(crate) fn live_words(look: &Look, uuid: &[u8; 16]) -> [u64; SEGMENT_LIVE_BYT
             words[STATE] = ACTIVE;
             words[DURABLE] = firm.clamp(look.base, look.end);
             words[BOOT_ID..BOOT_ID + 2].copy_from_slice(&SUSPECT);
+            words[IS_SUSPECT] = 1;
         }
         Standing::Sealed(sealed) => {
             words[STATE] = SEALED;
@@ -294,11 +295,11 @@ impl<M: Medium> SegmentView<M> {
         }
     }
 
-    /// Whether memory is what was written, by the id of this boot.
+    /// Whether memory is what was written, and the medium may have it all, by the id of this boot.
     pub(crate) fn is_of_boot(&self, boot_id: [u64; 2]) -> bool {
         // ORDER none (Relaxed): the load of the state (S4) came first.
-        let found = [0, 1].map(|at| self.live()[BOOT_ID + at].load(Ordering::Relaxed));
-        found != SUSPECT && is_one_boot(found, boot_id)
+        let load = |at: usize| self.live()[at].load(Ordering::Relaxed);
+        load(IS_SUSPECT) == 0 && is_known_boot([load(BOOT_ID), load(BOOT_ID + 1)], boot_id)
     }
 
     /// Up to where frames of `base..end` are on the medium for sure; all ones: memory is what was written.

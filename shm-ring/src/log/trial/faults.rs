@@ -11,7 +11,7 @@ use crate::log::segment::Segment;
 use crate::log::shared::Durability;
 use crate::map::disk::Disk;
 use crate::map::lock::Locks;
-use crate::map::medium::Medium;
+use crate::map::medium::{Medium, MediumFile};
 
 /// Appends until `n` records are there, each tried again when it is refused; false: the appender takes no more.
 fn work<M: Medium>(core: &mut Core<M>, seen: &mut Vec<Seen>, n: u64, refusals: &mut u64) -> bool {
@@ -119,6 +119,141 @@ fn a_sync_that_failed_is_final() {
         assert_eq!(positions, [first, second, third]);
         let entries = manifest::read(&*disk).unwrap().reading.state.entries;
         assert!(entries[0].sealed.is_some() && third >= entries[1].base.unwrap());
+    }
+}
+
+// Goal: whoever waits for a record whose appender went without bringing it hears so, and touches nothing of what is the next appender's.
+// Method: SEALED can't be written, the appender goes; the next one is at work when the old receipt's wait is tried.
+#[test]
+fn a_receipt_that_outlives_its_appender_writes_nothing() {
+    let directory = directory();
+    let script = Script::new(Fault::Write, libc::ENOSPC);
+    let disk = Faulty::new(directory.path(), &script);
+    let settings = super::Settings { durability: Durability::EachRecord, ..settings(BOOT) };
+    let mut core = create(&disk, settings).unwrap();
+    core.turn().unwrap();
+    let first = append(&mut core, 1, &[1; 5000]).unwrap();
+    core.sync().unwrap();
+    script.fail_after(0, u64::MAX);
+    while core.shared.hands().sealed.is_empty() {
+        append(&mut core, 2, &[2; 5000]).unwrap();
+    }
+    append(&mut core, 2, &[2; 5000]).unwrap();
+    let (shared, end) = (core.shared.clone(), core.end());
+    assert!(matches!(shared.bring(end, None), Err(LogError::NoSpace { .. })));
+    assert!(core.close().is_err());
+    drop(core);
+    script.fail_after(u64::MAX, 0);
+    let (mut next, _) = open(&disk, settings).unwrap();
+    let last = append(&mut next, 3, b"third").unwrap();
+    next.sync().unwrap();
+    let before = (disk.names().unwrap().len(), manifest::read(&*disk).unwrap().number);
+    assert_eq!(shared.bring(end, None), Err(LogError::Gone));
+    assert_eq!(shared.settle(), Err(LogError::Gone));
+    assert_eq!(shared.bring(first + 16, None), Ok(true), "what was there before still is");
+    assert_eq!((disk.names().unwrap().len(), manifest::read(&*disk).unwrap().number), before);
+    next.close().unwrap();
+    drop(next);
+    drop(open(&disk, settings).unwrap());
+    assert_eq!(read(&disk).unwrap().last().map(|seen| seen.0), Some(last));
+}
+
+// Goal: a leader that panics keeps nobody waiting. Method: one panics in its sync; another leads then.
+#[test]
+fn a_leader_that_panics_keeps_nobody_waiting() {
+    let directory = directory();
+    let script = Script::new(Fault::Sync, Script::PANIC);
+    let disk = Faulty::new(directory.path(), &script);
+    let settings = super::Settings { durability: Durability::EachRecord, ..settings(BOOT) };
+    let mut core = create(&disk, settings).unwrap();
+    append(&mut core, 1, b"first").unwrap();
+    script.fail_after(0, 1);
+    let (shared, end) = (core.shared.clone(), core.end());
+    assert!(std::thread::spawn(move || shared.bring(end, None)).join().is_err());
+    assert_eq!(core.shared.bring(end, None), Ok(true));
+}
+
+// Goal: where the boot has no id that can be read, what was waited for is there after a power cut. Method: a live page as it was made, which is
+// what the medium has of it, and all frames.
+#[test]
+fn a_boot_without_an_id_is_another_one() {
+    let (_directory, disk) = disk();
+    let settings = super::Settings { durability: Durability::EachRecord, ..settings([0; 2]) };
+    let mut core = create(&disk, settings).unwrap();
+    let mut positions = vec![];
+    for n in 0..10 {
+        positions.push(append(&mut core, n, &[n as u8; 100]).unwrap());
+        core.sync().unwrap();
+    }
+    drop(core);
+    disk.open(&names::segment(1), true).unwrap().write_at(&[0; 4096], 4096).unwrap();
+    let (core, found) = open(&disk, settings).unwrap();
+    assert!(found.was_cut_short, "{found:?}");
+    drop(core);
+    assert_eq!(read(&disk).unwrap().iter().map(|(at, ..)| *at).collect::<Vec<_>>(), positions);
+}
+
+// Goal: a sync that failed publishes nothing that was only staged. Method: a batch that is cut short behind a failed sync, in the same boot;
+// then what was published is read, and nothing else.
+#[test]
+fn a_failed_sync_publishes_no_batch() {
+    let directory = directory();
+    let script = Script::new(Fault::Sync, libc::EIO);
+    let disk = Faulty::new(directory.path(), &script);
+    let settings = super::Settings { durability: Durability::EachRecord, ..settings(BOOT) };
+    let mut core = create(&disk, settings).unwrap();
+    let first = append(&mut core, 1, b"first").unwrap();
+    core.stage(&super::record(2, &[2; 100])).unwrap();
+    core.stage(&super::record(3, &[3; 100])).unwrap();
+    script.fail_after(0, 1);
+    assert!(core.shared.bring(core.end(), None).is_err());
+    drop(core);
+    let (core, found) = open(&disk, settings).unwrap();
+    assert!(found.was_cut_short && found.lost_bytes == 0 && found.n_records == 1, "{found:?}");
+    drop(core);
+    assert_eq!(read(&disk).unwrap().iter().map(|(at, ..)| *at).collect::<Vec<_>>(), [first]);
+}
+
+// Goal: a recovery that is cut short anywhere is gone on with: the log opens, and no position is given twice. Method: a suspect segment that
+// lost its last pages, with a prepared one behind it or one with records; for each kind of operation and each n, recovery ends at the n-th.
+#[test]
+fn a_recovery_that_is_cut_short_gives_no_position_twice() {
+    for (fault, is_rolled) in [Fault::Write, Fault::Sync, Fault::Rename, Fault::SyncNames, Fault::Create]
+        .into_iter()
+        .flat_map(|fault| [(fault, false), (fault, true)])
+    {
+        for place in 0..100 {
+            let directory = directory();
+            let script = Script::new(fault, libc::EIO);
+            let disk = Faulty::new(directory.path(), &script);
+            let mut core = create(&disk, settings(BOOT)).unwrap();
+            core.turn().unwrap();
+            let mut seen = vec![];
+            for n in 0..if is_rolled { 20 } else { 10 } {
+                seen.push((append(&mut core, n, &[5; 4000]).unwrap(), n, vec![5; 4000]));
+            }
+            let (end, log_uuid) = (core.end(), core.shared.log_uuid);
+            drop(core);
+            let segment = Segment::open(&*disk, 1, &log_uuid, true).unwrap();
+            segment.mark_suspect();
+            let lost = segment.offset_of(0, 30_000);
+            segment.file().write_at(&[0; 64 << 10][..(64 << 10) - 30_000], lost).unwrap();
+            drop(segment);
+            script.fail_after(place, u64::MAX);
+            let is_cut = open(&disk, settings(BOOT)).is_err();
+            script.fail_after(u64::MAX, 0);
+            let (mut core, _) = open(&disk, settings(BOOT))
+                .unwrap_or_else(|why| panic!("{fault:?} {place} {is_rolled}: {why:?}"));
+            assert!(core.end() >= end, "{fault:?} {place} {is_rolled}: {} behind {end}", core.end());
+            let at = append(&mut core, 9, b"more").unwrap();
+            let found = read(&disk).unwrap();
+            assert_eq!(found.len(), 8, "{fault:?} {place} {is_rolled}");
+            assert_eq!((&found[..7], found[7].0), (&seen[..7], at));
+            if !is_cut {
+                break;
+            }
+            assert!(place < 99);
+        }
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// Instead of an error's number: panics.
+    pub(crate) const PANIC: i32 = -1;
+
     pub(crate) fn new(fault: Fault, errno: i32) -> Arc<Self> {
         let (left, fails, seen) = (AtomicU64::new(u64::MAX), AtomicU64::new(0), AtomicU64::new(0));
         Arc::new(Self { fault, errno, left, fails, seen })
@@ -63,6 +66,7 @@ impl Script {
             return Ok(());
         }
         self.fails.store(fails - 1, Ordering::Relaxed);
+        assert_ne!(self.errno, Self::PANIC, "as the script says");
         Err(io::Error::from_raw_os_error(self.errno))
     }
 }

@@ -163,3 +163,94 @@ fn another_boot_goes_on_above_everything_and_after_an_end_in_order_where_it_was(
     expected.push((append(&mut core, 101, b"again").unwrap(), 101, b"again".to_vec()));
     assert_eq!(read(&disk).unwrap(), expected);
 }
+
+/// The same with segments of that size.
+fn sized(data_bytes: u64) -> Settings {
+    Settings { extent: SegmentExtent::new(data_bytes, 4096).unwrap(), ..settings(BOOT) }
+}
+
+// Goal: a log that is opened with another segment size takes the records that it says, whether its segments are empty or not, and refuses
+// longer ones; a roll into a smaller segment is no end. Method: larger and smaller, with and without records.
+#[test]
+fn another_segment_size_takes_effect() {
+    for has_records in [false, true] {
+        let (_directory, disk) = disk();
+        let mut core = create(&disk, sized(SMALL)).unwrap();
+        let mut seen = vec![];
+        let mut add = |core: &mut Core<Disk>, bytes: u64| {
+            let payload = vec![seen.len() as u8; bytes as usize];
+            append(core, 1, &payload).map(|at| seen.push((at, 1, payload)))
+        };
+        core.turn().unwrap();
+        for data_bytes in [16 * SMALL, SMALL, 4 * SMALL, SMALL] {
+            if has_records {
+                add(&mut core, 100).unwrap();
+            }
+            drop(core);
+            core = open(&disk, sized(data_bytes)).unwrap().0;
+            if !has_records {
+                assert_eq!(core.record_bytes_max(), data_bytes / 4);
+                core.turn().unwrap();
+                continue;
+            }
+            // As long as fits, until segments of the old size are used up.
+            while core.record_bytes_max() != data_bytes / 4 {
+                add(&mut core, data_bytes / 4).unwrap();
+            }
+            let max_bytes = data_bytes / 4;
+            let too_long = LogError::TooLong { len_bytes: max_bytes + 1, max_bytes };
+            assert_eq!(add(&mut core, max_bytes + 1), Err(too_long));
+            add(&mut core, max_bytes).unwrap();
+            core.turn().unwrap();
+        }
+        add(&mut core, 100).unwrap();
+        drop(core);
+        assert_eq!(read(&disk).unwrap(), seen);
+    }
+}
+
+// Goal: a record that fits the segment that is there, and not the next, is refused at the roll; nothing panics. Method: larger segments, then
+// smaller ones.
+#[test]
+fn a_record_longer_than_the_next_segment_takes_is_refused() {
+    let (_directory, disk) = disk();
+    let mut core = create(&disk, sized(16 * SMALL)).unwrap();
+    append(&mut core, 1, b"first").unwrap();
+    drop(core);
+    let (mut core, _) = open(&disk, sized(SMALL)).unwrap();
+    let long = vec![1; 3 * SMALL as usize];
+    let refused = (0..20).find_map(|_| append(&mut core, 1, &long).err());
+    let len_bytes = 3 * SMALL;
+    assert_eq!(refused, Some(LogError::TooLong { len_bytes, max_bytes: SMALL / 4 }));
+    append(&mut core, 1, b"short").unwrap();
+}
+
+// Goal: what is staged and forgotten is seen by nobody, neither now nor after a restart, and what is counted is what is published. Method: a
+// batch with entries of the index is forgotten; others are appended, sealed, and recovered in another boot.
+#[test]
+fn a_batch_that_is_forgotten_was_never_there() {
+    let (_directory, disk) = disk();
+    let mut core = create(&disk, sized(4 * SMALL)).unwrap();
+    let mut seen = vec![];
+    for round in 0..8_u8 {
+        for n in 0..10 {
+            core.stage(&record(99 + n, &[99; 2000])).unwrap();
+        }
+        core.forget_staged();
+        assert_eq!(core.room_bytes(), 4 * SMALL - core.end());
+        let payload = vec![round; 9000];
+        seen.push((append(&mut core, 5, &payload).unwrap(), 5, payload));
+        assert_eq!(read(&disk).unwrap(), seen);
+    }
+    core.stage(&record(99, &[99; 2000])).unwrap();
+    core.forget_staged();
+    core.roll().unwrap();
+    core.turn().unwrap();
+    let sealed = manifest::read(&*disk).unwrap().reading.state.entries[0].sealed.unwrap();
+    assert_eq!((sealed.n_records, sealed.first_ns, sealed.last_ns), (8, 5, 5));
+    core.stage(&record(99, &[99; 2000])).unwrap();
+    core.forget_staged();
+    drop(core);
+    drop(open(&disk, settings(OTHER_BOOT)).unwrap());
+    assert_eq!(read(&disk).unwrap(), seen);
+}
