@@ -343,6 +343,26 @@ fn nothing_is_released_before_it_is_durable_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_slow_producer_rolls_as_often_as_it_likes() {
+    // Goal: a recorder goes on over any number of segments, however little each batch has. Method: one record per batch, twenty segments.
+    let directory = directory();
+    let (path, log) = (directory.path().join("ring"), directory.path().join("log"));
+    let ring = RingOptions::new().capacity(64 << 10).create(&path).unwrap();
+    let mut producer = ring.producer().unwrap();
+    let mut recording = recorder(&ring, &log);
+    let begin = recording.log().end();
+    let mut pushed = vec![];
+    while recording.log().end() < begin + (20 * 64 << 10) {
+        let payload = record(0, pushed.len() as u64, 1000);
+        producer.push(&payload).unwrap();
+        assert_eq!(recording.step(NOW), Ok(1));
+        pushed.push(payload);
+    }
+    drop(recording);
+    assert_eq!(payloads(&log), pushed);
+}
+
+#[test]
 fn a_full_disk_loses_nothing() {
     // Goal: a log that can't grow is an error at that step, the records stay in the ring, and recording goes on when there is room.
     // Method: a process mounts a small file system for itself alone, fills it, records until it is refused, and empties it.

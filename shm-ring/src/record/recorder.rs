@@ -300,16 +300,13 @@ impl Recorder {
         }
         self.consumer.release_to(staging.done);
         if staging.is_full {
-            self.roll(&staging)?;
+            self.roll()?;
         }
         found.map(|()| staging.records)
     }
 
     /// Goes on in the next segment. Nothing is staged: should it fail, the next step tries again.
-    fn roll(&mut self, staging: &Staging) -> Result<(), RecordError> {
-        if staging.span_bytes > 0 {
-            self.n_rolls = 0;
-        }
+    fn roll(&mut self) -> Result<(), RecordError> {
         let log = self.log.core();
         if self.n_rolls == ROLLS_MAX {
             let (len_bytes, max_bytes) = (log.next_record_bytes_max() + 1, log.record_bytes_max());
@@ -443,6 +440,9 @@ impl Recorder {
             log.sync()?;
         }
         self.mark = mark;
+        if staging.span_bytes > 0 {
+            self.n_rolls = 0;
+        }
         self.stats.records += staging.records;
         self.stats.bytes += staging.bytes;
         self.stats.gaps += staging.gaps;
