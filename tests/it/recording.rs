@@ -363,6 +363,45 @@ fn a_slow_producer_rolls_as_often_as_it_likes() {
 }
 
 #[test]
+fn a_log_with_smaller_segments_goes_on_in_larger_ones() {
+    // Goal: a record that is too long for the segment that is there goes into one that is made for it, once. Method: a log of small segments,
+    // empty and not, opened with large ones; records in front of the long one and behind it; recorders that are opened again.
+    for (is_empty, length, durability) in [
+        (false, 20 << 10, Durability::EachRecord),
+        (false, 20 << 10, Durability::Process),
+        (true, 100 << 10, Durability::Process),
+    ] {
+        let directory = directory();
+        let (path, log) = (directory.path().join("ring"), directory.path().join("log"));
+        options().create(&log).unwrap().close().unwrap();
+        let ring = RingOptions::new().capacity(1 << 20).create(&path).unwrap();
+        let open = || {
+            let options = LogOptions::new().segment_bytes(1 << 20).durability(durability);
+            Recorder::open(&ring, "recorder", options.open(&log).unwrap()).unwrap()
+        };
+        drop(open());
+        let mut producer = ring.producer().unwrap();
+        let mut pushed = vec![];
+        let mut push = |length| {
+            let payload = record(0, pushed.len() as u64, length);
+            producer.push(&payload).unwrap();
+            pushed.push(payload);
+        };
+        if !is_empty {
+            (0..3).for_each(|_| push(100));
+        }
+        push(length);
+        push(100);
+        for _ in 0..3 {
+            let mut recording = open();
+            recording.drain().unwrap();
+            assert_eq!(recording.lag_bytes(), 0);
+        }
+        assert_eq!(payloads(&log), pushed);
+    }
+}
+
+#[test]
 fn a_full_disk_loses_nothing() {
     // Goal: a log that can't grow is an error at that step, the records stay in the ring, and recording goes on when there is room.
     // Method: a process mounts a small file system for itself alone, fills it, records until it is refused, and empties it.

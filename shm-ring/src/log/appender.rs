@@ -12,8 +12,8 @@
 //! with a prepared one behind it, which becomes active. After a power cut: see `recover.rs`.
 //!
 //! (I1) lock byte 1 of the log is held as long as one lives, and it alone stores frames; (I2) a batch that was staged is published at once, in
-//! one segment: after a death all of it is there or none; (I3) every frame below `end` is whole; (I4) what was staged is never taken back but
-//! by the next appender.
+//! one segment: after a death all of it is there or none; (I3) every frame below `end` is whole; (I4) what was staged is taken back by
+//! the next appender, or by `forget_staged`.
 //! Prepares and syncs nothing itself, as long as its helpers keep up.
 
 use super::error::{LogError, Trouble};
@@ -124,6 +124,31 @@ impl<M: Medium> Core<M> {
             self.n_index = self.tally.n_index;
             self.segment.publish_index(self.n_index);
         }
+    }
+
+    /// Whether the segment has no frame, published or staged.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.tally.base
+    }
+
+    /// Takes back what was staged and not published.
+    pub(crate) fn forget_staged(&mut self) {
+        // Across a fork its maps may not be there, and nobody publishes.
+        if self.at == self.end || !self.shared.side.is_here() {
+            return;
+        }
+        // Counted again from the base on: nobody is to wait for this but who has failed.
+        let mut tally = Tally::new(self.tally.base);
+        let mut at = tally.base;
+        while at < self.end {
+            let Some(frame) = self.segment.frame(tally.base, at, self.end) else { break };
+            if at >= tally.index_at {
+                tally.index(at);
+            }
+            tally.count(frame.head.state, frame.timestamp_ns);
+            at += frame.head.span_bytes();
+        }
+        (self.at, self.tally) = (self.end, tally);
     }
 
     /// Bytes of frames that can be staged before the segment is full.

@@ -14,7 +14,8 @@
 //!
 //! (I1) every batch ends with a MARK and is published as one, in one segment; (I2) what is behind the MARK in the ring is not released;
 //! (I3) a notice that the ring gives stands in the log in front of the record that follows it in the ring, and once, because the MARK behind
-//! it covers it; (I4) between two batches nothing is staged.
+//! it covers it; (I4) between two batches nothing is staged,
+//! whatever became of the first.
 //! Knows no files and no signals.
 
 use super::error::RecordError;
@@ -312,7 +313,11 @@ impl Recorder {
             let (len_bytes, max_bytes) = (log.next_record_bytes_max() + 1, log.record_bytes_max());
             return Err(self.fail(LogError::TooLong { len_bytes, max_bytes }));
         }
-        log.roll()?;
+        if log.is_empty() {
+            // Made for shorter records; no segment that is empty is left.
+            self.publish(&Staging::at(self.mark.position)).map_err(|error| self.fail(error))?;
+        }
+        self.log.core().roll()?;
         self.n_rolls += 1;
         Ok(())
     }
@@ -352,7 +357,10 @@ impl Recorder {
             }
             let info = frame.info();
             let span_bytes = span_of_log_record(info.len_bytes as u64);
-            if self.log.core().room_bytes() < span_bytes + MARK_SPAN_BYTES {
+            let log = self.log.core();
+            // A segment that was made for shorter records takes no long one, however much room it has.
+            let is_short = info.len_bytes as u64 > log.record_bytes_max();
+            if is_short || log.room_bytes() < span_bytes + MARK_SPAN_BYTES {
                 std::mem::forget(frame);
                 staging.is_full = true;
                 staging.done = position;
@@ -450,8 +458,9 @@ impl Recorder {
         Ok(())
     }
 
-    /// Something may be staged that is not to be published: nothing goes on from here.
+    /// Nothing goes on from here; what is staged has no MARK behind it, and is not to be published by whoever has the log next.
     fn fail(&mut self, error: LogError) -> RecordError {
+        self.log.core().forget_staged();
         let error = RecordError::Log(error);
         self.failed = Some(error);
         error
