@@ -12,7 +12,8 @@
 //! | a MARK of an older epoch, or of another ring only    | a GAP: what the ring held then is gone |
 //! | none at all                                | from where the name stands, a new one from the oldest record |
 //!
-//! (I1) every batch ends with a MARK and is published as one, in one segment; (I2) what is behind the MARK in the ring is not released;
+//! (I1) every batch ends with a MARK and is published as one, in one segment; (I2) what is behind the MARK in the ring is not released, nor,
+//! with `EachRecord`, what is in front of it before that is on the medium;
 //! (I3) a notice that the ring gives stands in the log in front of the record that follows it in the ring, and once, because the MARK behind
 //! it covers it; (I4) between two batches nothing is staged,
 //! whatever became of the first.
@@ -95,6 +96,8 @@ pub struct Recorder {
     batch_bytes: u64,
     /// Rolls since something was staged.
     n_rolls: u32,
+    /// The last batch is published, and neither known to be as safe as is asked for nor released.
+    is_unsettled: bool,
     stats: RecorderStats,
     failed: Option<RecordError>,
 }
@@ -166,6 +169,7 @@ impl Recorder {
             untold: VecDeque::new(),
             news: None,
             n_rolls: 0,
+            is_unsettled: false,
             stats: RecorderStats::default(),
             failed: None,
         };
@@ -290,6 +294,7 @@ impl Recorder {
 
     /// Stages what is there, up to a batch, and publishes it. How many records that were.
     fn batch(&mut self) -> Result<u64, RecordError> {
+        self.settle()?;
         let mut staging = Staging::at(self.mark.position);
         let found = self.stage_all(&mut staging);
         if let Err(RecordError::Log(error)) = found {
@@ -297,9 +302,14 @@ impl Recorder {
         }
         // What is skipped at the end of the ring, and is no record, is done, too.
         if staging.done > self.mark.position || staging.gaps > 0 {
-            self.publish(&staging).map_err(|error| self.fail(error))?;
+            if staging.span_bytes == 0 && self.log.core().room_bytes() < MARK_SPAN_BYTES {
+                // Nothing is staged: there is time for that in the next segment.
+                staging.is_full = true;
+            } else {
+                self.publish(&staging)?;
+            }
         }
-        self.consumer.release_to(staging.done);
+        self.settle()?;
         if staging.is_full {
             self.roll()?;
         }
@@ -315,10 +325,27 @@ impl Recorder {
         }
         if log.is_empty() {
             // Made for shorter records; no segment that is empty is left.
-            self.publish(&Staging::at(self.mark.position)).map_err(|error| self.fail(error))?;
+            self.publish(&Staging::at(self.mark.position))?;
+            self.settle()?;
         }
         self.log.core().roll()?;
         self.n_rolls += 1;
+        Ok(())
+    }
+
+    /// Gives back what is in the log, as soon as it is as safe there as was asked for. Should it fail, the next step tries again.
+    fn settle(&mut self) -> Result<(), RecordError> {
+        if self.is_unsettled {
+            let log = self.log.core();
+            let synced = if log.durability() == Durability::EachRecord { log.sync() } else { Ok(()) };
+            match synced {
+                Ok(()) => self.is_unsettled = false,
+                // Of the manifest, which is written again.
+                Err(error @ (LogError::NoSpace { .. } | LogError::System { .. })) => return Err(error.into()),
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+        self.consumer.release_to(self.mark.position);
         Ok(())
     }
 
@@ -429,25 +456,22 @@ impl Recorder {
         Ok(true)
     }
 
-    /// Ends the batch, and makes it one.
-    fn publish(&mut self, staging: &Staging) -> Result<(), LogError> {
+    /// Ends the batch, and makes it one. There is room for its MARK.
+    fn publish(&mut self, staging: &Staging) -> Result<(), RecordError> {
         let mark = MarkNote {
             position: staging.done,
             n_records: self.mark.n_records + staging.records,
             ..self.mark
         };
-        self.log.core().stage(&Staged {
+        let staged = self.log.core().stage(&Staged {
             head: head(LogState::Mark, 0, MARK_NOTE_BYTES),
             timestamp_ns: clock::realtime_ns(),
             tags: 0,
             payload: &mark.encode(),
-        })?;
-        let log = self.log.core();
-        log.publish();
-        if log.durability() == Durability::EachRecord {
-            log.sync()?;
-        }
-        self.mark = mark;
+        });
+        staged.map_err(|error| self.fail(error))?;
+        self.log.core().publish();
+        (self.mark, self.is_unsettled) = (mark, true);
         if staging.span_bytes > 0 {
             self.n_rolls = 0;
         }
