@@ -244,25 +244,34 @@ impl<M: Medium> Walk<M> {
         Ok(Turned::Gap(gap))
     }
 
-    /// Goes to the first segment behind the one that was read.
+    /// Goes to the first segment behind the one that was read. Where retention is faster than the looks, none is found, for now.
     #[cold]
     fn enter(&mut self) -> Result<Turned, LogReadError> {
+        let number = self.behind + 1;
+        let mut missed = None;
         for _ in 0..N_TRIES {
-            let number = self.behind + 1;
             match self.open(number) {
                 Ok(Some((segment, look))) => return Ok(self.begin(segment, look, LogGapReason::PowerCut)),
                 Ok(None) => {}
                 Err(error) => return self.known_hole(number, error),
             }
-            let Some(found) = self.numbers_behind(self.behind)?.into_iter().next() else {
+            let numbers = self.numbers_behind(self.behind)?;
+            // Behind the list: what retention takes is no more in the chart before its file goes.
+            let chart = Chart::read(&*self.medium).ok();
+            let oldest = chart.as_ref().and_then(|chart| chart.state().entries.first());
+            let oldest = oldest.map_or(0, |oldest| oldest.number);
+            let Some(found) = numbers.into_iter().find(|number| *number >= oldest) else {
                 return Ok(Turned::NotYet);
             };
             if found == number {
                 continue;
             }
-            let chart = Chart::read(&*self.medium).ok();
             if let Some(missing) = chart.as_ref().and_then(|chart| chart.first_listed(number..found)) {
-                return self.known_hole(missing, damaged(missing, self.position, "its file is missing"));
+                // A list that was begun before a file was made may lack it, and have one that was made later.
+                if missed.replace(missing) == Some(missing) {
+                    return self.known_hole(missing, damaged(missing, self.position, "its file is missing"));
+                }
+                continue;
             }
             let is_retired = chart.is_none_or(|chart| chart.begins_behind(number));
             match self.open(found) {
@@ -274,11 +283,14 @@ impl<M: Medium> Walk<M> {
                 Err(error) => return self.known_hole(found, error),
             }
         }
-        match SegmentView::open(&*self.medium, self.behind + 1) {
-            // It will be a prepared one.
-            Err(Unseen::Taken) => Ok(Turned::NotYet),
-            _ => Err(damaged(self.behind + 1, self.position, "its file has another number in it")),
+        // It is listed behind its making, and not any more in front of its end.
+        let is_listed = || Chart::read(&*self.medium).is_ok_and(|chart| chart.entry(number).is_some());
+        let is_gone = || matches!(SegmentView::open(&*self.medium, number), Err(Unseen::Gone));
+        if is_listed() && is_gone() && is_listed() {
+            return self.known_hole(number, damaged(number, self.position, "its file has another number in it"));
         }
+        // It will be a prepared one, or is no more: the next look finds out.
+        Ok(Turned::NotYet)
     }
 
     /// A segment that can't be read at all is a gap, if the manifest says so.

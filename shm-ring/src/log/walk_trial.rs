@@ -7,7 +7,9 @@ use super::names;
 use super::seek::LogStart;
 use super::segment::{Ground, Segment, Staged};
 use super::trial::{BOOT, OTHER_BOOT, SMALL, append, create, open, record, settings};
+use super::shared::Settings;
 use super::verify::verify;
+use super::view::numbers;
 use super::walk::{Step, Walk};
 use crate::layout::segment::{GapNote, GapReason, LogHead, LogState, MarkNote, SegmentExtent, SegmentHeader};
 use crate::map::disk::Disk;
@@ -180,6 +182,31 @@ fn a_reader_leaves_a_segment_that_was_set_aside() {
     new.publish(end + 4096 + 48);
     let gap = LogGap::of_bytes(end, Some(4096), LogGapReason::PowerCut);
     assert_eq!(rest(&mut reader), (vec![end + 4096], vec![gap]));
+}
+
+// Goal: what retention took is told as that, whatever has its name by now. Method: a reader in segment 1; retention; under the name of segment
+// 2 a file with another number in it, as somebody finds it who opens it too late.
+#[test]
+fn what_retention_took_is_no_damage() {
+    let (directory, disk) = disk();
+    let mut core = create(&disk, Settings { keep_bytes: Some(SMALL), ..settings(BOOT) }).unwrap();
+    let mut positions = vec![append(&mut core, 1, &[1; 5000]).unwrap()];
+    let mut reader = walk(&disk, BOOT);
+    assert_eq!(rest(&mut reader).0, positions);
+    while core.end() < 5 * SMALL {
+        positions.push(append(&mut core, 1, &[1; 5000]).unwrap());
+        core.turn().unwrap();
+    }
+    let oldest = numbers(&*disk).unwrap()[0];
+    assert!(oldest > 2);
+    let path = |number| directory.path().join(names::segment(number));
+    std::fs::copy(path(oldest), path(2)).unwrap();
+    let (records, gaps) = rest(&mut reader);
+    let reasons: Vec<_> = gaps.iter().map(|gap| gap.reason).collect();
+    assert_eq!(reasons, [LogGapReason::Retired]);
+    let behind = gaps[0].position + gaps[0].n_bytes.unwrap();
+    positions.retain(|position| *position < gaps[0].position || *position >= behind);
+    assert_eq!(records, positions[1..]);
 }
 
 // Goal: a segment of another log under this one's name is no part of it. Method: a file of a second log takes the place of the first one's.
