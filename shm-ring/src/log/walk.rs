@@ -102,7 +102,7 @@ impl<M: Medium> Walk<M> {
                             if framed.head.state == LogState::Data {
                                 return Ok(Some(Step::Record(framed)));
                             }
-                            return self.notice(framed).map(Some);
+                            return Ok(Some(self.notice(framed)));
                         }
                         Err(_) => self.unsound()?,
                     }
@@ -154,16 +154,14 @@ impl<M: Medium> Walk<M> {
 
     /// What a frame that is no record says.
     #[cold]
-    fn notice(&mut self, framed: Framed) -> Result<Step, LogReadError> {
+    fn notice(&self, framed: Framed) -> Step {
         if framed.head.state == LogState::Mark {
-            return Ok(Step::Mark(framed));
+            return Step::Mark(framed);
         }
         match GapNote::decode(self.payload(&framed)) {
-            Some(note) => Ok(Step::Gap(LogGap::of_note(&framed, &note))),
-            None => {
-                let number = self.segment.as_ref().map_or(0, |segment| segment.header().number);
-                Err(damaged(number, framed.position, "a notice of missing records, which says nothing known"))
-            }
+            Some(note) => Step::Gap(LogGap::of_note(&framed, &note)),
+            // Of a newer version; whole, or it would not be here.
+            None => Step::Gap(LogGap::of_bytes(framed.position, None, LogGapReason::Unknown)),
         }
     }
 

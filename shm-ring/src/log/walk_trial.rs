@@ -11,7 +11,9 @@ use super::shared::Settings;
 use super::verify::verify;
 use super::view::numbers;
 use super::walk::{Step, Walk};
-use crate::layout::segment::{GapNote, GapReason, LogHead, LogState, MarkNote, SegmentExtent, SegmentHeader};
+use crate::layout::segment::{
+    GAP_NOTE_BYTES, GapNote, GapReason, LogHead, LogState, MarkNote, SegmentExtent, SegmentHeader,
+};
 use crate::map::disk::Disk;
 use crate::map::medium::{Medium, MediumFile};
 use std::sync::Arc;
@@ -125,7 +127,7 @@ fn damage_below_the_watermark_is_no_torn_tail() {
     assert!(matches!(walk.step(), Err(LogReadError::Damaged { position, .. }) if position == positions[7]));
 }
 
-// Goal: notices of missing records are gaps, marks are passed. Method: one of each between records.
+// Goal: notices of missing records are gaps, those of a newer version, too; marks are passed. Method: one of each between records.
 #[test]
 fn notices_are_gaps_and_marks_are_passed() {
     let (_directory, disk) = disk();
@@ -140,11 +142,13 @@ fn notices_are_gaps_and_marks_are_passed() {
     };
     let at = staged(LogState::Gap, &note.encode());
     staged(LogState::Mark, &mark.encode());
+    let newer = staged(LogState::Gap, &[9; GAP_NOTE_BYTES]);
     let last = staged(LogState::Data, b"last");
     let (records, gaps) = rest(&mut walk(&disk, BOOT));
     assert_eq!(records, [first, last]);
     assert_eq!((gaps[0].position, gaps[0].reason, gaps[0].producer), (at, LogGapReason::Dropped, Some(5)));
-    assert_eq!((gaps[0].n_records, gaps[0].n_bytes, gaps.len()), (Some(3), None, 1));
+    assert_eq!((gaps[0].n_records, gaps[0].n_bytes, gaps.len()), (Some(3), None, 2));
+    assert_eq!(gaps[1], LogGap::of_bytes(newer, None, LogGapReason::Unknown));
 }
 
 // Goal: a reader in a segment that is set aside leaves it, and goes on in the one that takes its number. Method: what recovery does after a
