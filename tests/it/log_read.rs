@@ -9,6 +9,7 @@ use shm_ring::{Appender, Error, Log, LogGapReason, LogItem, LogOptions, LogReadE
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
@@ -481,6 +482,43 @@ fn followers_go_on_behind_what_retention_took() {
     }
     assert!(n_gaps > 0);
     assert_eq!(reader.stats().n_gaps, n_gaps);
+}
+
+#[test]
+fn retention_is_never_taken_for_damage() {
+    // Goal: a reader that loses every race against retention, and against files that are used again, is told of gaps and of nothing else.
+    // Method: an appender that rolls as fast as it can and keeps almost nothing, readers beside it, for a while.
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| directory());
+    let path = directory.path().join("log");
+    let mut appender = small().keep_bytes(SEGMENT_BYTES).create(&path).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let read = || {
+            let mut reader = LogReader::open(&path).unwrap();
+            let (mut n_records, mut next) = (0, 0);
+            while !is_over.load(Ordering::Relaxed) {
+                match reader.next_timeout(Duration::from_millis(1)).unwrap() {
+                    Some(LogItem::Record(record)) => {
+                        assert!(record.timestamp_ns() >= next);
+                        (n_records, next) = (n_records + 1, record.timestamp_ns() + 1);
+                    }
+                    Some(LogItem::Gap(gap)) => assert_eq!(gap.reason, LogGapReason::Retired),
+                    None => {}
+                }
+            }
+            assert!(n_records > 0);
+        };
+        (0..3).for_each(|_| drop(scope.spawn(read)));
+        let (start, payload) = (Instant::now(), [1; 4000]);
+        for n in 0.. {
+            let _ = appender.append_at(n, &payload).unwrap();
+            if start.elapsed() > Duration::from_secs(3) {
+                break;
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(appender.stats().n_recycled > 0);
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Recording: a ring's records are in the log once, whatever was lost, left open, gone back or full meanwhile.
 
-use crate::disks::fill_up;
-use crate::harness::{Actor, Script, directory, is_root_for, listen, say};
+use crate::disks::{fill_up, mounted, mounts_of_its_own, play};
+use crate::harness::{Actor, Script, directory, eventually, is_root_for, listen, say};
 use crate::records::record;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use shm_ring::{
@@ -343,6 +342,65 @@ fn nothing_is_released_before_it_is_durable_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_slow_producer_rolls_as_often_as_it_likes() {
+    // Goal: a recorder goes on over any number of segments, however little each batch has. Method: one record per batch, twenty segments.
+    let directory = directory();
+    let (path, log) = (directory.path().join("ring"), directory.path().join("log"));
+    let ring = RingOptions::new().capacity(64 << 10).create(&path).unwrap();
+    let mut producer = ring.producer().unwrap();
+    let mut recording = recorder(&ring, &log);
+    let begin = recording.log().end();
+    let mut pushed = vec![];
+    while recording.log().end() < begin + 20 * (64 << 10) {
+        let payload = record(0, pushed.len() as u64, 1000);
+        producer.push(&payload).unwrap();
+        assert_eq!(recording.step(NOW), Ok(1));
+        pushed.push(payload);
+    }
+    drop(recording);
+    assert_eq!(payloads(&log), pushed);
+}
+
+#[test]
+fn a_log_with_smaller_segments_goes_on_in_larger_ones() {
+    // Goal: a record that is too long for the segment that is there goes into one that is made for it, once. Method: a log of small segments,
+    // empty and not, opened with large ones; records in front of the long one and behind it; recorders that are opened again.
+    for (is_empty, length, durability) in [
+        (false, 20 << 10, Durability::EachRecord),
+        (false, 20 << 10, Durability::Process),
+        (true, 100 << 10, Durability::Process),
+    ] {
+        let directory = directory();
+        let (path, log) = (directory.path().join("ring"), directory.path().join("log"));
+        options().create(&log).unwrap().close().unwrap();
+        let ring = RingOptions::new().capacity(1 << 20).create(&path).unwrap();
+        let open = || {
+            let options = LogOptions::new().segment_bytes(1 << 20).durability(durability);
+            Recorder::open(&ring, "recorder", options.open(&log).unwrap()).unwrap()
+        };
+        drop(open());
+        let mut producer = ring.producer().unwrap();
+        let mut pushed = vec![];
+        let mut push = |length| {
+            let payload = record(0, pushed.len() as u64, length);
+            producer.push(&payload).unwrap();
+            pushed.push(payload);
+        };
+        if !is_empty {
+            (0..3).for_each(|_| push(100));
+        }
+        push(length);
+        push(100);
+        for _ in 0..3 {
+            let mut recording = open();
+            recording.drain().unwrap();
+            assert_eq!(recording.lag_bytes(), 0);
+        }
+        assert_eq!(payloads(&log), pushed);
+    }
+}
+
+#[test]
 fn a_full_disk_loses_nothing() {
     // Goal: a log that can't grow is an error at that step, the records stay in the ring, and recording goes on when there is room.
     // Method: a process mounts a small file system for itself alone, fills it, records until it is refused, and empties it.
@@ -350,32 +408,101 @@ fn a_full_disk_loses_nothing() {
         return;
     }
     let directory = directory();
-    let mut actor = Actor::start("recording::alone", &[("path", &directory.path().display())]);
-    let line = actor.hear();
-    if let Some(reason) = line.strip_prefix("can't mount") {
-        println!("SKIPPED: no mount namespace here: {reason}");
+    play("recording", "recording::alone", &[("path", &directory.path().display())]);
+}
+
+#[test]
+fn a_full_disk_at_the_end_of_a_segment_loses_nothing() {
+    // Goal: the same where the last segment has no room for as much as a mark, and the ring passes over something that is no record.
+    // Method: a record of exactly the length that is left, then a claim that is given up.
+    if !is_root_for("a_full_disk_at_the_end_of_a_segment_loses_nothing") {
         return;
     }
-    assert_eq!(line, "done");
-    actor.tell("bye");
-    actor.finish();
+    let directory = directory();
+    play("recording", "recording::alone_at_the_end", &[("path", &directory.path().display())]);
+}
+
+/// A role's: a file system of 4 MiB below its path.
+fn on_a_small_disk(work: impl FnOnce(&Path)) {
+    let small = Script::path().join("small");
+    fs::create_dir(&small).unwrap();
+    let size = Some("size=4m");
+    let mount = || {
+        mounts_of_its_own()?;
+        mount(Some("tmpfs"), &small, Some("tmpfs"), MsFlags::empty(), size).map_err(|error| error.to_string())
+    };
+    mounted(mount, |()| work(&small));
 }
 
 pub(crate) fn alone() {
-    let directory = Script::path();
-    let ring = RingOptions::new().capacity(256 << 10).create(directory.join("ring")).unwrap();
-    let small = directory.join("small");
-    fs::create_dir(&small).unwrap();
-    let mounted = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
-        let no = None::<&str>;
-        mount(no, "/", no, MsFlags::MS_REC | MsFlags::MS_PRIVATE, no)?;
-        mount(Some("tmpfs"), &small, Some("tmpfs"), MsFlags::empty(), Some("size=4m"))
-    });
-    if let Err(error) = mounted {
-        return say(&format!("can't mount: {error}"));
-    }
+    on_a_small_disk(fill_and_empty);
+}
+
+pub(crate) fn alone_at_the_end() {
+    on_a_small_disk(fill_to_the_last_byte);
+}
+
+/// Bytes of a segment on the small disk.
+const SEGMENT_BYTES: u64 = 256 << 10;
+/// What a MARK takes of it, and what a record takes besides its payload.
+const MARK_BYTES: u64 = 80;
+const HEAD_BYTES: u64 = 32;
+
+fn fill_to_the_last_byte(small: &Path) {
+    let ring = RingOptions::new().capacity(256 << 10).create(Script::path().join("ring")).unwrap();
     let (log, rest) = (small.join("log"), small.join("rest"));
-    let open = || options().segment_bytes(256 << 10).open_or_create(&log).unwrap();
+    let mut recording =
+        Recorder::open(&ring, "recorder", options().segment_bytes(SEGMENT_BYTES).create(&log).unwrap())
+            .unwrap();
+    let mut producer = ring.producer().unwrap();
+    let mut pushed = vec![];
+    for _ in 0..3 {
+        eventually("the next segment is there", || recording.log().stats().n_prepared == 1);
+        fill_up(&rest);
+        let mut push = |length| {
+            let payload = record(0, pushed.len() as u64, length);
+            producer.push(&payload).unwrap();
+            pushed.push(payload);
+        };
+        // To the end of the last segment that there is.
+        let mut base = None;
+        loop {
+            let before = recording.log().end();
+            push(1000);
+            assert_eq!(recording.step(NOW), Ok(1));
+            if recording.log().stats().n_prepared == 0 {
+                let base = *base.get_or_insert(before);
+                let room = base + SEGMENT_BYTES - recording.log().end();
+                if room < 32 << 10 {
+                    push(usize::try_from(room - MARK_BYTES - HEAD_BYTES).unwrap());
+                    assert_eq!(recording.step(NOW), Ok(1));
+                    assert_eq!(recording.log().end(), base + SEGMENT_BYTES, "it is full");
+                    break;
+                }
+            }
+        }
+        for _ in 0..3 {
+            drop(producer.claim(100).unwrap());
+            let refused = recording.step(NOW);
+            assert!(matches!(refused, Err(RecordError::Log(LogError::NoSpace { .. }))), "{refused:?}");
+        }
+        let payload = record(0, pushed.len() as u64, 1000);
+        producer.push(&payload).unwrap();
+        pushed.push(payload);
+        let refused = recording.step(NOW);
+        assert!(matches!(refused, Err(RecordError::Log(LogError::NoSpace { .. }))), "{refused:?}");
+        fs::remove_file(&rest).unwrap();
+        assert_eq!(recording.drain(), Ok(1));
+        assert_eq!(recording.lag_bytes(), 0);
+    }
+    drop(recording);
+    assert_eq!(payloads(&log), pushed);
+}
+
+fn fill_and_empty(small: &Path) {
+    let ring = RingOptions::new().capacity(256 << 10).create(Script::path().join("ring")).unwrap();
+    let (log, rest) = (small.join("log"), small.join("rest"));
+    let open = || options().segment_bytes(SEGMENT_BYTES).open_or_create(&log).unwrap();
     let mut recording = Recorder::open(&ring, "recorder", open()).unwrap();
     let mut producer = ring.producer().unwrap();
     let mut pushed = vec![];
@@ -407,6 +534,52 @@ pub(crate) fn alone() {
     }
     drop(recording);
     assert_eq!(payloads(&log), pushed);
+}
+
+#[test]
+fn what_the_manifest_does_not_take_now_it_takes_later() {
+    // Goal: with EachRecord a manifest that can't be written is an error at that step; nothing is released before it is written, and nothing
+    // is recorded twice. Method: a process that may write no byte to files, but into its maps; then it may again.
+    let directory = directory();
+    let mut actor = Actor::start("recording::may_not_write", &[("path", &directory.path().display())]);
+    actor.expect("done");
+    actor.finish();
+}
+
+pub(crate) fn may_not_write() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no handler, so nothing that could be called at a bad moment.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.unwrap();
+    let (path, log) = (Script::path().join("ring"), Script::path().join("log"));
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    let limit = |bytes| setrlimit(Resource::RLIMIT_FSIZE, bytes, hard).unwrap();
+    let ring = RingOptions::new().capacity(64 << 10).create(&path).unwrap();
+    let appender = options().durability(Durability::EachRecord).create(&log).unwrap();
+    let mut recording = Recorder::open(&ring, "recorder", appender).unwrap();
+    let mut producer = ring.producer().unwrap();
+    let mut pushed = vec![];
+    for _ in 0..3 {
+        eventually("the next segment is there", || recording.log().stats().n_prepared == 1);
+        limit(16);
+        let refused = loop {
+            let payload = record(0, pushed.len() as u64, 10_000);
+            producer.push(&payload).unwrap();
+            pushed.push(payload);
+            if let Err(refused) = recording.step(NOW) {
+                break refused;
+            }
+        };
+        assert!(matches!(refused, RecordError::Log(LogError::System { .. })), "{refused:?}");
+        let position = ring.stats().unwrap().consumers[0].position;
+        assert!(matches!(recording.step(NOW), Err(RecordError::Log(LogError::System { .. }))));
+        assert_eq!(ring.stats().unwrap().consumers[0].position, position, "it is not released");
+        limit(hard);
+        recording.drain().unwrap();
+        assert_eq!(recording.log().durable(), recording.log().end());
+        assert_eq!(recording.lag_bytes(), 0);
+    }
+    drop(recording);
+    assert_eq!(payloads(&log), pushed);
     say("done");
-    listen();
 }

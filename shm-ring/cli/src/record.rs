@@ -16,6 +16,7 @@ use crate::stop::Stop;
 use shm_ring::{
     Durability, Error, Log, LogError, LogOptions, PollError, RecordError, Recorder, RingOptions, Wait,
 };
+use std::io;
 use std::time::{Duration, Instant};
 
 /// How often signals are looked for.
@@ -78,6 +79,18 @@ fn options_of(args: &Record) -> Result<LogOptions, Failure> {
     Ok(options)
 }
 
+/// Whether it works again when there is room.
+fn is_for_room(error: LogError) -> bool {
+    match error {
+        LogError::NoSpace { .. } => true,
+        LogError::System { errno, .. } => {
+            let kind = io::Error::from_raw_os_error(errno).kind();
+            matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        _ => false,
+    }
+}
+
 struct Work<'a> {
     args: &'a Record,
     recorder: Recorder,
@@ -94,14 +107,14 @@ impl Work<'_> {
             match self.recorder.step(STEP) {
                 Ok(_) => self.is_full = false,
                 Err(RecordError::Ring(PollError::Closed)) => return Ok(()),
-                Err(RecordError::Log(error @ LogError::NoSpace { .. })) => self.wait_for_room(error),
+                Err(RecordError::Log(error)) if is_for_room(error) => self.wait_for_room(error),
                 Err(error) => return Err(self.failed(error)),
             }
             self.tell();
         }
         // What is there now; with a full disk it stays in the ring.
         match self.recorder.drain() {
-            Err(RecordError::Log(LogError::NoSpace { .. })) if !self.args.drain => Ok(()),
+            Err(RecordError::Log(error)) if is_for_room(error) && !self.args.drain => Ok(()),
             drained => drained.map(|_| ()).map_err(|error| self.failed(error)),
         }
     }

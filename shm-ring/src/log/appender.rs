@@ -150,6 +150,11 @@ impl<M: Medium> Core<M> {
         self.set_bounds();
     }
 
+    /// Whether the segment has no frame, published or staged.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.tally.base
+    }
+
     /// Bytes of frames that can be staged before the segment is full.
     pub(crate) fn room_bytes(&self) -> u64 {
         self.limit - self.at

@@ -79,6 +79,8 @@ pub enum LogGapReason {
     PowerCut,
     /// They can't be read: the medium or somebody else changed them.
     Damaged,
+    /// A newer version of this library, which recorded the log, knows.
+    Unknown,
 }
 
 /// Why a log can't be read on. `Copy`, and made without an allocation.

@@ -278,16 +278,22 @@ fn one<M: Medium>(
     let sealed = entry.and_then(|entry| entry.sealed);
     let at = sealed.map_or(expected.unwrap_or(0), |sealed| sealed.base);
     let length = sealed.map_or(0, |sealed| sealed.end - sealed.base);
-    let opened = match SegmentView::open(&*walk.medium, number) {
-        Ok(segment) => Ok(segment),
-        Err(Unseen::Gone | Unseen::Taken) => {
-            // Retired meanwhile, or used again.
-            let now = Chart::read(&*walk.medium)?;
-            if now.entry(number).is_none() || now.is_set_aside(&*walk.medium, number) {
-                return Ok(None);
-            }
-            Err("its file is missing")
+    let mut opened = SegmentView::open(&*walk.medium, number);
+    for _ in 0..2 {
+        if !matches!(opened, Err(Unseen::Gone | Unseen::Taken)) {
+            break;
         }
+        let now = Chart::read(&*walk.medium)?;
+        if now.entry(number).is_none() || now.is_set_aside(&*walk.medium, number) {
+            // Retired meanwhile, or used again.
+            return Ok(None);
+        }
+        // It may have been in the making until now.
+        opened = SegmentView::open(&*walk.medium, number);
+    }
+    let opened = match opened {
+        Ok(segment) => Ok(segment),
+        Err(Unseen::Gone | Unseen::Taken) => Err("its file is missing"),
         Err(Unseen::Bad(what)) => Err(what),
         Err(Unseen::System { operation, source }) => {
             return Err(Trouble::Io { operation, name: names::segment(number), source });

@@ -111,7 +111,7 @@ impl<M: Medium> Walk<M> {
                             if framed.head.state == LogState::Data {
                                 return Ok(Some(Step::Record(framed)));
                             }
-                            return self.notice(framed).map(Some);
+                            return Ok(Some(self.notice(framed)));
                         }
                         Err(_) => self.unsound()?,
                     }
@@ -163,16 +163,14 @@ impl<M: Medium> Walk<M> {
 
     /// What a frame that is no record says.
     #[cold]
-    fn notice(&mut self, framed: Framed) -> Result<Step, LogReadError> {
+    fn notice(&self, framed: Framed) -> Step {
         if framed.head.state == LogState::Mark {
-            return Ok(Step::Mark(framed));
+            return Step::Mark(framed);
         }
         match GapNote::decode(self.payload(&framed)) {
-            Some(note) => Ok(Step::Gap(LogGap::of_note(&framed, &note))),
-            None => {
-                let number = self.segment.as_ref().map_or(0, |segment| segment.header().number);
-                Err(damaged(number, framed.position, "a notice of missing records, which says nothing known"))
-            }
+            Some(note) => Step::Gap(LogGap::of_note(&framed, &note)),
+            // Of a newer version; whole, or it would not be here.
+            None => Step::Gap(LogGap::of_bytes(framed.position, None, LogGapReason::Unknown)),
         }
     }
 
@@ -279,11 +277,12 @@ impl<M: Medium> Walk<M> {
         Ok(Turned::Gap(gap))
     }
 
-    /// Goes to the first segment behind the one that was read.
+    /// Goes to the first segment behind the one that was read. Where retention is faster than the looks, none is found, for now.
     #[cold]
     fn enter(&mut self) -> Result<Turned, LogReadError> {
+        let number = self.behind + 1;
+        let mut missed = None;
         for _ in 0..N_TRIES {
-            let number = self.behind + 1;
             let is_residue = self.behind == 0 && self.first_listed().is_some_and(|first| number < first);
             let opened = if is_residue { Ok(None) } else { self.open(number) };
             match opened {
@@ -292,18 +291,26 @@ impl<M: Medium> Walk<M> {
                 Ok(None) => {}
                 Err(error) => return self.known_hole(number, error),
             }
-            let Some(found) = self.numbers_behind(self.behind)?.into_iter().next() else {
+            let numbers = self.numbers_behind(self.behind)?;
+            // Behind the list: what retention takes is no more in the chart before its file goes.
+            let chart = Chart::read(&*self.medium).ok();
+            let oldest = chart.as_ref().and_then(|chart| chart.state().entries.first());
+            let oldest = oldest.map_or(0, |oldest| oldest.number);
+            let Some(found) = numbers.into_iter().find(|number| *number >= oldest) else {
                 return Ok(Turned::NotYet);
             };
             if found == number {
                 continue;
             }
-            let chart = Chart::read(&*self.medium).ok();
             if let Some(missing) = chart.as_ref().and_then(|chart| chart.first_listed(number..found)) {
                 if chart.is_some_and(|chart| chart.is_set_aside(&*self.medium, missing)) {
                     return Ok(Turned::NotYet);
                 }
-                return self.known_hole(missing, damaged(missing, self.position, "its file is missing"));
+                // A list that was begun before a file was made may lack it, and have one that was made later.
+                if missed.replace(missing) == Some(missing) {
+                    return self.known_hole(missing, damaged(missing, self.position, "its file is missing"));
+                }
+                continue;
             }
             let is_retired = chart.is_none_or(|chart| chart.begins_behind(number));
             match self.open(found) {
@@ -316,11 +323,15 @@ impl<M: Medium> Walk<M> {
                 Err(error) => return self.known_hole(found, error),
             }
         }
-        match SegmentView::open(&*self.medium, self.behind + 1) {
-            // It will be a prepared one.
-            Err(Unseen::Taken) => Ok(Turned::NotYet),
-            _ => Err(damaged(self.behind + 1, self.position, "its file has another number in it")),
+        // It is listed behind its making, and not any more in front of its end.
+        let is_listed = || Chart::read(&*self.medium).is_ok_and(|chart| chart.entry(number).is_some());
+        let is_gone = || matches!(SegmentView::open(&*self.medium, number), Err(Unseen::Gone));
+        if is_listed() && is_gone() && is_listed() {
+            return self
+                .known_hole(number, damaged(number, self.position, "its file has another number in it"));
         }
+        // It will be a prepared one, or is no more: the next look finds out.
+        Ok(Turned::NotYet)
     }
 
     /// A segment that can't be read at all is a gap, if the manifest says so.

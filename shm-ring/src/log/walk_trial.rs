@@ -6,10 +6,14 @@ use super::item::{LogGap, LogGapReason, LogReadError};
 use super::names;
 use super::seek::LogStart;
 use super::segment::{Ground, Segment, Staged};
+use super::shared::Settings;
 use super::trial::{BOOT, OTHER_BOOT, SMALL, append, create, open, record, settings};
 use super::verify::verify;
+use super::view::numbers;
 use super::walk::{Step, Walk};
-use crate::layout::segment::{GapNote, GapReason, LogHead, LogState, MarkNote, SegmentExtent, SegmentHeader};
+use crate::layout::segment::{
+    GAP_NOTE_BYTES, GapNote, GapReason, LogHead, LogState, MarkNote, SegmentExtent, SegmentHeader,
+};
 use crate::map::disk::Disk;
 use crate::map::medium::{Medium, MediumFile};
 use std::sync::Arc;
@@ -123,7 +127,7 @@ fn damage_below_the_watermark_is_no_torn_tail() {
     assert!(matches!(walk.step(), Err(LogReadError::Damaged { position, .. }) if position == positions[7]));
 }
 
-// Goal: notices of missing records are gaps, marks are passed. Method: one of each between records.
+// Goal: notices of missing records are gaps, those of a newer version, too; marks are passed. Method: one of each between records.
 #[test]
 fn notices_are_gaps_and_marks_are_passed() {
     let (_directory, disk) = disk();
@@ -138,11 +142,13 @@ fn notices_are_gaps_and_marks_are_passed() {
     };
     let at = staged(LogState::Gap, &note.encode());
     staged(LogState::Mark, &mark.encode());
+    let newer = staged(LogState::Gap, &[9; GAP_NOTE_BYTES]);
     let last = staged(LogState::Data, b"last");
     let (records, gaps) = rest(&mut walk(&disk, BOOT));
     assert_eq!(records, [first, last]);
     assert_eq!((gaps[0].position, gaps[0].reason, gaps[0].producer), (at, LogGapReason::Dropped, Some(5)));
-    assert_eq!((gaps[0].n_records, gaps[0].n_bytes, gaps.len()), (Some(3), None, 1));
+    assert_eq!((gaps[0].n_records, gaps[0].n_bytes, gaps.len()), (Some(3), None, 2));
+    assert_eq!(gaps[1], LogGap::of_bytes(newer, None, LogGapReason::Unknown));
 }
 
 // Goal: a reader in a segment that is set aside leaves it, and goes on in the one that takes its number. Method: what recovery does after a
@@ -259,6 +265,31 @@ fn nobody_reads_behind_a_torn_segment() {
     let gap = LogGap::of_bytes(positions[5], Some(base - positions[5]), LogGapReason::PowerCut);
     assert_eq!(rest(&mut early), (vec![base], vec![gap]));
     assert_eq!(rest(&mut left).0, [base]);
+}
+
+// Goal: what retention took is told as that, whatever has its name by now. Method: a reader in segment 1; retention; under the name of segment
+// 2 a file with another number in it, as somebody finds it who opens it too late.
+#[test]
+fn what_retention_took_is_no_damage() {
+    let (directory, disk) = disk();
+    let mut core = create(&disk, Settings { keep_bytes: Some(SMALL), ..settings(BOOT) }).unwrap();
+    let mut positions = vec![append(&mut core, 1, &[1; 5000]).unwrap()];
+    let mut reader = walk(&disk, BOOT);
+    assert_eq!(rest(&mut reader).0, positions);
+    while core.end() < 5 * SMALL {
+        positions.push(append(&mut core, 1, &[1; 5000]).unwrap());
+        core.turn().unwrap();
+    }
+    let oldest = numbers(&*disk).unwrap()[0];
+    assert!(oldest > 2);
+    let path = |number| directory.path().join(names::segment(number));
+    std::fs::copy(path(oldest), path(2)).unwrap();
+    let (records, gaps) = rest(&mut reader);
+    let reasons: Vec<_> = gaps.iter().map(|gap| gap.reason).collect();
+    assert_eq!(reasons, [LogGapReason::Retired]);
+    let behind = gaps[0].position + gaps[0].n_bytes.unwrap();
+    positions.retain(|position| *position < gaps[0].position || *position >= behind);
+    assert_eq!(records, positions[1..]);
 }
 
 // Goal: a segment of another log under this one's name is no part of it. Method: a file of a second log takes the place of the first one's.

@@ -12,7 +12,8 @@ pub enum RecordError {
     /// The ring has no more to give; at the end of an anonymous ring that is [`PollError::Closed`].
     #[error(transparent)]
     Ring(#[from] PollError),
-    /// The log does not take it. After [`LogError::NoSpace`] the next step tries again; anything else is final for this recorder.
+    /// The log does not take it. After [`LogError::NoSpace`] and [`LogError::System`] the next step tries again; anything else is final for
+    /// this recorder.
     #[error(transparent)]
     Log(#[from] LogError),
 }

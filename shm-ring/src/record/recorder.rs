@@ -12,9 +12,11 @@
 //! | a MARK of an older epoch, or of another ring only    | a GAP: what the ring held then is gone |
 //! | none at all                                | from where the name stands, a new one from the oldest record |
 //!
-//! (I1) every batch ends with a MARK and is published as one, in one segment; (I2) what is behind the MARK in the ring is not released;
+//! (I1) every batch ends with a MARK and is published as one, in one segment; (I2) what is behind the MARK in the ring is not released, nor,
+//! with `EachRecord`, what is in front of it before that is on the medium;
 //! (I3) a notice that the ring gives stands in the log in front of the record that follows it in the ring, and once, because the MARK behind
-//! it covers it; (I4) between two batches nothing is staged.
+//! it covers it; (I4) between two batches nothing is staged,
+//! whatever became of the first.
 //! Knows no files and no signals.
 
 use super::error::RecordError;
@@ -94,6 +96,8 @@ pub struct Recorder {
     batch_bytes: u64,
     /// Rolls since something was staged.
     n_rolls: u32,
+    /// The last batch is published, and neither known to be as safe as is asked for nor released.
+    is_unsettled: bool,
     stats: RecorderStats,
     failed: Option<RecordError>,
 }
@@ -165,6 +169,7 @@ impl Recorder {
             untold: VecDeque::new(),
             news: None,
             n_rolls: 0,
+            is_unsettled: false,
             stats: RecorderStats::default(),
             failed: None,
         };
@@ -289,6 +294,7 @@ impl Recorder {
 
     /// Stages what is there, up to a batch, and publishes it. How many records that were.
     fn batch(&mut self) -> Result<u64, RecordError> {
+        self.settle()?;
         let mut staging = Staging::at(self.mark.position);
         let found = self.stage_all(&mut staging);
         if let Err(RecordError::Log(error)) = found {
@@ -296,27 +302,50 @@ impl Recorder {
         }
         // What is skipped at the end of the ring, and is no record, is done, too.
         if staging.done > self.mark.position || staging.gaps > 0 {
-            self.publish(&staging).map_err(|error| self.fail(error))?;
+            if staging.span_bytes == 0 && self.log.core().room_bytes() < MARK_SPAN_BYTES {
+                // Nothing is staged: there is time for that in the next segment.
+                staging.is_full = true;
+            } else {
+                self.publish(&staging)?;
+            }
         }
-        self.consumer.release_to(staging.done);
+        self.settle()?;
         if staging.is_full {
-            self.roll(&staging)?;
+            self.roll()?;
         }
         found.map(|()| staging.records)
     }
 
     /// Goes on in the next segment. Nothing is staged: should it fail, the next step tries again.
-    fn roll(&mut self, staging: &Staging) -> Result<(), RecordError> {
-        if staging.span_bytes > 0 {
-            self.n_rolls = 0;
-        }
+    fn roll(&mut self) -> Result<(), RecordError> {
         let log = self.log.core();
         if self.n_rolls == ROLLS_MAX {
             let (len_bytes, max_bytes) = (log.next_record_bytes_max() + 1, log.record_bytes_max());
             return Err(self.fail(LogError::TooLong { len_bytes, max_bytes }));
         }
-        log.roll()?;
+        if log.is_empty() {
+            // Made for shorter records; no segment that is empty is left.
+            self.publish(&Staging::at(self.mark.position))?;
+            self.settle()?;
+        }
+        self.log.core().roll()?;
         self.n_rolls += 1;
+        Ok(())
+    }
+
+    /// Gives back what is in the log, as soon as it is as safe there as was asked for. Should it fail, the next step tries again.
+    fn settle(&mut self) -> Result<(), RecordError> {
+        if self.is_unsettled {
+            let log = self.log.core();
+            let synced = if log.durability() == Durability::EachRecord { log.sync() } else { Ok(()) };
+            match synced {
+                Ok(()) => self.is_unsettled = false,
+                // Of the manifest, which is written again.
+                Err(error @ (LogError::NoSpace { .. } | LogError::System { .. })) => return Err(error.into()),
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+        self.consumer.release_to(self.mark.position);
         Ok(())
     }
 
@@ -355,7 +384,10 @@ impl Recorder {
             }
             let info = frame.info();
             let span_bytes = span_of_log_record(info.len_bytes as u64);
-            if self.log.core().room_bytes() < span_bytes + MARK_SPAN_BYTES {
+            let log = self.log.core();
+            // A segment that was made for shorter records takes no long one, however much room it has.
+            let is_short = info.len_bytes as u64 > log.record_bytes_max();
+            if is_short || log.room_bytes() < span_bytes + MARK_SPAN_BYTES {
                 std::mem::forget(frame);
                 staging.is_full = true;
                 staging.done = position;
@@ -424,25 +456,25 @@ impl Recorder {
         Ok(true)
     }
 
-    /// Ends the batch, and makes it one.
-    fn publish(&mut self, staging: &Staging) -> Result<(), LogError> {
+    /// Ends the batch, and makes it one. There is room for its MARK.
+    fn publish(&mut self, staging: &Staging) -> Result<(), RecordError> {
         let mark = MarkNote {
             position: staging.done,
             n_records: self.mark.n_records + staging.records,
             ..self.mark
         };
-        self.log.core().stage(&Staged {
+        let staged = self.log.core().stage(&Staged {
             head: head(LogState::Mark, 0, MARK_NOTE_BYTES),
             timestamp_ns: clock::realtime_ns(),
             tags: 0,
             payload: &mark.encode(),
-        })?;
-        let log = self.log.core();
-        log.publish();
-        if log.durability() == Durability::EachRecord {
-            log.sync()?;
+        });
+        staged.map_err(|error| self.fail(error))?;
+        self.log.core().publish();
+        (self.mark, self.is_unsettled) = (mark, true);
+        if staging.span_bytes > 0 {
+            self.n_rolls = 0;
         }
-        self.mark = mark;
         self.stats.records += staging.records;
         self.stats.bytes += staging.bytes;
         self.stats.gaps += staging.gaps;
@@ -450,8 +482,9 @@ impl Recorder {
         Ok(())
     }
 
-    /// Something may be staged that is not to be published: nothing goes on from here.
+    /// Nothing goes on from here; what is staged has no MARK behind it, and is not to be published by whoever has the log next.
     fn fail(&mut self, error: LogError) -> RecordError {
+        self.log.core().forget_staged();
         let error = RecordError::Log(error);
         self.failed = Some(error);
         error
