@@ -301,9 +301,15 @@ fn a_log_that_may_only_be_read_is_read() {
     assert!(!Log::inspect(&path).unwrap().has_appender);
     assert!(Log::verify(&path, |_| {}).unwrap().is_clean());
     chmod(&path, 0o700);
-    files().for_each(|file| chmod(&file, 0o620));
-    let refused = LogReader::open(&path).map(drop).unwrap_err();
-    assert!(matches!(refused, Error::WrongMode { .. } | Error::Io { .. }), "{refused:?}");
+    // All of them, the manifest's, a segment.
+    for wanted in ["", "CURRENT", ".seg"] {
+        files().for_each(|file| chmod(&file, 0o600));
+        files()
+            .filter(|file| file.to_str().unwrap().ends_with(wanted))
+            .for_each(|file| chmod(&file, 0o620));
+        let refused = LogReader::open(&path).map(drop).unwrap_err();
+        assert!(matches!(refused, Error::WrongMode { found_mode: 0o620, .. }), "{wanted}: {refused:?}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::map::file::{self, io_error};
 use crate::map::fork::Side;
 use crate::map::medium::Medium;
 use crate::map::network::refuse_network;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,8 +94,10 @@ impl LogReader {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = &file::absolute(path.as_ref());
         let side = Side::current().map_err(io_error("prepare for forks for", path))?;
-        let (disk, found) = open_directory(path)?;
-        check_writers(&disk, path)?;
+        let opened = open_directory(path);
+        // What is refused when it is opened is refused here by name.
+        check_writers(path)?;
+        let (disk, found) = opened?;
         let log_uuid = found.reading.state.log_uuid;
         let mut walk = Walk::new(Arc::new(disk), log_uuid, clock::boot_id());
         // What can't be read is told by the first step.
@@ -281,19 +284,28 @@ pub(super) fn not_there(error: LogReadError, path: &Path) -> Error {
 }
 
 /// Refuses a log of files that others could change while they are mapped, or that is not on this machine.
-fn check_writers(disk: &Disk, path: &Path) -> Result<(), Error> {
-    let names = disk.names().map_err(io_error("list", path))?;
-    let segments = names.iter().filter(|name| matches!(Name::of(name), Name::Segment(_)));
-    // All are made by whom made the first; each is asked again when it is mapped.
-    let Some(name) = segments.min() else { return Ok(()) };
-    let path = path.join(name);
-    match disk.open(name, false) {
-        Ok(file) => {
-            file::check_reader(file.file(), &path, FileKind::Segment)?;
-            refuse_network(file.file(), &path, FileKind::Segment)
+fn check_writers(path: &Path) -> Result<(), Error> {
+    let disk = Disk::new(path, 0o600);
+    // That there is no log was found out already.
+    let Ok(names) = disk.names() else { return Ok(()) };
+    let least = |is_wanted: fn(Name) -> bool| names.iter().filter(|name| is_wanted(Name::of(name))).min();
+    // All are made by whom made the first; each is asked again when it is opened.
+    let wanted = [
+        (least(|name| matches!(name, Name::Current | Name::Manifest(_))), FileKind::Log),
+        (least(|name| matches!(name, Name::Segment(_))), FileKind::Segment),
+    ];
+    for (name, kind) in wanted {
+        let Some(path) = name.map(|name| path.join(name)) else { continue };
+        let flags = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
+        match std::fs::OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+            Ok(file) => {
+                file::check_reader(&file, &path, kind)?;
+                refuse_network(&file, &path, kind)?;
+            }
+            // Retired just now.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error("open", &path)(error)),
         }
-        // Retired just now.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io_error("open", &path)(error)),
     }
+    Ok(())
 }

@@ -91,8 +91,8 @@ pub struct Recorder {
     mark: MarkNote,
     /// What is to be told in front of the next record.
     untold: VecDeque<Notice>,
-    /// What the ring can't tell, because it happened while nobody recorded: in front of everything.
-    news: Option<GapNote>,
+    /// What the ring can't tell, because it happened while nobody recorded: in front of everything, and where in the ring it ends.
+    news: Option<(GapNote, u64)>,
     batch_bytes: u64,
     /// Rolls since something was staged.
     n_rolls: u32,
@@ -187,9 +187,8 @@ impl Recorder {
                 }
                 this.go_on_at(mark);
             }
-            Some(_) => this.news = Some(gap(GapReason::Restarted, None)),
-            None if marks.has_others => this.news = Some(gap(GapReason::Restarted, None)),
-            None => {}
+            None if !marks.has_others => {}
+            _ => this.news = Some((gap(GapReason::Restarted, None), fresh.position)),
         }
         Ok(this)
     }
@@ -286,9 +285,10 @@ impl Recorder {
                 _ => break,
             }
         }
-        let missed = self.consumer.position().saturating_sub(mark.position);
+        let oldest = self.consumer.position();
+        let missed = oldest.saturating_sub(mark.position);
         if missed > 0 {
-            self.news = Some(gap(GapReason::Lapped, Some(missed)));
+            self.news = Some((gap(GapReason::Lapped, Some(missed)), oldest));
         }
     }
 
@@ -350,11 +350,12 @@ impl Recorder {
     }
 
     fn stage_all(&mut self, staging: &mut Staging) -> Result<(), RecordError> {
-        if let Some(news) = self.news {
+        if let Some((news, end)) = self.news {
             if !self.stage_gap(staging, 0, &news)? {
                 return Ok(());
             }
-            self.news = None;
+            // Told once, even if nothing can be read behind it.
+            (self.news, staging.done) = (None, end);
         }
         // Of the clock once, and only for a ring whose records have no time.
         let mut now_ns = 0;
