@@ -226,7 +226,9 @@ impl State {
                     return Err("a new segment has the next number");
                 }
                 if *data_bytes > SEGMENT_BYTES_MAX || base.is_some_and(|base| !is_log_boundary(base)) {
-                    return Err("a segment is no larger than they are made, and begins where a frame can stand");
+                    return Err(
+                        "a segment is no larger than they are made, and begins where a frame can stand",
+                    );
                 }
                 self.entries.push(Entry {
                     number: *number,

@@ -106,7 +106,17 @@ mod tests {
         for name in [CURRENT, &manifest(3), "cursor-a.17-0", &aside(7, &[1; 16])] {
             assert_eq!(Name::of(&temporary(name)), Name::Temporary, "{name}");
         }
-        for foreign in ["thesis.tmp", ".tmp", "CURRENT.tmp.tmp", "7.seg", "MANIFEST-3", "MANIFEST-", "notes", ".seg", "+0000000000000000007.seg"] {
+        for foreign in [
+            "thesis.tmp",
+            ".tmp",
+            "CURRENT.tmp.tmp",
+            "7.seg",
+            "MANIFEST-3",
+            "MANIFEST-",
+            "notes",
+            ".seg",
+            "+0000000000000000007.seg",
+        ] {
             assert_eq!(Name::of(foreign), Name::Foreign, "{foreign}");
         }
     }
