@@ -205,6 +205,47 @@ fn retention_keeps_what_was_asked_for() {
 }
 
 #[test]
+fn an_interval_without_end_keeps_nobody_from_working() {
+    // Goal: full segments are settled and retired with an interval that can't be counted to. Method: the longest there is.
+    let directory = directory();
+    let path = directory.path().join("log");
+    let options = options().durability(Durability::Interval(Duration::MAX)).keep_bytes(1);
+    let mut log = options.create(&path).unwrap();
+    let start = std::time::Instant::now();
+    while log.stats().n_retired < 3 {
+        let _receipt = log.append(&[1; 10_000]).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", log.stats());
+    }
+}
+
+#[test]
+fn a_log_without_its_lock_says_so_and_foreign_files_stay() {
+    // Goal: a log whose LOCK is gone is no log that is not there, and repair makes it anew; files of others are left alone; what gc makes can be
+    // read by who reads the rest. Method: removed, put there, and looked at.
+    let directory = directory();
+    let path = directory.path().join("log");
+    let mut log = options().mode(0o640).create(&path).unwrap();
+    for _ in 0..20 {
+        let _receipt = log.append(&[1; 10_000]).unwrap();
+    }
+    log.close().unwrap();
+    fs::write(path.join("thesis.tmp"), b"mine").unwrap();
+    fs::remove_file(path.join("LOCK")).unwrap();
+    for outcome in [options().open(&path), options().open_or_create(&path)] {
+        let why = outcome.unwrap_err();
+        assert!(matches!(why, Error::Corrupt { .. }) && why.to_string().contains("repair"), "{why}");
+    }
+    Log::repair(&path, DryRun::No).unwrap();
+    assert_eq!(options().mode(0o640).open(&path).unwrap().recovery().lost_bytes, 0);
+    assert!(Log::gc(&path, Some(1), None, DryRun::No).unwrap().n_segments > 0);
+    for entry in fs::read_dir(&path).unwrap().map(Result::unwrap) {
+        let (name, mode) = (entry.file_name(), entry.metadata().unwrap().permissions().mode() & 0o777);
+        assert!(mode == 0o640 || name == "thesis.tmp", "{name:?} {mode:o}");
+    }
+    assert_eq!(fs::read(path.join("thesis.tmp")).unwrap(), b"mine");
+}
+
+#[test]
 fn a_child_has_no_appender() {
     // Goal: after a fork only the parent appends; the child hears `Forked`, and its end disturbs nobody. Method: a role forks.
     let directory = directory();

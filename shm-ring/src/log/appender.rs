@@ -479,9 +479,9 @@ impl Appender {
         self.core.shared.durable()
     }
 
-    /// The longest record that this log takes, in bytes.
+    /// The longest record that this log takes, in bytes: a quarter of a segment of the size that it was opened with.
     pub fn record_bytes_max(&self) -> u64 {
-        self.core.record_bytes_max()
+        self.core.next_record_bytes_max()
     }
 
     /// What was found when the log was opened.

@@ -5,7 +5,7 @@
 //! The doors to `verify.rs`, `repair.rs` and `cursor.rs` are here, too.
 
 use super::cursor;
-use super::names;
+use super::names::{self, Name};
 use super::reader::{check_name, not_there, open_directory};
 use super::repair::{self, RepairReport};
 use super::seek::LogStart;
@@ -23,6 +23,7 @@ use crate::map::disk::Disk;
 use crate::map::file::{self, io_error};
 use crate::map::lock::Locks;
 use crate::map::medium::Medium;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,6 +192,8 @@ impl Log {
     /// what can be made from the rest. Removes nothing, cuts nothing, and writes into no segment: what takes the place of a file is a new one,
     /// and what was there before is kept in files that begin with `aside-`. With `dry_run` it only says what it would do.
     ///
+    /// A log that has lost its `LOCK` gets a new one: an appender that still lives by the old one, which has no name any more, is not seen then.
+    ///
     /// # Errors
     ///
     /// [`Error::Busy`] while an appender lives; [`Error::NotFound`]; [`Error::NotWritable`], [`Error::NoSpace`], [`Error::Io`].
@@ -207,10 +210,17 @@ impl Log {
             return mend(true);
         }
         let failed = io_error("lock", path);
-        let lock = lock_file(&disk, true)?;
+        let lock = match lock_file(&disk, true) {
+            Err(Error::NotFound { .. }) if is_log(&disk).map_err(io_error("list", path))? => {
+                lock_anew(&disk)?
+            }
+            other => other?,
+        };
         let locks = Locks::new(&lock, true).map_err(&failed)?;
         let repair = locks.repair(PATIENCE).map_err(&failed)?.ok_or_else(busy)?;
         let _alone = repair.take_slot(WRITER_BYTE).map_err(&failed)?.ok_or_else(busy)?;
+        // Byte 0 is held under the process lock, for which every ring of this process would wait.
+        drop(repair);
         mend(false)
     }
 
@@ -283,6 +293,23 @@ fn cursors<M: Medium>(medium: &M, log_uuid: &[u8; 16]) -> Result<Vec<CursorStats
 fn lock_file(disk: &Disk, writable: bool) -> Result<std::fs::File, Error> {
     let path = disk.path().join(names::LOCK);
     file::open_regular(&path, FileKind::Log, writable).map(|(file, _)| file)
+}
+
+/// Whether anything of a log is there but the lock file.
+fn is_log(disk: &Disk) -> std::io::Result<bool> {
+    let is_ours =
+        |name: &String| matches!(Name::of(name), Name::Current | Name::Manifest(_) | Name::Segment(_));
+    Ok(disk.names()?.iter().any(is_ours))
+}
+
+/// Makes the lock file of a log that has lost it; read by those who read the rest.
+fn lock_anew(disk: &Disk) -> Result<std::fs::File, Error> {
+    let path = disk.path().join(names::LOCK);
+    let mode =
+        std::fs::metadata(disk.path().join(names::CURRENT)).map_or(0o600, |found| found.mode() & 0o644);
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(mode);
+    options.open(&path).map_err(io_error("create the lock of", disk.path()))
 }
 
 /// Whether an appender holds its lock byte.

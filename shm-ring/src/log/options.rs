@@ -225,9 +225,10 @@ impl LogOptions {
         check_directory(path)?;
         let disk = Arc::new(Disk::new(path, file::check_mode(self.mode)?));
         match file::open_regular(&disk.path().join(names::LOCK), FileKind::Log, true) {
-            // Not made anew here: whoever holds bytes of the old one, which has no name any more, would not be seen.
+            // Not made anew in passing: whoever holds bytes of the old one, which has no name any more, would not be seen.
             Err(Error::NotFound { .. }) if self.has_log(path) => {
-                let expected = "the log's lock file: when nobody appends, make an empty one".into();
+                let expected =
+                    "the log's lock file: `shm-ring repair` makes it anew, once nobody appends".into();
                 let (path, found) = (disk.path().join(names::LOCK), "none".into());
                 Err(Error::Corrupt { path, what: "file", expected, found })
             }
