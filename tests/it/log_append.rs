@@ -4,7 +4,9 @@ use crate::harness::{Actor, Script, directory, fork, is_root_for, listen, say};
 use crate::log_raw::records;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use shm_ring::{Appender, DryRun, Durability, Error, FileKind, Log, LogError, LogOptions};
+use shm_ring::{
+    Appender, DryRun, Durability, Error, FileKind, Log, LogError, LogItem, LogOptions, LogReader,
+};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -202,6 +204,34 @@ fn retention_keeps_what_was_asked_for() {
     assert!(Log::gc(&path, None, Some(Duration::from_secs(1)), DryRun::No).unwrap().n_segments > 0);
     let names: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().starts_with("spare")), "{names:?}");
+}
+
+#[test]
+fn another_segment_size_takes_effect_under_a_reader() {
+    // Goal: an empty log that is opened with larger segments takes longer records, and a reader that waits in it gets them; likewise with
+    // smaller ones behind. Method: a reader from the start on; each size twice; verify.
+    let directory = directory();
+    let path = directory.path().join("log");
+    options().create(&path).unwrap().close().unwrap();
+    let mut reader = LogReader::open(&path).unwrap();
+    assert!(reader.next().unwrap().is_none());
+    for segment_bytes in [16 * SMALL, 4 * SMALL, SMALL, 16 * SMALL] {
+        let options = LogOptions::new().segment_bytes(segment_bytes);
+        drop(options.open(&path).unwrap());
+        assert!(reader.next().unwrap().is_none());
+        let mut log = options.open(&path).unwrap();
+        assert_eq!(log.record_bytes_max(), segment_bytes / 4);
+        let length = usize::try_from(segment_bytes / 4).unwrap();
+        for _ in 0..2 {
+            let _receipt = log.append(&vec![7; length]).unwrap();
+            match reader.next().unwrap() {
+                Some(LogItem::Record(record)) => assert_eq!(record.len(), length),
+                other => panic!("{other:?}"),
+            }
+        }
+        log.close().unwrap();
+        assert!(Log::verify(&path, |_| {}).unwrap().is_clean());
+    }
 }
 
 #[test]
