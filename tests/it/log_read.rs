@@ -304,9 +304,7 @@ fn a_log_that_may_only_be_read_is_read() {
     // All of them, the manifest's, a segment.
     for wanted in ["", "CURRENT", ".seg"] {
         files().for_each(|file| chmod(&file, 0o600));
-        files()
-            .filter(|file| file.to_str().unwrap().ends_with(wanted))
-            .for_each(|file| chmod(&file, 0o620));
+        files().filter(|file| file.to_str().unwrap().ends_with(wanted)).for_each(|file| chmod(&file, 0o620));
         let refused = LogReader::open(&path).map(drop).unwrap_err();
         assert!(matches!(refused, Error::WrongMode { found_mode: 0o620, .. }), "{wanted}: {refused:?}");
     }

@@ -351,7 +351,7 @@ fn a_slow_producer_rolls_as_often_as_it_likes() {
     let mut recording = recorder(&ring, &log);
     let begin = recording.log().end();
     let mut pushed = vec![];
-    while recording.log().end() < begin + (20 * 64 << 10) {
+    while recording.log().end() < begin + 20 * (64 << 10) {
         let payload = record(0, pushed.len() as u64, 1000);
         producer.push(&payload).unwrap();
         assert_eq!(recording.step(NOW), Ok(1));
@@ -452,7 +452,8 @@ fn fill_to_the_last_byte(small: &Path) {
     let ring = RingOptions::new().capacity(256 << 10).create(Script::path().join("ring")).unwrap();
     let (log, rest) = (small.join("log"), small.join("rest"));
     let mut recording =
-        Recorder::open(&ring, "recorder", options().segment_bytes(SEGMENT_BYTES).create(&log).unwrap()).unwrap();
+        Recorder::open(&ring, "recorder", options().segment_bytes(SEGMENT_BYTES).create(&log).unwrap())
+            .unwrap();
     let mut producer = ring.producer().unwrap();
     let mut pushed = vec![];
     for _ in 0..3 {

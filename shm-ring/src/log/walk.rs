@@ -285,7 +285,8 @@ impl<M: Medium> Walk<M> {
         let is_listed = || Chart::read(&*self.medium).is_ok_and(|chart| chart.entry(number).is_some());
         let is_gone = || matches!(SegmentView::open(&*self.medium, number), Err(Unseen::Gone));
         if is_listed() && is_gone() && is_listed() {
-            return self.known_hole(number, damaged(number, self.position, "its file has another number in it"));
+            return self
+                .known_hole(number, damaged(number, self.position, "its file has another number in it"));
         }
         // It will be a prepared one, or is no more: the next look finds out.
         Ok(Turned::NotYet)
