@@ -25,7 +25,7 @@ fn offset(file: &File, at: u64) -> u64 {
 }
 
 /// Writes a frame's header where the document says, over whatever is there.
-fn forge(path: &Path, position: u64, state: u64, len_bytes: u64) {
+pub(crate) fn forge(path: &Path, position: u64, state: u64, len_bytes: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let (nonce, capacity, data) = (offset(&file, 32), offset(&file, 48), offset(&file, 112));
     let word = len_bytes | state << 32 | ((position / capacity) & 0xffff) << 48;
