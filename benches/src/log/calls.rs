@@ -7,14 +7,14 @@ use std::sync::Mutex;
 
 use shm_ring::LogOptions;
 
-use super::child::{TRACED, between, said_between, trace};
+use super::child::{ARGUMENT, TRACED};
 use super::durable::{N_THREADS, append_by_all, create};
 use super::{Fact, Plan, Results, TIME_NS, failed, removed, resident, settle};
 use crate::mapped::record;
 use crate::report::verdict::{Limit, Target};
+use crate::turns::trace::{NO_STRACE, between, said_between, trace};
 
 const N: usize = 100_000;
-const NO_STRACE: &str = "strace is not installed, or may not trace";
 const SYNCS: [&str; 4] = ["fdatasync(", "fsync(", "msync(", "sync_file_range("];
 /// (name, what it is, between which words)
 const APPENDS: (&str, &str) = (
@@ -40,7 +40,9 @@ pub(super) fn traced(path: &Path, n: usize) -> Result<(), String> {
 
 pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
     let path = plan.directory.join("calls");
-    let trace = trace(TRACED, &path, &[plan.n_synced.to_string()])?.unwrap_or_default();
+    let n = plan.n_synced.to_string();
+    let args = [ARGUMENT.as_ref(), TRACED.as_ref(), path.as_os_str(), n.as_ref()];
+    let trace = trace(&path.with_extension("trace"), args)?.unwrap_or_default();
     let appends = said_between(&trace, "appends").map(|(thread, lines)| {
         let own = lines.iter().filter(|line| line.split(' ').next() == Some(thread)).count();
         own as f64 / N as f64

@@ -3,19 +3,17 @@
 //! This program runs itself again under `strace`, which sees a word on stdout before and after the loop, and nothing else if all is well.
 
 use std::hint::black_box;
-use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use shm_ring::{AppendOptions, RangedOptions};
 
 use super::{Fact, Plan, Results, failed};
 use crate::report::verdict::{Limit, Target};
+use crate::turns::trace::{NO_STRACE, between, said_between, trace};
 
 /// The argument under which a program hands over to [`child`].
 pub const ARGUMENT: &str = "--calls";
 const N: usize = 100_000;
-const NO_STRACE: &str = "strace is not installed, or may not trace";
 const FACTS: [(&str, &str, &str); 2] = [
     ("calls/push/ours", "pushes", "system calls of 100,000 pushes of 100 B into resident pages"),
     ("calls/write/ours", "writes", "system calls of 100,000 ranges of 64 B, allocated and written"),
@@ -36,36 +34,11 @@ pub fn child(directory: &Path) -> Result<(), String> {
     })
 }
 
-/// Says so before and after.
-fn between<E: std::fmt::Display>(what: &str, work: impl FnOnce() -> Result<(), E>) -> Result<(), String> {
-    let mut out = io::stdout();
-    let mut say = |word: &str| {
-        writeln!(out, "@{word} {what}").and_then(|()| out.flush()).map_err(failed("write to stdout"))
-    };
-    say("begin")?;
-    work().map_err(failed(what))?;
-    say("end")
-}
-
 pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
     let directory = plan.directory.join("calls");
     std::fs::create_dir(&directory).map_err(failed("create a directory"))?;
-    let trace = directory.join("trace");
-    let traced = Command::new("strace")
-        .args(["-f", "-o"])
-        .arg(&trace)
-        .arg(std::env::current_exe().map_err(failed("find this program"))?)
-        .arg(ARGUMENT)
-        .arg(&directory)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    let trace = match traced {
-        Ok(status) if status.success() => {
-            std::fs::read_to_string(&trace).map_err(failed("read the trace"))?
-        }
-        _ => String::new(),
-    };
+    let args = [ARGUMENT.as_ref(), directory.as_os_str()];
+    let trace = trace(&directory.join("trace"), args)?.unwrap_or_default();
     std::fs::remove_dir_all(&directory).map_err(failed("remove"))?;
     let fact = |(name, what, text)| Fact::exact(name, text, count(&trace, what));
     Ok(FACTS.map(fact).into())
@@ -73,11 +46,7 @@ pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
 
 /// Calls between the two words.
 fn count(trace: &str, what: &str) -> Result<f64, &'static str> {
-    let line = |word: &str| {
-        let said = format!("@{word} {what}");
-        trace.lines().position(|line| line.contains(&said)).ok_or(NO_STRACE)
-    };
-    Ok((line("end")? - line("begin")? - 1) as f64)
+    said_between(trace, what).map(|(_, lines)| lines.len() as f64).ok_or(NO_STRACE)
 }
 
 pub(super) fn targets(results: &Results) -> Vec<Target> {

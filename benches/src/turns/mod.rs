@@ -5,6 +5,7 @@
 //! | `cell` | one contestant, timed; what counts as undisturbed |
 //! | `report` | Markdown, JSON |
 //! | `options` | what a program is asked |
+//! | `trace` | system calls, counted |
 //!
 //! Contestants of one section take turns, in another order each time, and a ratio is of figures of one section. Of the time of one
 //! thread, what it stood in its processor's queue does not count: that is the scheduler's own account, and others' doing. A repetition in
@@ -14,6 +15,7 @@
 mod cell;
 pub mod options;
 mod report;
+pub(crate) mod trace;
 
 use crate::report::spread::{Series, Spread};
 use crate::report::verdict::{Limit, NOT_IN_THIS_RUN, NOTHING_COUNTS, Target};
