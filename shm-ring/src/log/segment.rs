@@ -574,3 +574,8 @@ pub(crate) fn index_bytes(entry: &IndexEntry) -> [u8; 16] {
     bytes[8..].copy_from_slice(&entry.position.to_le_bytes());
     bytes
 }
+
+/// The checksum of these entries, as a seal has it.
+pub(crate) fn index_crc(entries: impl IntoIterator<Item = IndexEntry>) -> u32 {
+    entries.into_iter().fold(0, |crc, entry| crc32c::crc32c_append(crc, &index_bytes(&entry)))
+}

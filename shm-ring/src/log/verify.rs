@@ -24,7 +24,7 @@ use super::chart::Chart;
 use super::error::{Trouble, trouble};
 use super::item::LogReadError;
 use super::names;
-use super::segment::index_bytes;
+use super::segment::index_crc;
 use super::view::{Framed, Look, SegmentView, Standing, Unseen};
 use super::walk::Walk;
 use crate::layout::frame::Position;
@@ -188,7 +188,7 @@ impl Tally {
 
     /// The checksum of that index.
     pub(crate) fn index_crc(&self) -> u32 {
-        self.index.iter().fold(0, |crc, entry| crc32c::crc32c_append(crc, &index_bytes(entry)))
+        index_crc(self.index.iter().copied())
     }
 
     /// What is not as the frames say, of a segment of which all frames check.

@@ -18,7 +18,7 @@
 //! Writes nothing but the lock byte.
 
 use super::names::{self, Name};
-use super::segment::{index_bytes, is_known_boot};
+use super::segment::{index_crc, is_known_boot};
 use crate::layout::frame::{FRAME_ALIGN, POSITION_END};
 use crate::layout::header::HEADER_BYTES;
 use crate::layout::mapped::SEALED;
@@ -417,9 +417,7 @@ impl<M: Medium> SegmentView<M> {
 
     /// The checksum of so many entries of the index.
     pub(crate) fn index_crc(&self, n_index: u64) -> u32 {
-        (0..n_index)
-            .map(|at| self.index(at))
-            .fold(0, |crc, entry| crc32c::crc32c_append(crc, &index_bytes(&entry)))
+        index_crc((0..n_index).map(|at| self.index(at)))
     }
 
     /// A frame's position from which a walk may begin: behind all that the last entry of which `is_before` holds has in front of it; the

@@ -2,6 +2,7 @@
 //!
 //! (I1) what is expected is what was appended; the walk's own words are compared with it, never with themselves.
 
+use super::appender::Core;
 use super::item::{LogGap, LogGapReason, LogReadError};
 use super::names;
 use super::seek::LogStart;
@@ -14,7 +15,7 @@ use super::walk::{Step, Walk};
 use crate::layout::segment::{
     GAP_NOTE_BYTES, GapNote, GapReason, LogHead, LogState, MarkNote, SegmentExtent, SegmentHeader,
 };
-use crate::map::disk::Disk;
+use crate::map::disk::{Disk, DiskFile};
 use crate::map::medium::{Medium, MediumFile};
 use std::sync::Arc;
 
@@ -151,17 +152,42 @@ fn notices_are_gaps_and_marks_are_passed() {
     assert_eq!(gaps[1], LogGap::of_bytes(newer, None, LogGapReason::Unknown));
 }
 
+/// Records until the second segment has some; the third one is prepared.
+fn into_the_second_segment(core: &mut Core<Disk>) -> Vec<u64> {
+    let mut positions = vec![];
+    while core.end() < 80 << 10 {
+        positions.push(append(core, 1, &[1; 5000]).unwrap());
+        core.turn().unwrap();
+    }
+    positions
+}
+
+/// Another segment of that number, prepared.
+fn second_segment_anew(disk: &Disk) -> Segment<DiskFile> {
+    let header = SegmentHeader {
+        uuid: [9; 16],
+        created_ns: 0,
+        log_uuid: LOG_UUID,
+        number: 2,
+        extent: SegmentExtent::new(SMALL, 4096).unwrap(),
+    };
+    Segment::make(disk, header, BOOT, Ground::Allocated).unwrap()
+}
+
+/// A record at its base.
+fn append_to_anew(segment: &Segment<DiskFile>, base: u64) {
+    segment.activate(base, BOOT);
+    segment.put(base, base, &record(1, b"again"));
+    segment.publish(base + 48);
+}
+
 // Goal: a reader in a segment that is set aside leaves it, and goes on in the one that takes its number. Method: what recovery does after a
 // sync that failed, by hand: the prepared segment goes, the active one gets another name.
 #[test]
 fn a_reader_leaves_a_segment_that_was_set_aside() {
     let (_directory, disk) = disk();
     let mut core = create(&disk, settings(BOOT)).unwrap();
-    let mut positions = vec![];
-    while core.end() < 80 << 10 {
-        positions.push(append(&mut core, 1, &[1; 5000]).unwrap());
-        core.turn().unwrap();
-    }
+    let positions = into_the_second_segment(&mut core);
     let mut reader = walk(&disk, BOOT);
     assert_eq!(rest(&mut reader), (positions.clone(), vec![]));
     let end = core.end();
@@ -172,18 +198,9 @@ fn a_reader_leaves_a_segment_that_was_set_aside() {
         assert_eq!(reader.step(), Ok(None));
     }
     assert_eq!((reader.position, reader.behind), (end, 1));
-    let header = SegmentHeader {
-        uuid: [9; 16],
-        created_ns: 0,
-        log_uuid: LOG_UUID,
-        number: 2,
-        extent: SegmentExtent::new(SMALL, 4096).unwrap(),
-    };
-    let new = Segment::make(&*disk, header, BOOT, Ground::Allocated).unwrap();
+    let new = second_segment_anew(&disk);
     assert_eq!(reader.step(), Ok(None), "nobody has appended to it");
-    new.activate(end + 4096, BOOT);
-    new.put(end + 4096, end + 4096, &record(1, b"again"));
-    new.publish(end + 4096 + 48);
+    append_to_anew(&new, end + 4096);
     let gap = LogGap::of_bytes(end, Some(4096), LogGapReason::PowerCut);
     assert_eq!(rest(&mut reader), (vec![end + 4096], vec![gap]));
 }
@@ -194,11 +211,7 @@ fn a_reader_leaves_a_segment_that_was_set_aside() {
 fn a_reader_leaves_a_segment_whose_number_another_one_has() {
     let (_directory, disk) = disk();
     let mut core = create(&disk, settings(BOOT)).unwrap();
-    let mut positions = vec![];
-    while core.end() < 80 << 10 {
-        positions.push(append(&mut core, 1, &[1; 5000]).unwrap());
-        core.turn().unwrap();
-    }
+    let positions = into_the_second_segment(&mut core);
     let end = core.end();
     drop(core);
     let mut readers = [walk(&disk, BOOT), walk(&disk, BOOT)];
@@ -206,17 +219,8 @@ fn a_reader_leaves_a_segment_whose_number_another_one_has() {
     readers[1].seek(LogStart::At(positions[positions.len() - 1])).unwrap();
     disk.remove(&names::segment(3)).unwrap();
     disk.rename(&names::segment(2), "aside-2").unwrap();
-    let header = SegmentHeader {
-        uuid: [9; 16],
-        created_ns: 0,
-        log_uuid: LOG_UUID,
-        number: 2,
-        extent: SegmentExtent::new(SMALL, 4096).unwrap(),
-    };
-    let new = Segment::make(&*disk, header, BOOT, Ground::Allocated).unwrap();
-    new.activate(end + 4096, BOOT);
-    new.put(end + 4096, end + 4096, &record(1, b"again"));
-    new.publish(end + 4096 + 48);
+    let new = second_segment_anew(&disk);
+    append_to_anew(&new, end + 4096);
     let gap = LogGap::of_bytes(end, Some(4096), LogGapReason::PowerCut);
     for (reader, last) in readers.iter_mut().zip([None, positions.last()]) {
         let (mut records, mut gaps) = (vec![], vec![]);
