@@ -101,6 +101,8 @@ mod map;
 mod ranges;
 #[cfg(not(any(loom, shuttle)))]
 mod record;
+#[cfg(not(any(loom, shuttle)))]
+pub mod replay;
 #[cfg_attr(any(loom, shuttle), path = "ring/model/mod.rs")]
 mod ring;
 #[cfg(not(any(loom, shuttle)))]
