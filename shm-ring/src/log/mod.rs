@@ -35,7 +35,7 @@
 //! they are for processes, of which a crash leaves none; (I2) one appender (lock byte 1 of LOCK); readers take no lock of the log's.
 
 pub(crate) mod appender;
-mod chart;
+pub(crate) mod chart;
 pub(crate) mod collect;
 #[cfg(test)]
 mod crash;
@@ -49,6 +49,7 @@ pub(crate) mod manifest;
 pub(crate) mod marks;
 pub(crate) mod names;
 pub(crate) mod options;
+pub(crate) mod park;
 pub(crate) mod reader;
 pub(crate) mod receipt;
 pub(crate) mod recover;
@@ -58,15 +59,17 @@ pub(crate) mod repair;
 #[cfg(test)]
 mod repair_trial;
 pub(crate) mod retention;
+pub(crate) mod run;
 pub(crate) mod seek;
 pub(crate) mod segment;
 pub(crate) mod shared;
+pub(crate) mod skim;
 mod tally;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "bytes of payloads are any")]
 mod trial;
 pub(crate) mod verify;
-mod view;
-mod walk;
+pub(crate) mod view;
+pub(crate) mod walk;
 #[cfg(test)]
 mod walk_trial;

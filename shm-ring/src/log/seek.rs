@@ -150,7 +150,7 @@ impl<M: Medium> Walk<M> {
     }
 
     /// The first record of that time or later, or the first damage in front of it.
-    fn first_since(&self, segment: &SegmentView<M>, look: &Look, timestamp_ns: u64) -> Option<u64> {
+    pub(super) fn first_since(&self, segment: &SegmentView<M>, look: &Look, timestamp_ns: u64) -> Option<u64> {
         let is_it =
             |framed: &Framed| framed.head.state == LogState::Data && framed.timestamp_ns >= timestamp_ns;
         let mut at = segment.start_by_index(look, |entry| entry.last_ns < timestamp_ns);
@@ -250,12 +250,13 @@ impl<M: Medium> Walk<M> {
     }
 
     /// Maps nothing; the next segment is the first behind that number, and something is missing if it begins behind the position.
-    fn leave(&mut self, behind: u64, position: u64) {
+    pub(super) fn leave(&mut self, behind: u64, position: u64) {
         (self.segment, self.behind, self.position, self.is_jump_told) = (None, behind, position, false);
+        self.parked = None;
     }
 
-    fn settle(&mut self, segment: SegmentView<M>, look: &Look, position: u64) {
-        self.is_jump_told = false;
+    pub(super) fn settle(&mut self, segment: SegmentView<M>, look: &Look, position: u64) {
+        (self.is_jump_told, self.parked) = (false, None);
         self.is_final = matches!(look.standing, Standing::Sealed(_));
         (self.base, self.end, self.position) = (look.base, look.end, position);
         self.segment = Some(segment);

@@ -28,7 +28,6 @@ use crate::layout::segment::{
 };
 use crate::map::medium::{Medium, MediumFile, MediumMap};
 use crate::sync::{AtomicU64, Ordering};
-use std::fmt;
 use std::io;
 use std::mem::offset_of;
 
@@ -55,16 +54,6 @@ pub(crate) struct SegmentView<M: Medium> {
     key: Key,
     /// What of the file there is, at most what its header says.
     mapped_bytes: u64,
-    _share: Share,
-}
-
-/// A share in lock byte 2.
-struct Share(#[expect(dead_code, reason = "held, not used")] Box<dyn Send + Sync>);
-
-impl fmt::Debug for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Share")
-    }
 }
 
 /// Why a segment can't be read.
@@ -218,19 +207,26 @@ impl<M: Medium> SegmentView<M> {
         if look.standing == Standing::Prepared { Err(Unseen::Gone) } else { Ok((this, look)) }
     }
 
-    fn open_named(medium: &M, name: &str, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
-        let system = |operation| move |source| Unseen::System { operation, source };
+    /// The segment of that name, whatever its number is.
+    pub(super) fn open_named(medium: &M, name: &str, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
         let file = match medium.open(name, false) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unseen::Gone),
             Err(source) => return Err(Unseen::System { operation: "open a segment", source }),
         };
-        let share = file.join_readers().map_err(system("share a lock byte of a segment"))?;
+        Self::of_file(&file, known)
+    }
+
+    /// Maps a segment's file that is open.
+    pub(super) fn of_file(file: &M::File, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
+        let system = |operation| move |source| Unseen::System { operation, source };
         // Whoever has it alone uses it again.
-        let share = Share(share.ok_or(Unseen::Taken)?);
+        if !file.join_readers().map_err(system("share a lock byte of a segment"))? {
+            return Err(Unseen::Taken);
+        }
         let header = match known {
             Some(known) => known,
-            None => header_of(&file)?,
+            None => header_of(file)?,
         };
         let found_bytes = file.len_bytes().map_err(system("examine a segment"))?;
         if found_bytes < header.extent.data_offset {
@@ -238,12 +234,38 @@ impl<M: Medium> SegmentView<M> {
         }
         let mapped_bytes = found_bytes.min(header.extent.file_bytes);
         let map = file.map(mapped_bytes, false).map_err(system("map a segment"))?;
-        Ok(Self { map, key: Key::of(&header.uuid), header, mapped_bytes, _share: share })
+        Ok(Self { map, key: Key::of(&header.uuid), header, mapped_bytes })
     }
 
     /// What page 0 says.
     pub(crate) fn header(&self) -> &SegmentHeader {
         &self.header
+    }
+
+    /// What makes its checksums.
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The map.
+    pub(crate) fn map(&self) -> &<M::File as MediumFile>::Map {
+        &self.map
+    }
+
+    /// Where a position is in the file.
+    #[inline(always)]
+    pub(super) fn offset_of(&self, base: u64, position: u64) -> u64 {
+        self.header.extent.data_offset + (position - base)
+    }
+
+    /// All bytes of frames below `end`, as far as the file has them; `end` was seen, and is not below `base`.
+    #[inline(always)]
+    pub(crate) fn frames(&self, base: u64, end: u64) -> &[u8] {
+        let data_offset = self.header.extent.data_offset;
+        let len_bytes = (end - base).min(self.mapped_bytes - data_offset);
+        // SAFETY: not written: the appender writes at and behind `end` only; the file is not used again while lock byte 2 is shared (I1)
+        // (trusts peers: crate docs, Trust).
+        unsafe { self.map.bytes(data_offset, usize::try_from(len_bytes).unwrap_or(usize::MAX)) }
     }
 
     /// Bytes of the file that are missing.

@@ -41,7 +41,7 @@ const IDLE_LOOKS: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Walk<M: Medium> {
     pub(super) medium: Arc<M>,
-    log_uuid: [u8; 16],
+    pub(super) log_uuid: [u8; 16],
     pub(super) boot_id: [u64; 2],
     pub(super) segment: Option<SegmentView<M>>,
     /// Of the mapped segment, as it was seen last.
@@ -58,7 +58,11 @@ pub(crate) struct Walk<M: Medium> {
     /// Looks at the end of what there is, one behind the other.
     n_idle: u32,
     /// Segments up to that number are sealed by the manifest.
-    sealed_to: AtomicU64,
+    pub(super) sealed_to: AtomicU64,
+    /// The number and the uuid of a segment that is not mapped, and in which the walk goes on all the same: see `park.rs`.
+    pub(super) parked: Option<(u64, [u8; 16])>,
+    /// Of a walk through one sealed segment only: its file's name.
+    pub(super) alone: Option<Box<str>>,
 }
 
 /// What is next.
@@ -95,6 +99,8 @@ impl<M: Medium> Walk<M> {
             is_jump_told: true,
             n_idle: 0,
             sealed_to: AtomicU64::new(0),
+            parked: None,
+            alone: None,
         }
     }
 
@@ -186,6 +192,9 @@ impl<M: Medium> Walk<M> {
     fn look_again(&mut self) -> Result<Turned, LogReadError> {
         let Some(segment) = &self.segment else { return Ok(Turned::Again) };
         let number = segment.header().number;
+        if self.is_final && self.alone.is_some() {
+            return Ok(Turned::NotYet);
+        }
         if self.is_final {
             (self.segment, self.behind) = (None, number);
             return Ok(Turned::Again);
@@ -280,6 +289,10 @@ impl<M: Medium> Walk<M> {
     /// Goes to the first segment behind the one that was read. Where retention is faster than the looks, none is found, for now.
     #[cold]
     fn enter(&mut self) -> Result<Turned, LogReadError> {
+        if self.parked.is_some() {
+            self.attach()?;
+            return Ok(Turned::Again);
+        }
         let number = self.behind + 1;
         let mut missed = None;
         for _ in 0..N_TRIES {
@@ -362,7 +375,11 @@ impl<M: Medium> Walk<M> {
 
     /// Maps a segment, and looks at it; `None`: there is none of that number, or not any more.
     pub(super) fn open(&self, number: u64) -> Result<Option<(SegmentView<M>, Look)>, LogReadError> {
-        match SegmentView::open(&*self.medium, number) {
+        let opened = match &self.alone {
+            None => SegmentView::open(&*self.medium, number),
+            Some(name) => SegmentView::open_named(&*self.medium, name, None),
+        };
+        match opened {
             Ok(segment) if segment.header().log_uuid != self.log_uuid => {
                 Err(damaged(number, self.position, "it is of another log"))
             }

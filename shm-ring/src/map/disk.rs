@@ -4,6 +4,9 @@
 //!   DiskFile --map--> DiskMap: one mmap, MAP_SHARED, of a file's first bytes; never moves, never grows
 //! ```
 //!
+//! A lock byte that readers share is locked through the description that is mapped: a map holds on to its description, so the lock lasts as
+//! long as the file or a map of it, and no descriptor has to stay open for it.
+//!
 //! (I1) files are regular, nobody but this user and root can write them, and no symbolic link is followed; (I2) every byte of a new file has its place on the medium; (I3) a
 //! map stays on its side of a fork; (I4) no access is beyond the map: asserted at each.
 //! Knows no log.
@@ -12,12 +15,12 @@ use super::file;
 use super::fork::Side;
 #[cfg(feature = "guard")]
 use super::guard::Guarded;
-use super::lock::Locks;
+use super::lock::{self, Locks};
 use super::medium::{Medium, MediumFile, MediumMap};
 use crate::layout::mapped::PIN_BYTE;
 use crate::sync::AtomicU64;
 use memmap2::{Advice, MmapOptions, MmapRaw};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -35,6 +38,29 @@ pub(crate) struct Disk {
 #[derive(Debug)]
 pub(crate) struct DiskFile {
     file: File,
+    /// What it was when it was opened.
+    found: Option<Found>,
+}
+
+/// Which file it is, and how long it was.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    identity: Identity,
+    len_bytes: u64,
+}
+
+/// A file, whatever it is called: its device and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+impl Identity {
+    /// The one that these are of.
+    pub(crate) fn of(found: &Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
 }
 
 /// A map of it.
@@ -45,6 +71,7 @@ pub(crate) struct DiskMap {
     base: NonNull<u8>,
     length: usize,
     side: Side,
+    identity: Option<Identity>,
     /// Gone before the range is.
     #[cfg(feature = "guard")]
     guarded: Option<Guarded>,
@@ -66,7 +93,8 @@ impl Disk {
         &self.path
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    /// Where the file of that name is.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
@@ -85,7 +113,7 @@ impl Medium for Disk {
                 file::NotAllocated::Other(errno) => errno.into(),
             }
         })?;
-        Ok(DiskFile { file })
+        Ok(DiskFile { file, found: None })
     }
 
     fn open(&self, name: &str, writable: bool) -> io::Result<DiskFile> {
@@ -98,7 +126,8 @@ impl Medium for Disk {
         if found.mode() & 0o022 != 0 || ![0, nix::unistd::geteuid().as_raw()].contains(&found.uid()) {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
-        Ok(DiskFile { file })
+        let found = Found { identity: Identity::of(&found), len_bytes: found.len() };
+        Ok(DiskFile { file, found: Some(found) })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -133,6 +162,11 @@ impl DiskFile {
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
+
+    /// Which one it is, if it was opened and not made.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.found.map(|found| found.identity)
+    }
 }
 
 impl MediumFile for DiskFile {
@@ -159,15 +193,15 @@ impl MediumFile for DiskFile {
         Ok(if shared.try_alone()? { Some(Box::new(shared)) } else { None })
     }
 
-    fn join_readers(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        let shared = Locks::new(&self.file, false)?.share(PIN_BYTE)?;
-        Ok(shared.map(|shared| Box::new(shared) as Box<dyn Send + Sync>))
+    fn join_readers(&self) -> io::Result<bool> {
+        lock::share_through(&self.file, PIN_BYTE)
     }
 
     fn map(&self, bytes: u64, writable: bool) -> io::Result<DiskMap> {
         let side = Side::current()?;
         let length = usize::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        if self.len_bytes()? < bytes {
+        let had_bytes = self.found.map_or(0, |found| found.len_bytes);
+        if had_bytes < bytes && self.len_bytes()? < bytes {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
         let mut options = MmapOptions::new();
@@ -182,6 +216,7 @@ impl MediumFile for DiskFile {
             base,
             length,
             side,
+            identity: self.identity(),
             #[cfg(feature = "guard")]
             guarded: Some(Guarded::new(start..start + length, side)?),
             range: Some(range),
@@ -190,8 +225,13 @@ impl MediumFile for DiskFile {
 }
 
 impl DiskMap {
-    fn range(&self) -> &MmapRaw {
+    pub(super) fn range(&self) -> &MmapRaw {
         self.range.as_ref().expect("taken when it is dropped only")
+    }
+
+    /// Which file it is of, if that one was opened and not made.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 
     #[inline(always)]

@@ -188,6 +188,11 @@ fn open_registered(file: &File, writable: bool, held: &ProcessLock) -> io::Resul
     Ok((Registered::new(opened.into(), side, held), side))
 }
 
+/// Shares a byte through this very description, for as long as it or a map of it is there; false: somebody has it alone.
+pub(crate) fn share_through(file: &File, byte: u64) -> io::Result<bool> {
+    Ok(set(file, byte, libc::F_RDLCK)?)
+}
+
 fn set(file: impl AsFd, byte: u64, kind: i32) -> nix::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&range(byte, kind))) {
         Ok(_) => Ok(true),

@@ -2,6 +2,7 @@
 //!
 //! | file     | what it owns |
 //! |----------|--------------|
+//! | advice   | reading ahead, and letting go of pages |
 //! | budget   | how much of the rest a process allows itself |
 //! | disk     | a directory of files, as a log has it |
 //! | file     | creating, checking and opening files |
@@ -23,6 +24,8 @@
 //!
 //! (I1) no other folder names a raw pointer that it did not get from here; (I2) nothing here knows what a frame means.
 
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod advice;
 pub(crate) mod budget;
 pub(crate) mod clock;
 #[cfg(not(any(loom, shuttle)))]

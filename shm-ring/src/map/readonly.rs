@@ -99,6 +99,11 @@ impl ReadOnly {
         unsafe { std::slice::from_raw_parts(base.as_ptr().cast_const(), self.len) }
     }
 
+    /// What is mapped, if anything is.
+    pub(super) fn range(&self) -> Option<&MmapRaw> {
+        self.range.as_ref()
+    }
+
     /// Whether bytes below `end`, which this thread has read by now, may be zeros of a cut.
     #[inline]
     pub(crate) fn is_cut(&self, end: usize) -> bool {

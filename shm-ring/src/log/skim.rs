@@ -1,0 +1,130 @@
+//! Skim: to the first record of a time, over thousands of logs, in microseconds each.
+//!
+//! ```text
+//!   manifest, as it was read once: last_ns of each sealed segment --> the segment --> its index --> heads of frames --> the record
+//! ```
+//!
+//! What is skipped is believed by its length, its stamp and its time: a payload that is damaged there is not noticed, and a time that is
+//! damaged there may hide the record that was looked for, as one that was never read hides. Where a head can't be one, the exact search of
+//! `seek.rs` takes over. What is handed out from there on is checked as ever.
+//!
+//! (I1) the record that is found has that time or a later one, and none that is skipped says so of itself; (I2) no directory is listed, and no
+//! manifest read, unless the record is behind all segments that were known to be sealed, and not in the one that is mapped.
+
+use super::chart::Chart;
+use super::item::LogReadError;
+use super::run::Run;
+use super::seek::LogStart;
+use super::view::{Look, SegmentView, Standing};
+use super::walk::Walk;
+use crate::layout::segment::LogState;
+use crate::map::medium::Medium;
+
+/// What is remembered of a log's segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    /// Number and greatest time of those that are sealed, up to the first one that is not, or has a hole.
+    sealed: Box<[(u64, u64)]>,
+    /// The number of that one.
+    open: u64,
+}
+
+impl Remembered {
+    /// What a manifest says.
+    pub(crate) fn of(chart: &Chart) -> Self {
+        let entries = &chart.state().entries;
+        let sealed: Box<[_]> = entries
+            .iter()
+            .map_while(|entry| {
+                let sealed = entry.sealed.filter(|_| entry.holes.is_empty())?;
+                Some((entry.number, sealed.last_ns))
+            })
+            .collect();
+        let behind = sealed.last().map_or(0, |(number, _)| number + 1);
+        Self { open: entries.get(sealed.len()).map_or(behind, |entry| entry.number), sealed }
+    }
+
+    /// The segment that has the first record of that time or later, for sure, or if any has.
+    fn segment_of(&self, timestamp_ns: u64) -> (u64, bool) {
+        match self.sealed.iter().find(|(_, last_ns)| *last_ns >= timestamp_ns) {
+            Some((number, _)) => (*number, true),
+            None => (self.open, false),
+        }
+    }
+}
+
+impl<M: Medium> Walk<M> {
+    /// Goes to the first record of that time or later, as [`LogStart::Since`], but for damage in what is skipped.
+    pub(crate) fn skim_to(&mut self, timestamp_ns: u64, remembered: &Remembered) -> Result<(), LogReadError> {
+        let (mut wanted, mut is_sure) = remembered.segment_of(timestamp_ns);
+        if self.alone.is_some() {
+            self.attach()?;
+            (wanted, is_sure) = (self.number().unwrap_or(0), true);
+        }
+        let opened = match self.segment.take() {
+            Some(segment) if segment.header().number == wanted => {
+                let look = self.look(&segment);
+                // Kept, should the look fail.
+                self.segment = Some(segment);
+                look.map(|look| self.segment.take().map(|segment| (segment, look)))?
+            }
+            // What is gone or damaged is for the exact search.
+            _ => self.open(wanted).ok().flatten(),
+        };
+        if let Some((segment, look)) = opened {
+            if is_simple(&look, timestamp_ns, is_sure) {
+                if let Some(position) = first_head(&segment, &look, timestamp_ns) {
+                    self.settle(segment, &look, position);
+                    return Ok(());
+                }
+            }
+            // For the exact search, if it is alone.
+            self.settle(segment, &look, look.base);
+        }
+        self.seek_exactly(timestamp_ns)
+    }
+
+    fn seek_exactly(&mut self, timestamp_ns: u64) -> Result<(), LogReadError> {
+        if self.alone.is_none() {
+            return self.seek(LogStart::Since(timestamp_ns));
+        }
+        // The only segment there is.
+        let number = self.number().unwrap_or(0);
+        let (segment, look) = match self.segment.take() {
+            Some(segment) => {
+                let look = self.look(&segment)?;
+                (segment, look)
+            }
+            None => self.open(number)?.ok_or(LogReadError::Damaged {
+                segment: number,
+                position: self.position,
+                what: "its file is missing",
+            })?,
+        };
+        let found = self.first_since(&segment, &look, timestamp_ns).unwrap_or(look.end);
+        self.settle(segment, &look, found);
+        Ok(())
+    }
+}
+
+/// Whether such a segment can be skimmed: one that has the record, or that nobody has to recover first.
+fn is_simple(look: &Look, timestamp_ns: u64, is_sure: bool) -> bool {
+    match look.standing {
+        Standing::Sealed(sealed) => is_sure || sealed.last_ns >= timestamp_ns,
+        Standing::Active { firm } => firm == u64::MAX,
+        Standing::Prepared | Standing::Claimed { .. } => false,
+    }
+}
+
+/// The first record of that time or later, by heads alone; `None`: there is none, or what is in front of it is no row of frames.
+fn first_head<M: Medium>(segment: &SegmentView<M>, look: &Look, timestamp_ns: u64) -> Option<u64> {
+    let start = segment.start_by_index(look, |entry| entry.last_ns < timestamp_ns);
+    let mut run = Run::new(segment.key(), look.base, segment.frames(look.base, look.end), start);
+    loop {
+        let at = run.position();
+        let (state, time) = run.skim()?;
+        if state == LogState::Data && time >= timestamp_ns {
+            return Some(at);
+        }
+    }
+}
