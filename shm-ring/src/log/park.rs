@@ -9,7 +9,6 @@
 //! nothing is read again to find the place.
 
 use super::chart::Chart;
-use super::error::Trouble;
 use super::item::LogReadError;
 use super::run::Run;
 use super::view::{Look, SegmentView, Standing, Unseen};
@@ -67,9 +66,9 @@ impl<M: Medium> Walk<M> {
         }
     }
 
-    /// The manifest, read now.
-    pub(crate) fn chart(&self) -> Result<Chart, Trouble> {
-        Chart::read(&*self.medium)
+    /// The name of the one segment that it goes through, if it is only one.
+    pub(crate) fn name_alone(&self) -> Option<&str> {
+        self.alone.as_deref()
     }
 
     /// Where its files are.
@@ -109,7 +108,10 @@ impl<M: Medium> Walk<M> {
     /// Where in the mapped segment's file the next frame is, and where those end that were seen.
     pub(crate) fn offsets(&self) -> Option<(u64, u64)> {
         let segment = self.segment.as_ref()?;
-        Some((segment.offset_of(self.base, self.position.min(self.end)), segment.offset_of(self.base, self.end)))
+        Some((
+            segment.offset_of(self.base, self.position.min(self.end)),
+            segment.offset_of(self.base, self.end),
+        ))
     }
 
     /// Where the next frame is.
@@ -124,7 +126,10 @@ impl<M: Medium> Walk<M> {
 
     /// What is in front of that position has been read, from the bytes of [`frames`](Self::frames) or copies of them.
     pub(crate) fn go_on_at(&mut self, position: u64) {
-        assert!(position >= self.position && position <= self.end.next_multiple_of(FRAME_ALIGN), "behind what was seen");
+        assert!(
+            position >= self.position && position <= self.end.next_multiple_of(FRAME_ALIGN),
+            "behind what was seen"
+        );
         self.position = position;
     }
 

@@ -284,7 +284,7 @@ pub(super) fn not_there(error: LogReadError, path: &Path) -> Error {
 }
 
 /// Refuses a log of files that others could change while they are mapped, or that is not on this machine.
-fn check_writers(path: &Path) -> Result<(), Error> {
+pub(crate) fn check_writers(path: &Path) -> Result<(), Error> {
     let disk = Disk::new(path, 0o600);
     // That there is no log was found out already.
     let Ok(names) = disk.names() else { return Ok(()) };

@@ -150,7 +150,12 @@ impl<M: Medium> Walk<M> {
     }
 
     /// The first record of that time or later, or the first damage in front of it.
-    pub(super) fn first_since(&self, segment: &SegmentView<M>, look: &Look, timestamp_ns: u64) -> Option<u64> {
+    pub(super) fn first_since(
+        &self,
+        segment: &SegmentView<M>,
+        look: &Look,
+        timestamp_ns: u64,
+    ) -> Option<u64> {
         let is_it =
             |framed: &Framed| framed.head.state == LogState::Data && framed.timestamp_ns >= timestamp_ns;
         let mut at = segment.start_by_index(look, |entry| entry.last_ns < timestamp_ns);

@@ -20,7 +20,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate, posix_fallocate};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{linkat, syncfs};
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -403,8 +403,21 @@ pub(crate) fn check_reader(file: &File, path: &Path, kind: FileKind) -> Result<(
     check_writers(file, path, kind, Some(0))
 }
 
+/// The same of one that was just examined.
+pub(crate) fn check_reader_of(found: &Metadata, path: &Path, kind: FileKind) -> Result<(), Error> {
+    check_writers_of(found, path, kind, Some(0))
+}
+
 fn check_writers(file: &File, path: &Path, kind: FileKind, other_uid: Option<u32>) -> Result<(), Error> {
-    let found = file.metadata().map_err(io_error("examine", path))?;
+    check_writers_of(&file.metadata().map_err(io_error("examine", path))?, path, kind, other_uid)
+}
+
+fn check_writers_of(
+    found: &Metadata,
+    path: &Path,
+    kind: FileKind,
+    other_uid: Option<u32>,
+) -> Result<(), Error> {
     let mode = found.mode() & 0o7777;
     let (expected_uid, found_uid) = (nix::unistd::geteuid().as_raw(), found.uid());
     if found_uid != expected_uid && Some(found_uid) != other_uid {

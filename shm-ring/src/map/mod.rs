@@ -13,9 +13,11 @@
 //! | kind     | what a file is, by how it begins |
 //! | readonly | a part of a file that is only read |
 //! | network  | file systems that other machines may have a share in |
+//! | reserve  | a descriptor and a map for when there are none left |
 //! | region   | typed views into it: live page, slots, frames |
 //! | growable | the address range of a mapped file, which grows in place |
 //! | seal     | the words that say that a mapped file is finished |
+//! | limits   | what the system gives this process |
 //! | lock     | one byte per slot: who is alive |
 //! | futex    | sleeping and waking across processes |
 //! | fork     | which side of a fork a handle belongs to |
@@ -39,6 +41,8 @@ pub(crate) mod growable;
 pub(crate) mod guard;
 pub(crate) mod holes;
 mod kind;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod limits;
 pub(crate) mod lock;
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) mod medium;
@@ -47,4 +51,6 @@ pub(crate) mod mirror;
 pub(crate) mod network;
 pub(crate) mod readonly;
 pub(crate) mod region;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod reserve;
 pub(crate) mod seal;

@@ -1,10 +1,11 @@
 //! Feed: from where a stage is filled: a log, a segment, a file of rows, a table, a ring.
 //!
-//! (I1) what was staged in place stays readable until the feed is filled again; when records are held back over that, the feed copies them
-//! into the stage before it lets go of their bytes.
+//! (I1) what was staged in place stays readable, from the start of [`Feed::base`], until the feed is filled again; before a feed lets go of
+//! these bytes, or has others there, it has the stage copy what is held back ([`Stage::keep_copies`]).
 
 use super::source::SourceError;
-use super::stage::{Stage, Staged};
+use super::stage::Stage;
+use std::fmt::Debug;
 
 /// What came of filling a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +18,29 @@ pub(crate) enum Filled {
     End,
 }
 
+/// What a feed has met that was no record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Missed {
+    pub(crate) n_gaps: u64,
+    pub(crate) n_records: u64,
+    pub(crate) n_bytes: u64,
+}
+
 /// From where a stage is filled.
-pub(crate) trait Feed {
+pub(crate) trait Feed: Debug + Send {
     /// Stages the next records, at most [`Stage::room`].
     fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError>;
 
     /// The next record to be staged is the first of that time or later.
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError>;
 
-    /// The bytes of a record that was staged in place.
-    fn bytes(&self, staged: &Staged, place: u64) -> &[u8];
+    /// The bytes that places of what was staged in place count from.
+    fn base(&self) -> &[u8] {
+        &[]
+    }
+
+    /// What was missing so far.
+    fn missed(&self) -> Missed {
+        Missed::default()
+    }
 }

@@ -20,24 +20,34 @@
 //! | batch, as_of | all of an instant; the last of each |
 //! | stage | the next records of a source, put in order |
 //! | feed | from where a stage is filled |
-//! | pool, pool_source | opening thousands, in a budget |
+//! | log_feed, row_feed | logs and segments; files of rows |
+//! | pool, pool_source, find | opening thousands, in a budget |
+//! | shared, seat, window | who has a map, and how much memory |
 //! | replayer, pace, control | when |
 //!
 //! (I1) nothing is read before it is wanted but the window in front of each cursor; (I2) time is an integer, in ns since the Unix epoch.
 
 mod feed;
+mod find;
+mod log_feed;
 mod merge;
 mod pace;
 mod pool;
 mod pool_source;
 mod replayer;
+mod row_feed;
+mod rows;
+mod seat;
+mod shared;
 mod source;
 mod stage;
+mod window;
 
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
 pub use pool::{MapPool, PoolOptions, PoolStats};
-pub use pool_source::{Body, PoolSource, Replayed};
+pub use pool_source::{Body, PoolSource, Replayed, SourceStats};
 pub use replayer::{Control, Progress, Replayer};
+pub use rows::{RowLayout, TimeUnit};
 pub use source::{Next, Source, SourceError, Stamp};
 pub use stage::{Order, Tags};

@@ -1,24 +1,35 @@
 //! Pool: thousands of files, opened in a budget.
 //!
-//! (I1) opening looks at headers only.
+//! ```text
+//!   open: recognise --> headers --> a permit? -- yes --> mapped: read ahead, and dropped behind where there is a cap
+//!                                            \-- no ---> parked: a block at a time, copied
+//! ```
+//!
+//! (I1) opening looks at headers only; (I2) a source that is parked gives the same records as one that is mapped; (I3) what can't be opened is
+//! refused by name.
 
-use super::feed::{Feed, Filled};
-use super::pool_source::PoolSource;
-use super::source::{SourceError, Stamp};
-use super::stage::{Order, Stage, Staged, Tags};
-use crate::error::Error;
-use crate::log::item::LogItem;
-use crate::log::reader::LogReader;
-use crate::log::seek::LogStart;
+use super::find;
+use super::log_feed::LogFeed;
+use super::pool_source::{Kind, PoolSource};
+use super::row_feed::RowFeed;
+use super::rows::RowLayout;
+use super::shared::{Shared, load};
+use super::stage::Order;
+use crate::error::{Error, FileKind};
 use crate::map::budget::MapBudget;
-use std::path::Path;
+use crate::map::file::{self, io_error};
+use crate::map::limits;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How a pool opens, and what it may use.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    budget: MapBudget,
+    budget: Option<MapBudget>,
     memory_bytes: Option<u64>,
     order: Order,
+    lateness: Option<Duration>,
 }
 
 impl Default for PoolOptions {
@@ -28,19 +39,25 @@ impl Default for PoolOptions {
 }
 
 impl PoolOptions {
-    /// Half of the maps and descriptors that the process may have, as much memory as is useful, a re-order window of 1,024 records.
+    /// Half of the maps and descriptors that the process may have, as much memory as is useful, a re-order window of 1,024 records, logs as
+    /// far as they go now.
     pub fn new() -> Self {
-        Self { budget: MapBudget::new(), memory_bytes: None, order: Order::Reorder { n_records: 1024 } }
+        Self { budget: None, memory_bytes: None, order: Order::Reorder { n_records: 1024 }, lateness: None }
     }
 
-    /// Maps and descriptors at most; what has none is read by system calls.
+    /// Maps and descriptors at most; what has no map is copied, a block at a time, for which one map and up to three descriptors more are
+    /// used for a moment. Without a budget: half of what `vm.max_map_count` and the limit of descriptors (`ulimit -n`) allow.
     #[must_use]
     pub fn budget(mut self, budget: MapBudget) -> Self {
-        self.budget = budget;
+        self.budget = Some(budget);
         self
     }
 
     /// Bytes of memory at most, in this process and in the page cache, for all sources together.
+    ///
+    /// They are divided into windows, in front of and behind where each source is read: equal ones at first, then by how much of all that is
+    /// read is read there. What is behind a window is dropped from the page cache, too, as far as no other process has it mapped. Records that
+    /// are longer than their window, and what a re-order window holds back, come on top. Without it, nothing is dropped.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = Some(bytes);
@@ -54,13 +71,25 @@ impl PoolOptions {
         self
     }
 
+    /// Logs grow: where one ends for now, more is waited for, none of it older than `lateness` ago. Without this, a log ends at the end that it
+    /// has when it is met.
+    #[must_use]
+    pub fn follow(mut self, lateness: Duration) -> Self {
+        self.lateness = Some(lateness);
+        self
+    }
+
     /// A pool without sources.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`].
+    /// [`Error::Invalid`] for a memory in which there is no room for a source.
     pub fn build(self) -> Result<MapPool, Error> {
-        Ok(MapPool { options: self })
+        let budget = self.budget.unwrap_or_else(limits::half);
+        let shared = Shared::new(budget, self.order, self.lateness, self.memory_bytes);
+        shared.check(1)?;
+        shared.reserve.fill();
+        Ok(MapPool { shared: Arc::new(shared) })
     }
 }
 
@@ -74,75 +103,125 @@ pub struct PoolStats {
     pub n_mapped: u64,
     /// Refills that found their bytes mapped.
     pub n_hits: u64,
-    /// Refills that had to map them.
+    /// Refills that had no map.
     pub n_faults: u64,
     /// Maps that were given up for others.
     pub n_evictions: u64,
     /// Pieces of advice to the kernel.
     pub n_advice: u64,
-    /// Bytes that were read ahead.
+    /// Bytes that were asked for ahead.
     pub ahead_bytes: u64,
     /// Bytes that were dropped behind.
     pub dropped_bytes: u64,
 }
 
 /// Thousands of sources, in the memory that is allowed.
-#[derive(Debug)]
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// # for symbol in ["a", "b"] {
+/// #     let options = shm_ring::LogOptions::new().segment_bytes(64 << 10);
+/// #     let mut appender = options.create(directory.path().join(symbol))?;
+/// #     appender.append_at(7, symbol.as_bytes())?;
+/// # }
+/// use shm_ring::replay::{MapPool, Merge, PoolOptions};
+///
+/// let pool = PoolOptions::new().build()?;
+/// let mut merge = Merge::new();
+/// for path in MapPool::find(directory.path())? {
+///     merge.add(pool.open(path)?);
+/// }
+/// let mut n_records = 0;
+/// while let Some(event) = merge.next()? {
+///     assert_eq!(event.stamp.timestamp_ns, 7);
+///     n_records += 1;
+/// }
+/// assert_eq!((n_records, pool.stats().n_sources), (2, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
 pub struct MapPool {
-    options: PoolOptions,
+    shared: Arc<Shared>,
 }
 
 impl MapPool {
-    /// Opens a log (its directory), a segment of one, or a table, and looks at headers only.
+    /// Opens a log (its directory) or a sealed segment of one (its file), and looks at headers only.
     ///
     /// # Errors
     ///
-    /// What can't be opened, or is none of these.
+    /// What can't be opened, or is none of these; [`Error::NotSealed`] for a segment that may be appended to; [`Error::WrongMode`] and
+    /// [`Error::WrongOwner`] for what others than this user and root can write; [`Error::Invalid`] when there is no memory for one more.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolSource, Error> {
         let path = path.as_ref();
-        let mut reader = LogReader::open(path)?;
-        // What can't be read is told by the first step.
-        let _ = reader.seek(LogStart::Oldest);
-        let stage = Stage::new(self.options.order);
-        Ok(PoolSource::log(path.display().to_string(), stage, LogFeed { reader }))
+        // A directory first: most files are told by their names.
+        let is_segment = path.extension().is_some_and(|extension| extension == "seg");
+        let feed = if is_segment && !path.is_dir() {
+            Kind::Log(LogFeed::open_segment(path, &self.shared)?)
+        } else {
+            self.open_by_kind(path)?
+        };
+        Ok(PoolSource::new(path, feed, &self.shared))
+    }
+
+    /// Opens a file of rows of one length; plain, or sealed by this library. One that others than this user and root can write, or on a network
+    /// file system, is copied from and not mapped. The checksum of a sealed file's data is not compared: [`Snapshot::open`](crate::Snapshot)
+    /// does that.
+    ///
+    /// Rows are expected in the order of their times, up to the re-order window, as everywhere; [`Source::seek`](super::source::Source::seek)
+    /// searches by halves, and finds, where rows are out of order, one of that time or later behind one that is older.
+    ///
+    /// # Errors
+    ///
+    /// What can't be opened; [`Error::Invalid`] for a layout that can't be, or a file that is no whole number of rows.
+    pub fn open_rows(&self, path: impl AsRef<Path>, layout: RowLayout) -> Result<PoolSource, Error> {
+        let path = path.as_ref();
+        let feed = RowFeed::open(path, layout, &self.shared)?;
+        Ok(PoolSource::new(path, Kind::Rows(feed), &self.shared))
+    }
+
+    /// What there is to open below a directory, in the order of names: logs (their directories), segments outside of logs, tables, rings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] for a directory that can't be listed.
+    pub fn find(directory: impl AsRef<Path>) -> Result<Vec<PathBuf>, Error> {
+        find::find(directory.as_ref())
     }
 
     /// What it has done.
     pub fn stats(&self) -> PoolStats {
-        PoolStats::default()
-    }
-}
-
-/// A log.
-#[derive(Debug)]
-pub(crate) struct LogFeed {
-    reader: LogReader,
-}
-
-impl Feed for LogFeed {
-    fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError> {
-        let mut n = 0;
-        while stage.room() > 0 {
-            match self.reader.next()? {
-                Some(LogItem::Record(record)) => {
-                    let stamp = Stamp { timestamp_ns: record.timestamp_ns(), sequence: record.position() };
-                    let tags =
-                        Tags { producer: record.producer(), level: record.level(), kind: record.kind() };
-                    stage.push_copy(stamp, &record, tags);
-                    n += 1;
-                }
-                Some(LogItem::Gap(_)) => {}
-                None => break,
-            }
+        let counts = &self.shared.counts;
+        PoolStats {
+            n_sources: load(&counts.n_sources),
+            n_mapped: load(&counts.n_mapped),
+            n_hits: load(&counts.n_hits),
+            n_faults: load(&counts.n_faults),
+            n_evictions: load(&counts.n_evictions),
+            n_advice: load(&counts.n_advice),
+            ahead_bytes: load(&counts.ahead_bytes),
+            dropped_bytes: load(&counts.dropped_bytes),
         }
-        Ok(if n > 0 { Filled::Some } else { Filled::End })
     }
 
-    fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
-        Ok(self.reader.seek(LogStart::Since(since_ns))?)
-    }
-
-    fn bytes(&self, _: &Staged, _: u64) -> &[u8] {
-        &[]
+    /// Opens what has not been told by its name.
+    fn open_by_kind(&self, path: &Path) -> Result<Kind, Error> {
+        let is_directory = match std::fs::metadata(path) {
+            Ok(found) => found.is_dir(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NotFound { kind: FileKind::Log, path: path.to_path_buf() });
+            }
+            Err(error) => return Err(io_error("examine", path)(error)),
+        };
+        if is_directory {
+            return Ok(Kind::Log(LogFeed::open(path, &self.shared)?));
+        }
+        let (file, _) = file::open_regular(path, FileKind::Segment, false)?;
+        let mut magic = [0; 8];
+        let n = file::read_at_most(&file, &mut magic, 0).map_err(io_error("read", path))?;
+        if magic == crate::layout::segment::MAGIC_SEGMENT {
+            return Ok(Kind::Log(LogFeed::open_segment(path, &self.shared)?));
+        }
+        let found = format!("{:?}", String::from_utf8_lossy(&magic[..n]));
+        Err(Error::OtherKind { path: path.to_path_buf(), expected: FileKind::Segment, found })
     }
 }

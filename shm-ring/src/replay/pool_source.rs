@@ -3,21 +3,49 @@
 //! (I1) a step that finds something staged does nothing else.
 
 use super::feed::{Feed, Filled};
-use super::pool::LogFeed;
+use super::log_feed::LogFeed;
+use super::row_feed::RowFeed;
+use super::shared::Shared;
 use super::source::{Next, Source, SourceError};
 use super::stage::{Place, Stage, Tags};
+use std::path::Path;
 
 /// One source of a [`MapPool`](super::pool::MapPool).
 #[derive(Debug)]
 pub struct PoolSource {
     stage: Stage,
     feed: Kind,
-    name: String,
+    name: Box<str>,
+    n_refills: u64,
+    n_staged: u64,
 }
 
+/// Where its records come from.
 #[derive(Debug)]
-enum Kind {
+#[expect(clippy::large_enum_variant, reason = "what a record is read through is where the source is")]
+pub(crate) enum Kind {
     Log(LogFeed),
+    Rows(RowFeed),
+    #[expect(dead_code, reason = "for feeds that copy")]
+    Other(Box<dyn Feed>),
+}
+
+/// What a source of a pool has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceStats {
+    /// Records that were read, and handed out or about to be.
+    pub n_records: u64,
+    /// Refills of the source's stage.
+    pub n_refills: u64,
+    /// Places where a log said, or it was found, that something is missing.
+    pub n_gaps: u64,
+    /// Records that are missing there, as far as that is known.
+    pub n_missing_records: u64,
+    /// Bytes that are missing there, as far as that is known.
+    pub n_missing_bytes: u64,
+    /// Records that were older than one in front of them.
+    pub n_disordered: u64,
 }
 
 /// A record of a pool's source.
@@ -38,20 +66,52 @@ pub enum Body<'a> {
 }
 
 impl PoolSource {
-    pub(crate) fn log(name: String, stage: Stage, feed: LogFeed) -> Self {
-        Self { stage, feed: Kind::Log(feed), name }
+    pub(crate) fn new(path: &Path, feed: Kind, shared: &Shared) -> Self {
+        let name = path.to_string_lossy().into();
+        Self { stage: Stage::new(shared.order), feed, name, n_refills: 0, n_staged: 0 }
     }
 
+    /// What it has done.
+    pub fn stats(&self) -> SourceStats {
+        let missed = self.feed().missed();
+        SourceStats {
+            n_records: self.n_staged,
+            n_refills: self.n_refills,
+            n_gaps: missed.n_gaps,
+            n_missing_records: missed.n_records,
+            n_missing_bytes: missed.n_bytes,
+            n_disordered: self.stage.n_disordered(),
+        }
+    }
+
+    fn feed(&self) -> &dyn Feed {
+        match &self.feed {
+            Kind::Log(feed) => feed,
+            Kind::Rows(feed) => feed,
+            Kind::Other(feed) => &**feed,
+        }
+    }
+
+    #[inline(never)]
     fn refill(&mut self) -> Result<Next, SourceError> {
-        self.stage.begin();
-        let filled = match &mut self.feed {
-            Kind::Log(feed) => feed.fill(&mut self.stage)?,
-        };
-        self.stage.finish(filled == Filled::End)?;
-        match (self.stage.step(), filled) {
-            (Some(stamp), _) => Ok(Next::Record(stamp)),
-            (None, Filled::NotYet { not_before_ns }) => Ok(Next::NotYet { not_before_ns }),
-            (None, _) => Ok(Next::End),
+        loop {
+            self.stage.begin();
+            let room = self.stage.room();
+            let filled = match &mut self.feed {
+                Kind::Log(feed) => feed.fill(&mut self.stage)?,
+                Kind::Rows(feed) => feed.fill(&mut self.stage)?,
+                Kind::Other(feed) => feed.fill(&mut self.stage)?,
+            };
+            self.n_refills += 1;
+            self.n_staged += room.saturating_sub(self.stage.room()) as u64;
+            self.stage.finish(filled == Filled::End)?;
+            match (self.stage.step(), filled) {
+                (Some(stamp), _) => return Ok(Next::Record(stamp)),
+                (None, Filled::NotYet { not_before_ns }) => return Ok(Next::NotYet { not_before_ns }),
+                (None, Filled::End) => return Ok(Next::End),
+                // All of it is held back.
+                (None, Filled::Some) => {}
+            }
         }
     }
 }
@@ -72,9 +132,15 @@ impl Source for PoolSource {
         let staged = self.stage.current();
         let bytes = match staged.place {
             Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
-            Place::There(place) => match &self.feed {
-                Kind::Log(feed) => feed.bytes(staged, place),
-            },
+            Place::There(place) => {
+                let base = match &self.feed {
+                    Kind::Log(feed) => feed.base(),
+                    Kind::Rows(feed) => feed.base(),
+                    Kind::Other(feed) => feed.base(),
+                };
+                let at = usize::try_from(place).unwrap_or(usize::MAX);
+                &base[at..at + staged.len_bytes as usize]
+            }
         };
         Replayed { tags: staged.tags, body: Body::Bytes(bytes) }
     }
@@ -83,6 +149,8 @@ impl Source for PoolSource {
         self.stage.forget();
         match &mut self.feed {
             Kind::Log(feed) => feed.seek(since_ns),
+            Kind::Rows(feed) => feed.seek(since_ns),
+            Kind::Other(feed) => feed.seek(since_ns),
         }
     }
 

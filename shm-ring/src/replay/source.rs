@@ -85,6 +85,14 @@ pub enum SourceError {
         /// The latest time in front of it.
         previous_ns: u64,
     },
+    /// A row has no time since the epoch that 64 bits of nanoseconds hold.
+    #[error("row {row} has the time {value}, which is before 1970 or behind the year 2554")]
+    BadTime {
+        /// Its number, from 0.
+        row: u64,
+        /// What stands there, as a signed integer.
+        value: i64,
+    },
     /// A source of the user's can't go on.
     #[error("{0}")]
     Other(Box<dyn std::error::Error + Send + Sync>),

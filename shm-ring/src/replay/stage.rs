@@ -118,6 +118,26 @@ impl Stage {
         self.heads.push(Staged { stamp, place, len_bytes, tags });
     }
 
+    /// Copies what is still to be handed out, before its feed lets go of these bytes, from whose start places count.
+    pub(crate) fn keep_copies(&mut self, base: &[u8]) {
+        for staged in &mut self.heads[self.at..] {
+            if let Place::There(place) = staged.place {
+                let at = usize::try_from(place).unwrap_or(usize::MAX);
+                staged.place = Place::Copied(self.copies.len());
+                self.copies.extend_from_slice(&base[at..at + staged.len_bytes as usize]);
+            }
+        }
+    }
+
+    /// The least place of what is still to be handed out, if any of it is in place.
+    pub(crate) fn pinned(&self) -> Option<u64> {
+        let place = |staged: &Staged| match staged.place {
+            Place::There(place) => Some(place),
+            Place::Copied(_) => None,
+        };
+        self.heads[self.at..].iter().filter_map(place).min()
+    }
+
     /// Behind what the feed has staged; `is_last`: nothing more will come, so nothing is held back.
     pub(crate) fn finish(&mut self, _is_last: bool) -> Result<(), SourceError> {
         let _ = (self.order, self.latest_ns);

@@ -61,7 +61,7 @@ pub struct Snapshot {
 
 /// Given back in this order.
 #[derive(Debug)]
-struct Mapped {
+pub(crate) struct Mapped {
     map: ReadOnly,
     _permit: Option<Permit>,
 }
@@ -233,7 +233,19 @@ fn usage(len: u64) -> MapUsage {
 }
 
 impl Mapped {
-    fn bytes(&self) -> &[u8] {
+    /// Maps what was checked, and may be mapped; its checksum is not compared, and there is no permit in it.
+    pub(crate) fn of(checked: &Checked) -> io::Result<Self> {
+        Ok(Self { map: ReadOnly::new(&checked.file, checked.start, checked.len)?, _permit: None })
+    }
+
+    /// The map, for its advice and its cuts.
+    pub(crate) fn map(&self) -> &ReadOnly {
+        &self.map
+    }
+
+    /// The bytes, in place.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: not written while the slice lives: `may_be_mapped` refused what others can write, and this user's programs and root are
         // trusted to leave the file of a snapshot alone (trusts peers: crate docs, Trust).
         unsafe { self.map.bytes() }

@@ -24,8 +24,8 @@
 mod error;
 mod file;
 mod memory;
-mod mmap;
-mod open;
+pub(crate) mod mmap;
+pub(crate) mod open;
 
 pub use error::ReadError;
 pub use file::FileSnapshot;

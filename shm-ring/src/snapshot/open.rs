@@ -16,7 +16,7 @@ use crate::layout::header::{self, Malformed};
 use crate::layout::mapped::{self, Header, Kind, LIVE_BYTES, Seal};
 use crate::map::file::{self, MappedFile, io_error};
 use crate::map::network::refuse_network;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -26,22 +26,32 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// A file to be read, and which part of it.
 #[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) file: File,
+pub(crate) struct Checked {
+    pub(crate) file: File,
     /// Where the first byte is in the file; a multiple of the page size.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// How many there are; the file had them all when it was opened.
-    pub(super) len: u64,
+    pub(crate) len: u64,
     /// What messages call it.
-    pub(super) kind: FileKind,
+    pub(crate) kind: FileKind,
     /// What all of them must have, if it is known.
     crc: Option<u32>,
 }
 
 /// Opens any regular file.
-pub(super) fn plain(path: &Path) -> Result<Checked, Error> {
+pub(crate) fn plain(path: &Path) -> Result<Checked, Error> {
     let (file, len) = file::open_regular(path, FileKind::Plain, false)?;
     Ok(Checked { file, start: 0, len, kind: FileKind::Plain, crc: None })
+}
+
+/// Opens a file as one of these two: a sealed one where it begins as one that can be sealed.
+pub(crate) fn plain_or_sealed(path: &Path) -> Result<Checked, Error> {
+    let checked = plain(path)?;
+    match kind_of(&checked.file).map_err(io_error("read", path))? {
+        None => Ok(checked),
+        Some(FileKind::Ring) => Err(Error::NotPlain { path: path.into(), found: FileKind::Ring }),
+        Some(_) => sealed(path),
+    }
 }
 
 /// Opens a mapped file that is sealed, up to the checksum of its data, for which it has to be read: see [`Checked::compare`].
@@ -113,6 +123,17 @@ impl Checked {
             Some(found) => Err(Error::NotPlain { path: path.into(), found }),
             None => Ok(()),
         }
+    }
+
+    /// Whether it may be mapped, of one that [`plain_or_sealed`] opened; `is_local` is told how to ask where it is.
+    pub(crate) fn may_be_mapped_by(
+        &self,
+        path: &Path,
+        found: &Metadata,
+        is_local: impl FnOnce(&dyn Fn() -> Result<(), Error>) -> Result<(), Error>,
+    ) -> bool {
+        file::check_reader_of(found, path, self.kind).is_ok()
+            && is_local(&|| refuse_network(&self.file, path, self.kind)).is_ok()
     }
 
     /// Compares the checksum that was promised, if one was, with that of the bytes.

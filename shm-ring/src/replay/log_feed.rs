@@ -1,0 +1,453 @@
+//! Log feed: a log, or one sealed segment of one, into a stage.
+//!
+//! ```text
+//!   mapped   Walk: the segment is mapped ---- frames, where they lie ----------> stage
+//!   parked   Walk: parked --attach, copy a block, park--> frames of the block -> stage
+//! ```
+//!
+//! Frames one behind the other are a run (`log/run.rs`); what a run stops at, and where a segment ends, the walk knows.
+//!
+//! (I1) a record is staged behind the comparison of its checksum; (I2) mapped or parked, the same records, gaps and errors come; (I3) while it
+//! is parked it has neither a map nor a descriptor, but for the moment in which it copies.
+
+use super::feed::{Feed, Filled, Missed};
+use super::seat::Seat;
+use super::shared::Shared;
+use super::source::{SourceError, Stamp};
+use super::stage::{Stage, Tags};
+use super::window::Windowed;
+use crate::error::{Error, FileKind};
+use crate::layout::frame::decode_tags;
+use crate::layout::segment::{Key, span_of_log_record};
+use crate::log::chart::Chart;
+use crate::log::item::{LogGap, LogReadError};
+use crate::log::names;
+use crate::log::park::NotAlone;
+use crate::log::reader;
+use crate::log::run::{Found, Run, Stop};
+use crate::log::skim::Remembered;
+use crate::log::view::{Framed, Unseen};
+use crate::log::walk::{Step, Walk};
+use crate::map::advice::Advised;
+use crate::map::budget::MapUsage;
+use crate::map::clock;
+use crate::map::disk::{Disk, DiskMap};
+use crate::map::fork::Side;
+use crate::map::medium::Medium;
+use crate::map::network::refuse_network;
+use crate::map::reserve::{is_short, is_short_errno};
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A log, or one segment.
+#[derive(Debug)]
+pub(crate) struct LogFeed {
+    walk: Walk<Disk>,
+    /// What is read while no segment is mapped.
+    block: Option<Block>,
+    seat: Seat,
+    remembered: Remembered,
+    missed: Missed,
+    side: Side,
+    /// The segment that the window is of.
+    windowed: Option<u64>,
+}
+
+/// Frames of a segment, copied.
+#[derive(Debug)]
+struct Block {
+    key: Key,
+    /// The position of the first byte.
+    base: u64,
+    bytes: Vec<u8>,
+}
+
+impl LogFeed {
+    /// Opens a log's directory.
+    pub(crate) fn open(path: &Path, shared: &Arc<Shared>) -> Result<Self, Error> {
+        let side = side(path)?;
+        let disk = Disk::new(path, 0o600);
+        let read = || Chart::read(&disk);
+        let is_short_now = |trouble: &crate::log::error::Trouble| matches!(trouble, crate::log::error::Trouble::Io { source, .. } if is_short(source));
+        let chart = match shared.reserve.with(is_short_now, read) {
+            Ok(chart) => chart,
+            Err(trouble) => {
+                // A file that others can write is refused by name.
+                reader::check_writers(path)?;
+                return Err(trouble.at(path));
+            }
+        };
+        let device =
+            std::fs::symlink_metadata(disk.path()).map_err(crate::map::file::io_error("examine", path))?;
+        let device = std::os::unix::fs::MetadataExt::dev(&device);
+        shared.is_local(device, || reader::check_writers(path))?;
+        let seat = Seat::new(shared)?;
+        let remembered = Remembered::of(&chart);
+        let mut walk = Walk::new(Arc::new(disk), chart.state().log_uuid, shared.boot_id);
+        // What can't be read is told by the first step; but not that others can write it.
+        match shared.reserve.with(is_short_read, || walk.begin_at_oldest(&chart)) {
+            Err(LogReadError::System { errno: libc::EPERM, .. }) => reader::check_writers(path)?,
+            Ok(()) | Err(_) => {}
+        }
+        Ok(Self::new(walk, seat, remembered, side))
+    }
+
+    /// Opens one sealed segment.
+    pub(crate) fn open_segment(path: &Path, shared: &Arc<Shared>) -> Result<Self, Error> {
+        let side = side(path)?;
+        let kind = FileKind::Segment;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let disk = Arc::new(Disk::new(crate::map::file::directory_of(path), 0o600));
+        let file = shared.reserve.with(is_short, || disk.open(name, false)).map_err(|error| {
+            match (error.kind(), error.raw_os_error()) {
+                (io::ErrorKind::NotFound, _) => Error::NotFound { kind, path: path.to_path_buf() },
+                (_, Some(libc::EPERM)) => {
+                    writable(path, kind).err().unwrap_or_else(|| io_at("open", path, error))
+                }
+                _ => io_at("open", path, error),
+            }
+        })?;
+        if let Some(identity) = file.identity() {
+            shared.is_local(identity.device, || refuse_network(file.file(), path, kind))?;
+        }
+        let seat = Seat::new(shared)?;
+        let is_short_one = |error: &NotAlone| matches!(error, NotAlone::Unseen(Unseen::System { source, .. }) if is_short(source));
+        let alone = || Walk::alone(Arc::clone(&disk), &file, name, shared.boot_id);
+        let walk = shared.reserve.with(is_short_one, alone).map_err(|why| not_alone(why, path))?;
+        Ok(Self::new(walk, seat, Remembered::default(), side))
+    }
+
+    fn new(walk: Walk<Disk>, seat: Seat, remembered: Remembered, side: Side) -> Self {
+        let mut this =
+            Self { walk, block: None, seat, remembered, missed: Missed::default(), side, windowed: None };
+        if !this.sit() {
+            this.walk.park();
+        }
+        this
+    }
+
+    /// Asks for leave to keep the segment mapped.
+    fn sit(&mut self) -> bool {
+        let bytes = self.walk.segment().map_or(0, |segment| segment.header().extent.file_bytes);
+        self.seat.sit(MapUsage::map(bytes))
+    }
+
+    /// Stages what is at hand.
+    #[inline]
+    fn stage_run(&mut self, stage: &mut Stage) -> Stop {
+        let mut run = match &self.block {
+            Some(block) => Run::new(block.key, block.base, &block.bytes, self.walk.position()),
+            // A map that is only for a moment is copied from.
+            None if !self.seat.is_mapped() => return Stop::End,
+            None => match self.walk.run() {
+                Some(run) => run,
+                None => return Stop::End,
+            },
+        };
+        let mut stop = Stop::End;
+        for _ in 0..stage.room() {
+            match run.next() {
+                Ok(Found { framed, payload_at }) => {
+                    stage.push(stamp_of(&framed), payload_at as u64, framed.head.len_bytes, tags_of(&framed));
+                }
+                Err(why) => {
+                    stop = why;
+                    break;
+                }
+            }
+        }
+        let position = run.position();
+        self.walk.go_on_at(position);
+        stop
+    }
+
+    /// Looks where the walk is, before a refill: may it have a map, must it give one up?
+    fn settle(&mut self, stage: &mut Stage) -> Result<(), SourceError> {
+        if self.seat.yields() {
+            self.seat.evict();
+            self.leave_map(stage);
+        } else if !self.seat.is_mapped() && self.block_is_read() && self.seat.may_ask() && self.sit_parked() {
+            stage.keep_copies(self.base());
+            self.block = None;
+            match self.attach() {
+                // The system's own budget is used up.
+                Err(error) if is_short_read(&error) => self.seat.stand(),
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn block_is_read(&self) -> bool {
+        self.block.as_ref().is_none_or(|block| self.walk.position() >= block.base + block.bytes.len() as u64)
+    }
+
+    /// A guess of the size: a segment's, as the last one had it.
+    fn sit_parked(&mut self) -> bool {
+        let bytes = self.walk.end().saturating_sub(self.walk.position());
+        self.seat.sit(MapUsage::map(bytes))
+    }
+
+    /// Lets go of the map; what is held back is copied.
+    fn leave_map(&mut self, stage: &mut Stage) {
+        stage.keep_copies(self.base());
+        self.drop_all();
+        self.walk.park();
+    }
+
+    fn attach(&mut self) -> Result<(), LogReadError> {
+        let shared = Arc::clone(&self.seat.shared);
+        shared.reserve.with(is_short_read, || self.walk.attach())
+    }
+
+    /// The next block of the segment that the walk is in; false: there is none at hand.
+    fn copy_block(&mut self) -> Result<bool, LogReadError> {
+        self.attach()?;
+        let (Some((key, base)), Some((offset, end))) = (self.walk.key(), self.walk.offsets()) else {
+            return Ok(false);
+        };
+        if offset >= end {
+            return Ok(false);
+        }
+        let from = self.walk.position() - base;
+        let frames = self.walk.frames();
+        let at = usize::try_from(from).map_or(frames.len(), |at| at.min(frames.len()));
+        let rest = &frames[at..];
+        // At least one frame, whatever its length says, as far as there are bytes.
+        let first = rest.first_chunk().map_or(0, |len| span_of_log_record(u32::from_le_bytes(*len).into()));
+        let wanted = self.seat.block_bytes().max(first);
+        let rest = &rest[..usize::try_from(wanted).map_or(rest.len(), |wanted| wanted.min(rest.len()))];
+        if rest.is_empty() {
+            return Ok(false);
+        }
+        let view = View(&self.walk);
+        if let Some(map) = view.map() {
+            if self.seat.shared.memory_bytes.is_some() {
+                map.read_nothing_ahead();
+            }
+            map.read_ahead(offset..offset + rest.len() as u64);
+        }
+        let mut bytes = self.block.take().map_or_else(Vec::new, |block| block.bytes);
+        bytes.clear();
+        bytes.extend_from_slice(rest);
+        self.block = Some(Block { key, base: base + from, bytes });
+        Ok(true)
+    }
+
+    /// Whether what the run stopped at may be the end of a block only.
+    fn wants_block(&self, stop: Stop) -> bool {
+        let is_read = |block: &Block| stop != Stop::Notice && self.walk.position() > block.base;
+        !self.seat.is_mapped() && self.block.as_ref().is_none_or(is_read)
+    }
+
+    /// What was read through the map is read no further for now.
+    fn drop_all(&mut self) {
+        if let Some((offset, _)) = self.walk.offsets() {
+            self.seat.window.drop_all(&self.seat.shared, &View(&self.walk), offset);
+        }
+    }
+
+    /// The window of the mapped segment goes along.
+    #[inline]
+    fn move_window(&mut self, stage: &Stage) {
+        let Some(segment) = self.walk.segment() else { return };
+        let (number, data_offset) = (segment.header().number, segment.header().extent.data_offset);
+        let Some((offset, end)) = self.walk.offsets() else { return };
+        let shared = &self.seat.shared;
+        if self.windowed != Some(number) {
+            self.windowed = Some(number);
+            self.seat.window.begin(shared, &View(&self.walk), offset);
+        }
+        let pinned = match shared.memory_bytes {
+            Some(_) => stage.pinned().map_or(offset, |place| data_offset + place),
+            None => offset,
+        };
+        self.seat.window.moved(shared, &View(&self.walk), offset, pinned, end);
+    }
+
+    /// What a run stopped at; true: it may go on.
+    #[cold]
+    fn step(&mut self, stage: &mut Stage, stop: Stop) -> Result<Option<Filled>, SourceError> {
+        if stop != Stop::Notice {
+            // The segment may be left.
+            stage.keep_copies(self.base());
+        }
+        if self.block.is_some() {
+            self.attach()?;
+            self.block = None;
+        }
+        let before = self.walk.number();
+        let shared = Arc::clone(&self.seat.shared);
+        if shared.memory_bytes.is_some()
+            && self.walk.segment().is_some()
+            && self.walk.position() >= self.walk.end()
+        {
+            self.drop_all();
+        }
+        let step = shared.reserve.with(is_short_read, || self.walk.step())?;
+        if self.walk.number() != before {
+            self.windowed = None;
+        }
+        match step {
+            Some(Step::Record(framed)) => {
+                stage.push_copy(stamp_of(&framed), self.walk.payload(&framed), tags_of(&framed));
+            }
+            Some(Step::Gap(gap)) => self.note_gap(&gap),
+            Some(Step::Mark(_)) => {}
+            None => return Ok(Some(self.end())),
+        }
+        Ok(None)
+    }
+
+    fn note_gap(&mut self, gap: &LogGap) {
+        self.missed.n_gaps += 1;
+        self.missed.n_records += gap.n_records.unwrap_or(0);
+        self.missed.n_bytes += gap.n_bytes.unwrap_or(0);
+    }
+
+    /// Nothing is there any more, or not yet.
+    fn end(&self) -> Filled {
+        match self.seat.shared.lateness {
+            Some(lateness) if self.walk.name_alone().is_none() => {
+                let lateness_ns = u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX);
+                Filled::NotYet { not_before_ns: clock::realtime_ns().saturating_sub(lateness_ns) }
+            }
+            _ => Filled::End,
+        }
+    }
+}
+
+impl Feed for LogFeed {
+    fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError> {
+        if !self.side.is_here() {
+            return Err(LogReadError::Forked.into());
+        }
+        self.settle(stage)?;
+        let (was_mapped, before) = (self.seat.is_mapped(), stage.room());
+        let from = self.walk.position();
+        let filled = loop {
+            let stop = self.stage_run(stage);
+            if stage.room() < before {
+                break Filled::Some;
+            }
+            if self.wants_block(stop) {
+                stage.keep_copies(self.base());
+                if self.copy_block()? {
+                    self.walk.park();
+                    continue;
+                }
+            }
+            if let Some(filled) = self.step(stage, stop)? {
+                break filled;
+            }
+        };
+        if self.walk.segment().is_some_and(|segment| segment.was_hit()) {
+            let segment = self.walk.number().unwrap_or(0);
+            return Err(LogReadError::Truncated { segment }.into());
+        }
+        self.seat.note(self.walk.position().saturating_sub(from), was_mapped);
+        if self.seat.is_mapped() {
+            self.move_window(stage);
+        } else if self.block.is_none() {
+            self.walk.park();
+        }
+        Ok(filled)
+    }
+
+    fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
+        if !self.side.is_here() {
+            return Err(LogReadError::Forked.into());
+        }
+        self.block = None;
+        if self.seat.shared.memory_bytes.is_some() {
+            self.drop_all();
+        }
+        let shared = Arc::clone(&self.seat.shared);
+        shared.reserve.with(is_short_read, || self.walk.skim_to(since_ns, &self.remembered))?;
+        self.windowed = None;
+        if !self.seat.is_mapped() && !self.sit() {
+            self.walk.park();
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn base(&self) -> &[u8] {
+        match &self.block {
+            None => self.walk.frames(),
+            Some(block) => &block.bytes,
+        }
+    }
+
+    fn missed(&self) -> Missed {
+        self.missed
+    }
+}
+
+/// The mapped segment of a walk, for its window.
+struct View<'a>(&'a Walk<Disk>);
+
+impl Windowed for View<'_> {
+    type Map = DiskMap;
+
+    fn map(&self) -> Option<&DiskMap> {
+        self.0.segment().map(|segment| segment.map())
+    }
+
+    fn forget_cached(&self, range: Range<u64>) {
+        let Some(identity) = self.map().and_then(DiskMap::identity) else { return };
+        let Some(number) = self.0.number() else { return };
+        match self.0.name_alone() {
+            Some(name) => self.0.medium().forget_cached(name, identity, range),
+            None => self.0.medium().forget_cached(&names::segment(number), identity, range),
+        };
+    }
+}
+
+#[inline(always)]
+fn stamp_of(framed: &Framed) -> Stamp {
+    Stamp { timestamp_ns: framed.timestamp_ns, sequence: framed.position }
+}
+
+#[inline(always)]
+fn tags_of(framed: &Framed) -> Tags {
+    let (_, level, kind) = decode_tags(framed.tags);
+    Tags { producer: framed.head.slot, level, kind }
+}
+
+fn is_short_read(error: &LogReadError) -> bool {
+    matches!(error, LogReadError::System { errno, .. } if is_short_errno(*errno))
+}
+
+fn side(path: &Path) -> Result<Side, Error> {
+    Side::current().map_err(crate::map::file::io_error("prepare for forks for", path))
+}
+
+fn io_at(operation: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Io { operation, path: path.to_path_buf(), source }
+}
+
+/// Refuses, by name, a file that others can write.
+fn writable(path: &Path, kind: FileKind) -> Result<(), Error> {
+    let (file, _) = crate::map::file::open_regular(path, kind, false)?;
+    crate::map::file::check_reader(&file, path, kind)
+}
+
+fn not_alone(why: NotAlone, path: &Path) -> Error {
+    let corrupt = |what: &'static str, found: &'static str| Error::Corrupt {
+        path: path.to_path_buf(),
+        what,
+        expected: "a sealed segment of a log".into(),
+        found: found.into(),
+    };
+    match why {
+        NotAlone::NotSealed => Error::NotSealed { path: path.to_path_buf() },
+        NotAlone::Unseen(Unseen::Bad(what)) => corrupt(what, "something else"),
+        NotAlone::Unseen(Unseen::Gone | Unseen::Taken) => {
+            corrupt("file", "one that is just being used again")
+        }
+        NotAlone::Unseen(Unseen::System { operation, source }) => io_at(operation, path, source),
+    }
+}

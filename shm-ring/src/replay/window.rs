@@ -1,0 +1,148 @@
+//! Window: how far in front of a cursor is read, and what is let go of behind it.
+//!
+//! ```text
+//!   file  | let go          | held back, or about to be let go | cursor ... asked for | not there
+//!                           ^ dropped                          ^                      ^ asked
+//!          \---- a quarter of the window at a time ------------/ \---- three quarters ----/
+//! ```
+//!
+//! (I1) what is asked for and not let go of is at most the window, but for records that are longer; (I2) no page is let go of that a record
+//! lies in which is still to be handed out; (I3) without a cap nothing is let go of.
+//! Touches no byte.
+
+use super::shared::{Shared, add, load};
+use crate::map::advice::Advised;
+use crate::map::file::page_bytes;
+use std::ops::Range;
+
+/// No folio of a page cache is larger, and each begins at a multiple of its size.
+const FOLIO_BYTES_MAX: u64 = 2 << 20;
+
+/// The window of one source.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// Asked for up to here, in the file.
+    asked: u64,
+    /// Let go of up to here.
+    dropped: u64,
+    /// What is in front of where it began, headers, has not been let go of.
+    is_fresh: bool,
+    /// How large it is; 0: not known yet.
+    bytes: u64,
+    /// What was read since the rate was computed, and what all had read then.
+    read_bytes: u64,
+    since: u64,
+}
+
+/// A file that a window is of.
+pub(crate) trait Windowed {
+    /// What takes advice.
+    type Map: Advised;
+    /// The map, if there is one.
+    fn map(&self) -> Option<&Self::Map>;
+    /// Takes these bytes out of the page cache.
+    fn forget_cached(&self, range: Range<u64>);
+}
+
+impl Window {
+    /// Another file, or another place: from there on nothing is asked for yet.
+    pub(crate) fn begin(&mut self, shared: &Shared, file: &impl Windowed, from: u64) {
+        (self.asked, self.dropped, self.is_fresh) = (from, from / page_bytes() * page_bytes(), true);
+        if let (Some(_), Some(map)) = (shared.memory_bytes, file.map()) {
+            map.read_nothing_ahead();
+            // Headers, an index, and what the system has mapped around them.
+            map.let_go(0..self.dropped);
+        }
+    }
+
+    /// How large it is.
+    pub(crate) fn bytes(&mut self, shared: &Shared) -> u64 {
+        if self.bytes == 0 {
+            self.bytes = shared.first_window();
+            self.since = load(&shared.counts.read_bytes);
+        }
+        self.bytes
+    }
+
+    /// So much was read; what part of all that is read, in 2^-32, if that is known anew.
+    pub(crate) fn note(&mut self, shared: &Shared, n_bytes: u64) -> Option<u64> {
+        self.read_bytes += n_bytes;
+        let now = load(&shared.counts.read_bytes);
+        let epoch = shared.memory_bytes.map_or(1 << 26, |cap| cap / 2);
+        let passed = now.saturating_sub(self.since);
+        if passed < epoch {
+            return None;
+        }
+        let rate = (u128::from(self.read_bytes) << 32) / u128::from(passed.max(1));
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX).min(1 << 32);
+        (self.read_bytes, self.since) = (0, now);
+        if shared.memory_bytes.is_some() && self.bytes > 0 {
+            self.bytes = shared.window_by_rate(self.bytes, rate);
+        }
+        Some(rate)
+    }
+
+    /// The cursor is there now, records in front of `pinned` are not wanted any more, and the file has something to read up to `end`.
+    #[inline]
+    pub(crate) fn moved(
+        &mut self,
+        shared: &Shared,
+        file: &impl Windowed,
+        cursor: u64,
+        pinned: u64,
+        end: u64,
+    ) {
+        let step = self.bytes(shared) / 4;
+        if self.asked < end && cursor + 2 * step > self.asked {
+            self.ask(shared, file, cursor, end, step);
+        }
+        if shared.memory_bytes.is_some() && pinned.min(cursor) >= self.dropped + step {
+            self.drop_to(shared, file, pinned.min(cursor));
+        }
+    }
+
+    #[cold]
+    fn ask(&mut self, shared: &Shared, file: &impl Windowed, cursor: u64, end: u64, step: u64) {
+        let Some(map) = file.map() else { return };
+        let page = page_bytes();
+        let from = self.asked.max(cursor / page * page);
+        let to = (cursor + 3 * step).next_multiple_of(page).min(end);
+        if from < to {
+            add(&shared.counts.n_advice, map.read_ahead(from..to));
+            add(&shared.counts.ahead_bytes, to - from);
+            self.asked = to;
+        }
+    }
+
+    /// Lets go of whole pages up to there.
+    #[cold]
+    pub(crate) fn drop_to(&mut self, shared: &Shared, file: &impl Windowed, to: u64) {
+        let to = to / page_bytes() * page_bytes();
+        if to <= self.dropped {
+            return;
+        }
+        // A folio that reached beyond the last end is inside now.
+        let from = if self.is_fresh { 0 } else { self.dropped.saturating_sub(FOLIO_BYTES_MAX) };
+        if let Some(map) = file.map() {
+            map.let_go(from..to);
+        }
+        file.forget_cached(from..to);
+        add(&shared.counts.n_advice, 2);
+        add(&shared.counts.dropped_bytes, to - self.dropped);
+        (self.dropped, self.is_fresh) = (to, false);
+    }
+
+    /// Lets go of everything that may be there, up to where was asked for: the file is read no further for now.
+    pub(crate) fn drop_all(&mut self, shared: &Shared, file: &impl Windowed, end: u64) {
+        if shared.memory_bytes.is_some() {
+            self.drop_to(shared, file, self.asked.max(end).next_multiple_of(page_bytes()));
+        }
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn end(&mut self, shared: &Shared) {
+        if self.bytes > 0 {
+            shared.ungrant(std::mem::take(&mut self.bytes));
+        }
+    }
+}
