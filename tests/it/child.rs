@@ -7,7 +7,7 @@ use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
     log_append, log_golden, log_killing, log_read, lossy, order, permissions, quiet, ranged, ranged_files,
-    ranged_golden, ranged_killing, recording, remote, resuming, sharing, snapshot, snapshot_cut,
+    ranged_golden, ranged_killing, recording, remote, replay_pool, resuming, sharing, snapshot, snapshot_cut,
     snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
@@ -157,6 +157,8 @@ const ROLES: &[(&str, fn())] = &[
     ("snapshot_opening::stranger", snapshot_opening::stranger),
     ("snapshot_opening::cramped", snapshot_opening::cramped),
     ("snapshot_opening::no_descriptors", snapshot_opening::no_descriptors),
+    ("replay_pool::cramped", replay_pool::cramped),
+    ("replay_pool::exhausted", replay_pool::exhausted),
     ("waiting::echo", waiting::echo),
     ("waiting::sleeper", waiting::sleeper),
     ("waiting::idle", waiting::idle),

@@ -62,6 +62,7 @@ impl<M: Medium> Walk<M> {
                 self.is_jump_told = first.number != 1;
                 Ok(())
             }
+            Err(error @ LogReadError::System { .. }) => Err(error),
             _ => self.seek(super::seek::LogStart::Oldest),
         }
     }

@@ -4,7 +4,7 @@
 //! these bytes, or has others there, it has the stage copy what is held back ([`Stage::keep_copies`]).
 
 use super::source::SourceError;
-use super::stage::Stage;
+use super::stage::{Place, Stage};
 use std::fmt::Debug;
 
 /// What came of filling a stage.
@@ -43,4 +43,21 @@ pub(crate) trait Feed: Debug + Send {
     fn missed(&self) -> Missed {
         Missed::default()
     }
+}
+
+/// Before a feed lets go of bytes, from whose start places count: what has not been handed out is copied.
+pub(crate) fn keep_copies(stage: &mut Stage, base: &[u8]) {
+    stage.keep_copies(|staged, place| {
+        let at = usize::try_from(place).unwrap_or(usize::MAX);
+        &base[at..at + staged.len_bytes as usize]
+    });
+}
+
+/// The least place of what has not been handed out, if any of it is in place.
+pub(crate) fn pinned(stage: &Stage) -> Option<u64> {
+    let place = |place| match place {
+        Place::There(place) => Some(place),
+        Place::Copied(_) => None,
+    };
+    stage.waiting().filter_map(|staged| place(staged.place())).min()
 }

@@ -10,7 +10,7 @@
 //! (I1) a record is staged behind the comparison of its checksum; (I2) mapped or parked, the same records, gaps and errors come; (I3) while it
 //! is parked it has neither a map nor a descriptor, but for the moment in which it copies.
 
-use super::feed::{Feed, Filled, Missed};
+use super::feed::{Feed, Filled, Missed, keep_copies, pinned};
 use super::seat::Seat;
 use super::shared::Shared;
 use super::source::{SourceError, Stamp};
@@ -169,7 +169,7 @@ impl LogFeed {
             self.seat.evict();
             self.leave_map(stage);
         } else if !self.seat.is_mapped() && self.block_is_read() && self.seat.may_ask() && self.sit_parked() {
-            stage.keep_copies(self.base());
+            keep_copies(stage, self.base());
             self.block = None;
             match self.attach() {
                 // The system's own budget is used up.
@@ -192,7 +192,7 @@ impl LogFeed {
 
     /// Lets go of the map; what is held back is copied.
     fn leave_map(&mut self, stage: &mut Stage) {
-        stage.keep_copies(self.base());
+        keep_copies(stage, self.base());
         self.drop_all();
         self.walk.park();
     }
@@ -260,11 +260,8 @@ impl LogFeed {
             self.windowed = Some(number);
             self.seat.window.begin(shared, &View(&self.walk), offset);
         }
-        let pinned = match shared.memory_bytes {
-            Some(_) => stage.pinned().map_or(offset, |place| data_offset + place),
-            None => offset,
-        };
-        self.seat.window.moved(shared, &View(&self.walk), offset, pinned, end);
+        let pinned = || pinned(stage).map_or(offset, |place| data_offset + place);
+        self.seat.window.moved(shared, &View(&self.walk), (offset, end), pinned);
     }
 
     /// What a run stopped at; true: it may go on.
@@ -272,7 +269,7 @@ impl LogFeed {
     fn step(&mut self, stage: &mut Stage, stop: Stop) -> Result<Option<Filled>, SourceError> {
         if stop != Stop::Notice {
             // The segment may be left.
-            stage.keep_copies(self.base());
+            keep_copies(stage, self.base());
         }
         if self.block.is_some() {
             self.attach()?;
@@ -333,7 +330,7 @@ impl Feed for LogFeed {
                 break Filled::Some;
             }
             if self.wants_block(stop) {
-                stage.keep_copies(self.base());
+                keep_copies(stage, self.base());
                 if self.copy_block()? {
                     self.walk.park();
                     continue;

@@ -18,6 +18,8 @@ pub struct PoolSource {
     name: Box<str>,
     n_refills: u64,
     n_staged: u64,
+    /// Of the feed, to be told behind what is staged.
+    failure: Option<Box<SourceError>>,
 }
 
 /// Where its records come from.
@@ -68,7 +70,7 @@ pub enum Body<'a> {
 impl PoolSource {
     pub(crate) fn new(path: &Path, feed: Kind, shared: &Shared) -> Self {
         let name = path.to_string_lossy().into();
-        Self { stage: Stage::new(shared.order), feed, name, n_refills: 0, n_staged: 0 }
+        Self { stage: Stage::new(shared.order), feed, name, n_refills: 0, n_staged: 0, failure: None }
     }
 
     /// What it has done.
@@ -95,22 +97,32 @@ impl PoolSource {
     #[inline(never)]
     fn refill(&mut self) -> Result<Next, SourceError> {
         loop {
-            self.stage.begin();
+            self.stage.begin()?;
+            if let Some(error) = self.failure.take() {
+                return Err(*error);
+            }
             let room = self.stage.room();
             let filled = match &mut self.feed {
-                Kind::Log(feed) => feed.fill(&mut self.stage)?,
-                Kind::Rows(feed) => feed.fill(&mut self.stage)?,
-                Kind::Other(feed) => feed.fill(&mut self.stage)?,
+                Kind::Log(feed) => feed.fill(&mut self.stage),
+                Kind::Rows(feed) => feed.fill(&mut self.stage),
+                Kind::Other(feed) => feed.fill(&mut self.stage),
             };
+            // What is in front of a failure is handed out first.
+            let filled = filled.unwrap_or_else(|error| {
+                self.failure = Some(Box::new(error));
+                Filled::End
+            });
             self.n_refills += 1;
             self.n_staged += room.saturating_sub(self.stage.room()) as u64;
-            self.stage.finish(filled == Filled::End)?;
-            match (self.stage.step(), filled) {
-                (Some(stamp), _) => return Ok(Next::Record(stamp)),
-                (None, Filled::NotYet { not_before_ns }) => return Ok(Next::NotYet { not_before_ns }),
-                (None, Filled::End) => return Ok(Next::End),
-                // All of it is held back.
-                (None, Filled::Some) => {}
+            self.stage.finish(filled);
+            if let Some(stamp) = self.stage.step() {
+                return Ok(Next::Record(stamp));
+            }
+            match filled {
+                Filled::Some => {}
+                Filled::NotYet { not_before_ns } => return Ok(Next::NotYet { not_before_ns }),
+                Filled::End if self.failure.is_none() => return self.stage.begin().map(|()| Next::End),
+                Filled::End => {}
             }
         }
     }
@@ -130,7 +142,7 @@ impl Source for PoolSource {
     #[inline(always)]
     fn record(&self) -> Replayed<'_> {
         let staged = self.stage.current();
-        let bytes = match staged.place {
+        let bytes = match staged.place() {
             Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
             Place::There(place) => {
                 let base = match &self.feed {
@@ -147,6 +159,7 @@ impl Source for PoolSource {
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
         self.stage.forget();
+        self.failure = None;
         match &mut self.feed {
             Kind::Log(feed) => feed.seek(since_ns),
             Kind::Rows(feed) => feed.seek(since_ns),

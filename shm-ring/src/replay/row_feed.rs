@@ -11,7 +11,7 @@
 //! is the same file, or an error.
 //! Compares no checksum: plain files have none, and that of a sealed one is of all its bytes.
 
-use super::feed::{Feed, Filled};
+use super::feed::{Feed, Filled, keep_copies, pinned};
 use super::rows::RowLayout;
 use super::seat::Seat;
 use super::shared::Shared;
@@ -135,7 +135,7 @@ impl RowFeed {
     fn settle(&mut self, stage: &mut Stage) -> Result<(), SourceError> {
         if self.seat.yields() {
             self.seat.evict();
-            stage.keep_copies(self.base());
+            keep_copies(stage, self.base());
             let offset = self.offset();
             self.seat.window.drop_all(&self.seat.shared, &self.rows, offset);
             self.rows.map = None;
@@ -146,7 +146,7 @@ impl RowFeed {
             && self.seat.may_ask()
             && self.seat.sit(self.rows.usage())
         {
-            stage.keep_copies(self.base());
+            keep_copies(stage, self.base());
             let checked = self.reopen().inspect_err(|_| self.seat.stand())?;
             self.sit(&checked)?;
             if self.rows.map.is_some() {
@@ -165,7 +165,7 @@ impl RowFeed {
     fn copy_block(&mut self, stage: &mut Stage) -> Result<(), SourceError> {
         let row_bytes = u64::from(self.layout.row_bytes);
         let n_rows = (self.seat.block_bytes() / row_bytes).max(1).min(self.n_rows - self.row);
-        stage.keep_copies(self.base());
+        keep_copies(stage, self.base());
         let checked = self.reopen()?;
         let length = usize::try_from(n_rows * row_bytes).map_err(|_| too_long(&self.rows.path))?;
         self.block.resize(length, 0);
@@ -239,7 +239,7 @@ impl Feed for RowFeed {
         self.settle(stage)?;
         if self.row >= self.n_rows {
             let offset = self.offset();
-            stage.keep_copies(self.base());
+            keep_copies(stage, self.base());
             self.seat.window.drop_all(&self.seat.shared, &self.rows, offset);
             return Ok(Filled::End);
         }
@@ -268,11 +268,8 @@ impl Feed for RowFeed {
             if !std::mem::replace(&mut self.is_begun, true) {
                 self.seat.window.begin(shared, &self.rows, start as u64);
             }
-            let pinned = match shared.memory_bytes {
-                Some(_) => stage.pinned().unwrap_or(offset),
-                None => offset,
-            };
-            self.seat.window.moved(shared, &self.rows, offset, pinned, self.rows.len_bytes);
+            let pinned = || pinned(stage).unwrap_or(offset);
+            self.seat.window.moved(shared, &self.rows, (offset, self.rows.len_bytes), pinned);
         }
         Ok(Filled::Some)
     }

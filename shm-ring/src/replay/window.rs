@@ -82,22 +82,24 @@ impl Window {
         Some(rate)
     }
 
-    /// The cursor is there now, records in front of `pinned` are not wanted any more, and the file has something to read up to `end`.
+    /// The cursor is there now, the file has something to read up to `end`, and records in front of `pinned` are not wanted any more.
     #[inline]
     pub(crate) fn moved(
         &mut self,
         shared: &Shared,
         file: &impl Windowed,
-        cursor: u64,
-        pinned: u64,
-        end: u64,
+        (cursor, end): (u64, u64),
+        pinned: impl FnOnce() -> u64,
     ) {
         let step = self.bytes(shared) / 4;
         if self.asked < end && cursor + 2 * step > self.asked {
             self.ask(shared, file, cursor, end, step);
         }
-        if shared.memory_bytes.is_some() && pinned.min(cursor) >= self.dropped + step {
-            self.drop_to(shared, file, pinned.min(cursor));
+        if shared.memory_bytes.is_some() && cursor >= self.dropped + step {
+            let to = pinned().min(cursor);
+            if to >= self.dropped + step {
+                self.drop_to(shared, file, to);
+            }
         }
     }
 
