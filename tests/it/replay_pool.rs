@@ -437,7 +437,11 @@ fn a_file_that_is_cut_or_replaced_is_an_error_of_a_parked_source() {
     fs::rename(&path, directory.path().join("old")).unwrap();
     rows(&path, 10_000);
     let met = rest(&mut source);
-    assert!(matches!(met.last(), Some(Met::Failed(text)) if text.contains("another one")), "{:?}", met.last());
+    assert!(
+        matches!(met.last(), Some(Met::Failed(text)) if text.contains("another one")),
+        "{:?}",
+        met.last()
+    );
 }
 
 #[test]
@@ -465,7 +469,9 @@ fn a_cap_that_is_too_small_says_how_much_is_needed() {
     let directory = directory();
     let kinds = kinds(directory.path(), 10);
     let options = |bytes| unmapped().order(Order::Error).memory_bytes(bytes);
-    let Err(Error::Invalid { expected, .. }) = options(1000).build() else { panic!("1,000 bytes are too few") };
+    let Err(Error::Invalid { expected, .. }) = options(1000).build() else {
+        panic!("1,000 bytes are too few")
+    };
     assert!(expected.contains("shm-ring compact"), "{expected}");
     let pool = options(128 << 10).build().unwrap();
     let mut sources = vec![];

@@ -1,0 +1,143 @@
+//! Capped: a replay in a process of its own under a cap of memory, watched from this one.
+//!
+//! Resident: `Rss` of `smaps_rollup`, every 10 ms. Cached: pages of all files that `mincore` finds, through maps of this process that nobody
+//! touches, every 200 ms. Files are of rows, and real.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use memmap2::Mmap;
+use shm_ring::replay::{Body, Merge, Order, PoolOptions, RowLayout, TimeUnit};
+
+use super::{Fact, Plan, Results, failed};
+use crate::report::verdict::{Limit, Target};
+
+/// The argument by which this program is told that it is the one who replays.
+pub const ARGUMENT: &str = "--replays-under-a-cap";
+
+const N_FILES: u64 = 320;
+const ROW_BYTES: u64 = 64;
+
+pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
+    let [bytes, cap] = plan.capped_bytes;
+    let directory = plan.directory.join("capped");
+    std::fs::create_dir_all(&directory).map_err(failed("make a directory"))?;
+    let paths = make(&directory, bytes)?;
+    // From the disk, both.
+    super::files::forget_cached(&paths)?;
+    let free = watch(&directory, &paths, 0)?;
+    super::files::forget_cached(&paths)?;
+    let capped = watch(&directory, &paths, cap)?;
+    super::files::forget_cached(&paths)?;
+    let mib = |bytes: u64| Ok(bytes as f64 / f64::from(1 << 20));
+    Ok(vec![
+        Fact::exact("capped/resident", "MiB resident at most under the cap", mib(capped.resident_bytes)),
+        Fact::exact("capped/cached", "MiB of its files in the page cache at most", mib(capped.cached_bytes)),
+        Fact::exact("capped/cap", "MiB of cap", mib(cap)),
+        Fact::exact("capped/slower", "times as long as without a cap", Ok(capped.seconds / free.seconds)),
+        Fact::exact("capped/seconds", "seconds under the cap", Ok(capped.seconds)),
+        Fact::exact("capped/free-cached", "MiB cached without a cap", mib(free.cached_bytes)),
+    ])
+}
+
+pub(super) fn targets(results: &Results) -> Vec<Target> {
+    vec![results.count("capped/slower", "-", Limit::AtMost(1.25))]
+}
+
+/// Replays the files of a directory in so much memory; 0: as it likes.
+pub fn child(directory: &Path, cap: u64) -> Result<(), String> {
+    let mut options = PoolOptions::new().order(Order::Error);
+    if cap > 0 {
+        options = options.memory_bytes(cap);
+    }
+    let pool = options.build().map_err(failed("build a pool"))?;
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(directory).map_err(failed("list"))?.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    let row_bytes = u32::try_from(ROW_BYTES).map_err(failed("lay out"))?;
+    let layout = RowLayout { row_bytes, timestamp_at: 0, unit: TimeUnit::Nanos };
+    let mut merge = Merge::new();
+    for path in &paths {
+        merge.add(pool.open_rows(path, layout).map_err(failed("open"))?);
+    }
+    let mut n = 0_u64;
+    while let Some(event) = merge.next().map_err(failed("replay"))? {
+        let Body::Bytes(bytes) = event.record.body else { continue };
+        n += u64::from(bytes[63]) + 1;
+    }
+    eprintln!("{n} rows, {:?}", pool.stats());
+    Ok(())
+}
+
+struct Watched {
+    resident_bytes: u64,
+    cached_bytes: u64,
+    seconds: f64,
+}
+
+fn watch(directory: &Path, paths: &[PathBuf], cap: u64) -> Result<Watched, String> {
+    let program = std::env::current_exe().map_err(failed("find this program"))?;
+    let maps = paths.iter().map(|path| {
+        let file = File::open(path).map_err(failed("open"))?;
+        // SAFETY: files of this program alone, which nobody writes or cuts any more.
+        unsafe { Mmap::map(&file) }.map_err(failed("map"))
+    });
+    let maps: Vec<Mmap> = maps.collect::<Result<_, _>>()?;
+    let began = Instant::now();
+    let child = Command::new(program).arg(ARGUMENT).arg(directory).arg(cap.to_string()).spawn();
+    let mut child = child.map_err(failed("start a replay"))?;
+    let (mut resident_bytes, mut cached_bytes, mut turn) = (0, 0, 0);
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed("wait for the replay"))? {
+            break status;
+        }
+        resident_bytes = resident_bytes.max(resident(child.id()));
+        if turn % 20 == 0 {
+            cached_bytes = cached_bytes.max(maps.iter().map(cached).sum());
+        }
+        turn += 1;
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    if !status.success() {
+        return Err(format!("the replay: {status}"));
+    }
+    Ok(Watched { resident_bytes, cached_bytes, seconds: began.elapsed().as_secs_f64() })
+}
+
+fn resident(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+fn cached(map: &Mmap) -> u64 {
+    let mut pages = vec![0_u8; map.len().div_ceil(4096)];
+    // SAFETY: the range is a map of this process, and there is a byte for each of its pages.
+    let code = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), pages.as_mut_ptr()) };
+    if code != 0 {
+        return 0;
+    }
+    pages.iter().filter(|page| **page & 1 == 1).count() as u64 * 4096
+}
+
+fn make(directory: &Path, bytes: u64) -> Result<Vec<PathBuf>, String> {
+    let n_rows = bytes / N_FILES / ROW_BYTES;
+    let mut paths = vec![];
+    for file in 0..N_FILES {
+        let path = directory.join(format!("{file:06}"));
+        let mut made =
+            std::io::BufWriter::with_capacity(1 << 20, File::create(&path).map_err(failed("create"))?);
+        let mut row = [0; 64];
+        for at in 0..n_rows {
+            row[..8].copy_from_slice(&(at * N_FILES + file).to_le_bytes());
+            made.write_all(&row).map_err(failed("write"))?;
+        }
+        made.flush().map_err(failed("write"))?;
+        paths.push(path);
+    }
+    Ok(paths)
+}

@@ -1,0 +1,146 @@
+//! Files: thousands of them, with times that go through all.
+//!
+//! Record i of file f has the time `i * n_files + (f * 7919) % n_files`: all files are read side by side, in an order that is none of theirs.
+
+use std::fs;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use shm_ring::replay::{MapPool, PoolSource, RowLayout, TimeUnit};
+use shm_ring::{Durability, LogOptions};
+
+use super::{Plan, failed};
+
+/// Bytes of a payload, and of a row.
+pub(super) const PAYLOAD_BYTES: usize = 64;
+const FRAME_BYTES: usize = 96;
+
+/// What the files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Segment,
+    Rows,
+    Log,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Segment, Self::Rows, Self::Log];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Segment => "segments",
+            Self::Rows => "rows",
+            Self::Log => "logs",
+        }
+    }
+
+    /// The files of the plan, made when they are wanted first.
+    pub(super) fn paths(self, plan: &Plan) -> Result<Vec<PathBuf>, String> {
+        let directory = plan.directory.join(self.name());
+        if !directory.exists() {
+            fs::create_dir_all(&directory).map_err(failed("make a directory"))?;
+            match self {
+                Self::Segment => make_segments(plan, &directory)?,
+                Self::Rows => make_rows(plan, &directory)?,
+                Self::Log => make_logs(plan, &directory)?,
+            }
+        }
+        let names = fs::read_dir(directory).map_err(failed("list"))?;
+        let mut paths: Vec<_> = names.flatten().map(|entry| entry.path()).collect();
+        if self != Self::Log {
+            paths.retain(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with('0') && path.is_file()
+            });
+        }
+        paths.sort();
+        paths.truncate(plan.n_files);
+        if paths.len() < plan.n_files {
+            return Err(format!("{} of {} files", paths.len(), plan.n_files));
+        }
+        Ok(paths)
+    }
+
+    pub(super) fn open(self, pool: &MapPool, path: &Path) -> Result<PoolSource, String> {
+        let layout = RowLayout {
+            row_bytes: u32::try_from(PAYLOAD_BYTES).map_err(failed("lay out"))?,
+            timestamp_at: 0,
+            unit: TimeUnit::Nanos,
+        };
+        match self {
+            Self::Rows => pool.open_rows(path, layout),
+            _ => pool.open(path),
+        }
+        .map_err(failed("open a source"))
+    }
+}
+
+/// The time of a record.
+pub(super) fn time(plan: &Plan, file: usize, at: usize) -> u64 {
+    (at * plan.n_files + file * 7919 % plan.n_files) as u64
+}
+
+/// One log, each segment of which is a file of the plan.
+fn make_segments(plan: &Plan, directory: &Path) -> Result<(), String> {
+    let segment_bytes = ((plan.n_records * FRAME_BYTES) as u64).next_multiple_of(64 << 10);
+    let options = LogOptions::new().segment_bytes(segment_bytes).durability(Durability::Process);
+    fs::remove_dir(directory).map_err(failed("make a directory"))?;
+    let mut appender = options.create(directory).map_err(failed("create a log"))?;
+    // As many as fit, so that a segment is a file.
+    let n_records = usize::try_from(segment_bytes).map_err(failed("count"))? / FRAME_BYTES;
+    let mut payload = [0; PAYLOAD_BYTES];
+    for file in 0..plan.n_files {
+        for at in 0..n_records {
+            payload[..8].copy_from_slice(&(at as u64).to_le_bytes());
+            appender.append_at(time(plan, file, at), &payload).map_err(failed("append"))?;
+        }
+    }
+    // One more record seals the last one.
+    appender.append_at(0, &payload).map_err(failed("append"))?;
+    appender.sync().map_err(failed("sync"))
+}
+
+fn make_rows(plan: &Plan, directory: &Path) -> Result<(), String> {
+    for file in 0..plan.n_files {
+        let mut bytes = vec![0; plan.n_records * PAYLOAD_BYTES];
+        for (at, row) in bytes.chunks_exact_mut(PAYLOAD_BYTES).enumerate() {
+            row[..8].copy_from_slice(&time(plan, file, at).to_le_bytes());
+        }
+        let mut made = fs::File::create(directory.join(format!("{file:06}"))).map_err(failed("create"))?;
+        made.write_all(&bytes).map_err(failed("write"))?;
+    }
+    Ok(())
+}
+
+/// As many copies of one log.
+fn make_logs(plan: &Plan, directory: &Path) -> Result<(), String> {
+    let one = directory.join("000000");
+    let segment_bytes = ((plan.n_records.min(600) * FRAME_BYTES) as u64).next_multiple_of(64 << 10);
+    let mut appender =
+        LogOptions::new().segment_bytes(segment_bytes).create(&one).map_err(failed("create a log"))?;
+    for at in 0..plan.n_records.min(600) {
+        appender.append_at(time(plan, 0, at), &[7; PAYLOAD_BYTES]).map_err(failed("append"))?;
+    }
+    drop(appender);
+    let names: Vec<_> = fs::read_dir(&one).map_err(failed("list"))?.flatten().collect();
+    for file in 1..plan.n_files {
+        let copy = directory.join(format!("{file:06}"));
+        fs::create_dir(&copy).map_err(failed("make a directory"))?;
+        for name in &names {
+            fs::copy(name.path(), copy.join(name.file_name())).map_err(failed("copy"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes files out of the page cache, as far as they are on the disk.
+pub(super) fn forget_cached(paths: &[PathBuf]) -> Result<(), String> {
+    for path in paths {
+        let file = fs::File::open(path).map_err(failed("open"))?;
+        file.sync_all().map_err(failed("sync"))?;
+        let advised = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        advised.map_err(|error| format!("advise on {}: {error}", file.as_raw_fd()))?;
+    }
+    Ok(())
+}
