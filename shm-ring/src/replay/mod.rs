@@ -25,6 +25,8 @@
 //!
 //! (I1) nothing is read before it is wanted but the window in front of each cursor; (I2) time is an integer, in ns since the Unix epoch.
 
+mod as_of;
+mod batch;
 mod feed;
 mod merge;
 mod pace;
@@ -33,7 +35,10 @@ mod pool_source;
 mod replayer;
 mod source;
 mod stage;
+mod tree;
 
+pub use as_of::{AsOf, Keep, Kept, Last};
+pub use batch::{Batches, Moment};
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
 pub use pool::{MapPool, PoolOptions, PoolStats};

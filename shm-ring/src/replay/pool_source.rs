@@ -13,6 +13,8 @@ pub struct PoolSource {
     stage: Stage,
     feed: Kind,
     name: String,
+    /// Of the feed, to be told behind what is staged.
+    failure: Option<Box<SourceError>>,
 }
 
 #[derive(Debug)]
@@ -39,19 +41,33 @@ pub enum Body<'a> {
 
 impl PoolSource {
     pub(crate) fn log(name: String, stage: Stage, feed: LogFeed) -> Self {
-        Self { stage, feed: Kind::Log(feed), name }
+        Self { stage, feed: Kind::Log(feed), name, failure: None }
     }
 
     fn refill(&mut self) -> Result<Next, SourceError> {
-        self.stage.begin();
-        let filled = match &mut self.feed {
-            Kind::Log(feed) => feed.fill(&mut self.stage)?,
-        };
-        self.stage.finish(filled == Filled::End)?;
-        match (self.stage.step(), filled) {
-            (Some(stamp), _) => Ok(Next::Record(stamp)),
-            (None, Filled::NotYet { not_before_ns }) => Ok(Next::NotYet { not_before_ns }),
-            (None, _) => Ok(Next::End),
+        loop {
+            self.stage.begin()?;
+            if let Some(error) = self.failure.take() {
+                return Err(*error);
+            }
+            let filled = match &mut self.feed {
+                Kind::Log(feed) => feed.fill(&mut self.stage),
+            };
+            // What is in front of a failure is handed out first.
+            let filled = filled.unwrap_or_else(|error| {
+                self.failure = Some(Box::new(error));
+                Filled::End
+            });
+            self.stage.finish(filled);
+            if let Some(stamp) = self.stage.step() {
+                return Ok(Next::Record(stamp));
+            }
+            match filled {
+                Filled::Some => {}
+                Filled::NotYet { not_before_ns } => return Ok(Next::NotYet { not_before_ns }),
+                Filled::End if self.failure.is_none() => return self.stage.begin().map(|()| Next::End),
+                Filled::End => {}
+            }
         }
     }
 }
@@ -70,7 +86,7 @@ impl Source for PoolSource {
     #[inline(always)]
     fn record(&self) -> Replayed<'_> {
         let staged = self.stage.current();
-        let bytes = match staged.place {
+        let bytes = match staged.place() {
             Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
             Place::There(place) => match &self.feed {
                 Kind::Log(feed) => feed.bytes(staged, place),
@@ -81,6 +97,7 @@ impl Source for PoolSource {
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
         self.stage.forget();
+        self.failure = None;
         match &mut self.feed {
             Kind::Log(feed) => feed.seek(since_ns),
         }

@@ -55,6 +55,17 @@ pub trait Source {
     /// [`SourceError`].
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError>;
 
+    /// Goes to a place from which the last record at or before that time, if there is one, is still met: the nearest in front of it that
+    /// is cheaply found. As it is, the start.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`].
+    fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
+        let _ = until_ns;
+        self.seek(0)
+    }
+
     /// What it is called in messages.
     fn name(&self) -> &str;
 }

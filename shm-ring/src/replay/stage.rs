@@ -1,12 +1,29 @@
 //! Stage: the next records of a source, put in order.
 //!
 //! ```text
-//!   feed --push--> | held back | ... | next | -> current
+//!   feed --push--> | held back, in order: at most n_records | --> | heads: to be handed out | --step--> current
+//!                    ^ a record that is out of order                                                      ^
+//!                      goes where it belongs                      `gone` ---------------------------------+
 //! ```
 //!
-//! (I1) a record that is staged in place is where its feed has its bytes, one that is staged as a copy in the stage's own.
+//! | a record is older than one in front of it | by as many records in between as are held back | by more |
+//! |------|------|------|
+//! | `Error` | the source ends | the source ends |
+//! | `Reorder` | it is put where it belongs | the source ends |
+//! | `Pass` | it is handed out where it stands | it is handed out where it stands |
+//!
+//! A source ends behind all that was in front of the record that ended it. Where a feed has nothing yet, nothing is held back: live records
+//! don't wait for others that may never come. What was handed out too early by that is `gone`, and of it the times are known for as long
+//! as it would have been held back: a record that is older than such a one is not refused, but handed out at once, late.
+//!
+//! (I1) a record that is staged in place is where its feed has its bytes, one that is staged as a copy in the stage's own; (I2) `gone` and
+//! then `held` are in order, and together not more than `n_records`; (I3) nothing that is handed out is older than `floor_ns`, but by `Pass`;
+//! (I4) whether a record is put right, late or refused depends on the records in front of it, and on where there was nothing yet, and not on
+//! how many were staged at once.
 
+use super::feed::Filled;
 use super::source::{SourceError, Stamp};
+use std::collections::VecDeque;
 
 /// What becomes of records that are older than one in front of them in their source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +31,10 @@ use super::source::{SourceError, Stamp};
 pub enum Order {
     /// The source ends with [`SourceError::Disorder`].
     Error,
-    /// They are put where they belong, if no more than so many records are between; else the source ends as with `Error`.
+    /// They are put where they belong, if no more than so many records in front of them are later; else the source ends as with `Error`.
+    ///
+    /// So many records are read ahead of what is handed out, of each source. Of a source that grows, what is there is handed out when there
+    /// is no more: what comes then and is older, but by no more records than that, is handed out at once, and the merge counts it as late.
     Reorder {
         /// Records that are held back.
         n_records: usize,
@@ -27,10 +47,12 @@ pub enum Order {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Staged {
     pub(crate) stamp: Stamp,
-    pub(crate) place: Place,
+    place: u64,
     pub(crate) len_bytes: u32,
     pub(crate) tags: Tags,
 }
+
+const _: () = assert!(size_of::<Staged>() == 32);
 
 /// What a record of a ring or log says of itself besides its time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,30 +69,79 @@ pub struct Tags {
 /// Where its bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Where the feed knows.
+    /// Where the feed knows; less than 2^63.
     There(u64),
     /// In the stage, from there on.
     Copied(usize),
 }
 
+impl Staged {
+    const COPIED: u64 = 1 << 63;
+
+    #[inline(always)]
+    pub(crate) fn place(&self) -> Place {
+        if self.place & Self::COPIED == 0 {
+            return Place::There(self.place);
+        }
+        Place::Copied(usize::try_from(self.place & !Self::COPIED).expect("an offset in memory"))
+    }
+
+    /// What its copy counts: one more than its length, so that an empty one counts, too.
+    #[inline(always)]
+    fn copied(&self) -> usize {
+        if self.place & Self::COPIED == 0 { 0 } else { self.len_bytes as usize + 1 }
+    }
+}
+
 /// The next records of one source.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    order: Order,
     heads: Vec<Staged>,
     /// The next one to be handed out.
     at: usize,
+    order: Order,
+    /// Records that are held back.
+    n_held: usize,
+    held: VecDeque<Staged>,
+    /// Times of records that were handed out although they should have been held back.
+    gone: VecDeque<u64>,
     copies: Vec<u8>,
+    /// Copies that are held back are moved together into this, and then the two are exchanged.
+    moved: Vec<u8>,
+    /// Of what is held back, the bytes that are copies, and how many these are.
+    held_copies: usize,
     latest_ns: u64,
+    floor_ns: u64,
+    /// Records that were pushed since the feed began.
+    n_pushed: usize,
+    disorder: Option<(Stamp, u64)>,
     n_disordered: u64,
 }
 
 impl Stage {
     /// So many records are staged at once.
-    const ROOM: usize = 32;
+    pub(crate) const ROOM: usize = 32;
+    /// Memory for copies that is kept without being used.
+    const SPARE_BYTES: usize = 16 << 10;
 
     pub(crate) fn new(order: Order) -> Self {
-        Self { order, heads: vec![], at: 0, copies: vec![], latest_ns: 0, n_disordered: 0 }
+        let n_held = if let Order::Reorder { n_records } = order { n_records } else { 0 };
+        Self {
+            heads: vec![],
+            at: 0,
+            order,
+            n_held,
+            held: VecDeque::new(),
+            gone: VecDeque::new(),
+            copies: vec![],
+            moved: vec![],
+            held_copies: 0,
+            latest_ns: 0,
+            floor_ns: 0,
+            n_pushed: 0,
+            disorder: None,
+            n_disordered: 0,
+        }
     }
 
     /// The next record becomes the current one.
@@ -93,45 +164,174 @@ impl Stage {
         &self.copies[at..at + len_bytes as usize]
     }
 
-    /// Before the feed stages more: all that was staged has been handed out.
-    pub(crate) fn begin(&mut self) {
+    /// Before the feed stages more: all that was to be handed out has been.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Disorder`]: nothing more will be staged, because the next record is not where it belongs.
+    pub(crate) fn begin(&mut self) -> Result<(), SourceError> {
+        debug_assert_eq!(self.at, self.heads.len());
         self.heads.clear();
-        self.copies.clear();
-        self.at = 0;
+        (self.at, self.n_pushed) = (0, 0);
+        self.forget_copies();
+        match self.disorder {
+            None => Ok(()),
+            Some((Stamp { timestamp_ns, sequence }, previous_ns)) => {
+                Err(SourceError::Disorder { sequence, timestamp_ns, previous_ns })
+            }
+        }
     }
 
     /// How many more records can be staged.
+    #[inline(always)]
     pub(crate) fn room(&self) -> usize {
-        Self::ROOM - self.heads.len()
+        if self.disorder.is_some() { 0 } else { Self::ROOM - self.n_pushed }
     }
 
-    /// Stages a record that the feed has in place.
+    /// Stages a record that the feed has in place; nothing, once there was one that ends the source.
+    #[inline]
     pub(crate) fn push(&mut self, stamp: Stamp, place: u64, len_bytes: u32, tags: Tags) {
-        self.heads.push(Staged { stamp, place: Place::There(place), len_bytes, tags });
+        debug_assert!(place < Staged::COPIED);
+        self.take(Staged { stamp, place, len_bytes, tags });
     }
 
     /// Stages a record with its bytes.
+    #[inline]
     pub(crate) fn push_copy(&mut self, stamp: Stamp, payload: &[u8], tags: Tags) {
-        let place = Place::Copied(self.copies.len());
+        let place = Staged::COPIED | self.copies.len() as u64;
         self.copies.extend_from_slice(payload);
         let len_bytes = u32::try_from(payload.len()).expect("a record has less than 2^32 bytes");
-        self.heads.push(Staged { stamp, place, len_bytes, tags });
+        self.take(Staged { stamp, place, len_bytes, tags });
     }
 
-    /// Behind what the feed has staged; `is_last`: nothing more will come, so nothing is held back.
-    pub(crate) fn finish(&mut self, _is_last: bool) -> Result<(), SourceError> {
-        let _ = (self.order, self.latest_ns);
-        Ok(())
+    /// Behind what the feed has staged. Where it has come to an end, or has nothing yet, nothing is held back; else there may be nothing to
+    /// hand out as long as all is, and it is to be asked again.
+    pub(crate) fn finish(&mut self, filled: Filled) {
+        if filled == Filled::Some && self.disorder.is_none() {
+            return;
+        }
+        while let Some(first) = self.held.pop_front() {
+            self.gone.push_back(first.stamp.timestamp_ns);
+            self.heads.push(first);
+        }
+        self.held_copies = 0;
+    }
+
+    /// Before the feed lets go of the bytes of what it has staged in place: copies those that have not been handed out.
+    pub(crate) fn keep_copies<'a>(&mut self, mut bytes: impl FnMut(&Staged, u64) -> &'a [u8]) {
+        for staged in self.heads[self.at..].iter_mut().chain(&mut self.held) {
+            let Place::There(place) = staged.place() else { continue };
+            let payload = bytes(staged, place);
+            staged.place = Staged::COPIED | self.copies.len() as u64;
+            staged.len_bytes = u32::try_from(payload.len()).expect("a record has less than 2^32 bytes");
+            self.copies.extend_from_slice(payload);
+        }
+        self.held_copies = self.held.iter().map(Staged::copied).sum();
+    }
+
+    /// What has not been handed out, in no order.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Staged> {
+        self.heads[self.at..].iter().chain(&self.held)
     }
 
     /// Before the feed goes to another place: nothing of what was staged is wanted any more.
     pub(crate) fn forget(&mut self) {
-        self.begin();
-        self.latest_ns = 0;
+        self.heads.clear();
+        self.held.clear();
+        self.gone.clear();
+        self.held_copies = 0;
+        (self.at, self.n_pushed, self.latest_ns, self.floor_ns) = (0, 0, 0, 0);
+        self.disorder = None;
+        self.forget_copies();
     }
 
     /// Records that were older than one in front of them.
     pub(crate) fn n_disordered(&self) -> u64 {
         self.n_disordered
+    }
+
+    /// Memory that is used for copies.
+    pub(crate) fn copies_bytes(&self) -> usize {
+        self.copies.capacity() + self.moved.capacity()
+    }
+
+    /// Puts a record where it belongs: behind all others, where it mostly does.
+    #[inline(always)]
+    fn take(&mut self, staged: Staged) {
+        if self.disorder.is_some() {
+            return;
+        }
+        self.n_pushed += 1;
+        let timestamp_ns = staged.stamp.timestamp_ns;
+        if timestamp_ns < self.latest_ns {
+            return self.take_disordered(staged);
+        }
+        self.latest_ns = timestamp_ns;
+        if self.n_held == 0 {
+            return self.heads.push(staged);
+        }
+        self.held_copies += staged.copied();
+        self.held.push_back(staged);
+        self.release();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_disordered(&mut self, staged: Staged) {
+        self.n_disordered += 1;
+        let timestamp_ns = staged.stamp.timestamp_ns;
+        if self.order == Order::Pass {
+            return self.heads.push(staged);
+        }
+        if self.n_held == 0 || timestamp_ns < self.floor_ns {
+            self.disorder = Some((staged.stamp, self.latest_ns));
+            return;
+        }
+        if self.gone.back().is_some_and(|&gone_ns| timestamp_ns < gone_ns) {
+            let at = self.gone.partition_point(|&gone_ns| gone_ns <= timestamp_ns);
+            self.gone.insert(at, timestamp_ns);
+            self.heads.push(staged);
+        } else {
+            let at = self.held.partition_point(|other| other.stamp.timestamp_ns <= timestamp_ns);
+            self.held_copies += staged.copied();
+            self.held.insert(at, staged);
+        }
+        self.release();
+    }
+
+    /// The first one is no longer held back if there is one too many.
+    #[inline(always)]
+    fn release(&mut self) {
+        if self.gone.len() + self.held.len() <= self.n_held {
+            return;
+        }
+        if let Some(gone_ns) = self.gone.pop_front() {
+            self.floor_ns = gone_ns;
+        } else if let Some(first) = self.held.pop_front() {
+            self.floor_ns = first.stamp.timestamp_ns;
+            self.held_copies -= first.copied();
+            self.heads.push(first);
+        }
+    }
+
+    /// Gives back the memory of copies that have been handed out, once it is more than that of the others.
+    fn forget_copies(&mut self) {
+        let used_bytes = self.copies.len();
+        if self.held_copies == 0 {
+            self.copies.clear();
+        } else if used_bytes > 2 * self.held_copies + Self::SPARE_BYTES {
+            self.moved.clear();
+            for staged in &mut self.held {
+                let Place::Copied(at) = staged.place() else { continue };
+                staged.place = Staged::COPIED | self.moved.len() as u64;
+                self.moved.extend_from_slice(&self.copies[at..at + staged.len_bytes as usize]);
+            }
+            std::mem::swap(&mut self.copies, &mut self.moved);
+        }
+        for copies in [&mut self.copies, &mut self.moved] {
+            if copies.capacity() > Self::SPARE_BYTES.max(4 * used_bytes) {
+                copies.shrink_to(2 * used_bytes);
+            }
+        }
     }
 }
