@@ -62,7 +62,7 @@ pub struct Last<K> {
 /// ```no_run
 /// use shm_ring::replay::{AsOf, MapPool, Merge, PoolOptions};
 ///
-/// let pool = PoolOptions::new().build();
+/// let pool = PoolOptions::new().build()?;
 /// let mut merge = Merge::new();
 /// let quotes = merge.add(pool.open("logs/quotes")?);
 /// let mut as_of = AsOf::new(merge);

@@ -17,7 +17,7 @@ use super::source::Source;
 /// ```no_run
 /// use shm_ring::replay::{Batches, MapPool, Merge, PoolOptions};
 ///
-/// let pool = PoolOptions::new().build();
+/// let pool = PoolOptions::new().build()?;
 /// let mut merge = Merge::new();
 /// merge.add(pool.open("logs/a")?);
 /// merge.add(pool.open("logs/b")?);

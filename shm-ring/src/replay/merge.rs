@@ -129,7 +129,9 @@ enum At {
     HandedOut,
     /// The tree's winner is a record that is to be handed out.
     Found,
-    /// Neither; sources may not be in the tree yet.
+    /// The tree's winner has been handed out, and is to be stepped; a source has been added, which is not in the tree yet.
+    Left,
+    /// None of these; sources may not be in the tree yet.
     Unsettled,
     /// All have ended.
     Over,
@@ -184,6 +186,7 @@ impl<S: Source> Merge<S> {
     /// There are 2^31 sources.
     pub fn add(&mut self, source: S) -> usize {
         assert!(self.sources.len() < Key::N_SOURCES_MAX, "there are 2^31 sources");
+        self.at = if self.at == At::HandedOut { At::Left } else { At::Unsettled };
         self.sources.push(source);
         self.sequences.push(0);
         self.seats.push(Seat::default());
@@ -200,18 +203,16 @@ impl<S: Source> Merge<S> {
     /// [`MergeError`]: a source has failed, and counts as ended; the next call goes on with the others, unless
     /// [`stop_on_error`](Self::stop_on_error) was asked for.
     #[expect(clippy::should_implement_trait, reason = "an event borrows the merge")]
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self) -> Result<Option<Event<S::Record<'_>>>, MergeError> {
-        if !self.find()? {
-            return Ok(None);
-        }
-        let winner = self.tree.winner();
-        let (source, timestamp_ns) = (winner.source(), winner.timestamp_ns());
+        let Some((source, stamp)) = self.find()? else { return Ok(None) };
         self.at = At::HandedOut;
         self.n_records += 1;
-        self.n_late += u64::from(timestamp_ns < self.latest_ns);
-        self.latest_ns = self.latest_ns.max(timestamp_ns);
-        let stamp = Stamp { timestamp_ns, sequence: self.sequences[source] };
+        if stamp.timestamp_ns < self.latest_ns {
+            self.n_late += 1;
+        } else {
+            self.latest_ns = stamp.timestamp_ns;
+        }
         Ok(Some(Event { source, stamp, record: self.sources[source].record() }))
     }
 
@@ -222,17 +223,16 @@ impl<S: Source> Merge<S> {
     /// As [`next`](Self::next).
     #[inline]
     pub fn peek(&mut self) -> Result<Option<(usize, Stamp)>, MergeError> {
-        if !self.find()? {
-            return Ok(None);
+        let found = self.find()?;
+        if found.is_some() {
+            self.at = At::Found;
         }
-        let (source, timestamp_ns) = (self.tree.winner().source(), self.tree.winner().timestamp_ns());
-        Ok(Some((source, Stamp { timestamp_ns, sequence: self.sequences[source] })))
+        Ok(found)
     }
 
     /// Whether all sources have ended, and all failures been told.
     pub fn is_over(&self) -> bool {
-        let is_seated = self.n_seated == self.sources.len();
-        let is_end = self.sources.is_empty() || self.at == At::Over && is_seated;
+        let is_end = self.sources.is_empty() || self.at == At::Over;
         self.untold.is_empty() && (self.has_stopped() || is_end)
     }
 
@@ -272,35 +272,51 @@ impl<S: Source> Merge<S> {
         }
     }
 
-    /// Whether the tree's winner is the record to be handed out next.
+    /// The tree's winner is the record to be handed out next, and this is it.
     #[inline(always)]
-    fn find(&mut self) -> Result<bool, MergeError> {
-        if self.at == At::HandedOut && self.n_seated == self.sources.len() {
-            let source = self.tree.winner().source();
-            match self.sources[source].step() {
-                Ok(Next::Record(stamp)) => {
-                    self.sequences[source] = stamp.sequence;
-                    self.tree.replace(Key::record(stamp.timestamp_ns, source));
-                }
-                other => self.turn(source, other)?,
-            }
-            self.at = if self.tree.winner().is_record() { At::Found } else { At::Unsettled };
+    fn find(&mut self) -> Result<Option<(usize, Stamp)>, MergeError> {
+        match self.at {
+            At::HandedOut => {}
+            At::Found => return Ok(Some(self.stamp(self.tree.winner()))),
+            _ => return self.settle(),
         }
-        if self.at == At::Found && self.n_seated == self.sources.len() { Ok(true) } else { self.settle() }
+        let source = self.tree.winner().source();
+        let winner = match self.sources[source].step() {
+            Ok(Next::Record(stamp)) => {
+                let key = Key::record(stamp.timestamp_ns, source);
+                self.sequences[source] = stamp.sequence;
+                if self.tree.goes_on(key) {
+                    return Ok(Some((source, stamp)));
+                }
+                self.tree.replace(key)
+            }
+            Ok(next) => self.turn(source, Ok(next))?,
+            Err(error) => self.turn(source, Err(error))?,
+        };
+        if winner.is_record() {
+            return Ok(Some(self.stamp(winner)));
+        }
+        self.at = At::Unsettled;
+        self.settle()
+    }
+
+    #[inline(always)]
+    fn stamp(&self, winner: Key) -> (usize, Stamp) {
+        let source = winner.source();
+        (source, Stamp { timestamp_ns: winner.timestamp_ns(), sequence: self.sequences[source] })
     }
 
     /// Seats who has none, and asks whoever would be next, until that is a record.
     #[cold]
     #[inline(never)]
-    fn settle(&mut self) -> Result<bool, MergeError> {
+    fn settle(&mut self) -> Result<Option<(usize, Stamp)>, MergeError> {
         if let Some(error) = self.untold.pop_front() {
             return Err(error);
         }
         if self.has_stopped() {
-            return Ok(false);
+            return Ok(None);
         }
-        if self.at == At::HandedOut {
-            self.at = At::Unsettled;
+        if self.at == At::Left {
             self.step(self.tree.winner().source())?;
         }
         self.at = At::Unsettled;
@@ -321,34 +337,33 @@ impl<S: Source> Merge<S> {
         loop {
             let winner = self.tree.winner();
             if winner.is_record() {
-                self.at = At::Found;
-                return Ok(true);
+                return Ok(Some(self.stamp(winner)));
             }
             if winner.is_over() {
                 self.at = At::Over;
-                return Ok(false);
+                return Ok(None);
             }
             if self.seats[winner.source()].asked == self.round {
-                return Ok(false);
+                return Ok(None);
             }
             self.seats[winner.source()].asked = self.round;
             self.step(winner.source())?;
         }
     }
 
-    /// The source of the tree's winner goes on.
-    fn step(&mut self, source: usize) -> Result<(), MergeError> {
+    /// The source of the tree's winner goes on; the new winner is returned.
+    fn step(&mut self, source: usize) -> Result<Key, MergeError> {
         let next = self.sources[source].step();
         self.turn(source, next)
     }
 
     #[cold]
     #[inline(never)]
-    fn turn(&mut self, source: usize, next: Result<Next, SourceError>) -> Result<(), MergeError> {
+    fn turn(&mut self, source: usize, next: Result<Next, SourceError>) -> Result<Key, MergeError> {
         self.at = At::Unsettled;
         let (key, failed) = self.key(source, next);
-        self.tree.replace(key);
-        failed.map_or(Ok(()), Err)
+        let winner = if self.tree.goes_on(key) { key } else { self.tree.replace(key) };
+        failed.map_or(Ok(winner), Err)
     }
 
     /// Where a source belongs after a step.

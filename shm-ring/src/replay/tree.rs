@@ -30,6 +30,7 @@ use std::fmt;
 ///   | timestamp 64 | is over 1 | source 31 | is there no record yet 32 |
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
 pub(crate) struct Key(u128);
 
 impl Key {
@@ -157,24 +158,33 @@ impl Tree {
         self.winner
     }
 
-    /// The winner's source has another key.
+    /// The winner's source has another key, and one like those before: whether that is the winner, too. If not, it is to be
+    /// [replaced](Self::replace).
     #[inline(always)]
-    pub(crate) fn replace(&mut self, key: Key) {
+    pub(crate) fn goes_on(&mut self, key: Key) -> bool {
+        let goes_on = self.gallop.is_on && key < self.gallop.challenger;
+        if goes_on {
+            self.gallop.n_short += 1;
+            self.winner = key;
+        }
+        goes_on
+    }
+
+    /// The winner's source has another key, with which it does not [go on](Self::goes_on); the new winner is returned.
+    #[inline(never)]
+    pub(crate) fn replace(&mut self, key: Key) -> Key {
         if self.gallop.is_on {
-            if key < self.gallop.challenger {
-                self.gallop.n_short += 1;
-                self.winner = key;
-                return;
-            }
             self.stop_galloping();
             self.n_comparisons += 1 + self.n_levels;
-            self.play(key);
-        } else if self.gallop.n_again >= self.gallop.n_again_min {
-            self.try_galloping(key);
-        } else {
+        } else if self.gallop.n_again < self.gallop.n_again_min {
             self.gallop.n_long += 1;
-            self.play(key);
+        } else if self.gallops(key) {
+            return key;
         }
+        let winner = climb(&mut self.losers, self.half, key);
+        self.gallop.n_again = if winner.source() == key.source() { self.gallop.n_again + 1 } else { 0 };
+        self.winner = winner;
+        winner
     }
 
     /// The next source's key; it takes part from [`place`](Self::place) on.
@@ -216,30 +226,14 @@ impl Tree {
         self.gallop.n_gallops
     }
 
-    /// The winner's new key plays against each loser on its way up, without a branch but the end of the array.
-    #[inline(always)]
-    fn play(&mut self, key: Key) {
-        let (source, half) = (key.source(), self.half);
-        let mut winner = key;
-        let mut at = source / 2;
-        while let Some(node) = self.losers.get_mut(at) {
-            let other = *node;
-            let is_less = other < winner;
-            *node = select(is_less, winner, other);
-            winner = select(is_less, other, winner);
-            at = half + at / 2;
-        }
-        self.gallop.n_again = if winner.source() == source { self.gallop.n_again + 1 } else { 0 };
-        self.winner = winner;
-    }
-
+    /// Tries to gallop; if not, the key still has to play, which is counted here.
     #[inline(never)]
-    fn try_galloping(&mut self, key: Key) {
+    fn gallops(&mut self, key: Key) -> bool {
         self.count();
         self.gallop.credit = self.gallop.credit.min(Gallop::TRIES_MAX * self.n_levels);
         if self.n_levels < 2 || self.gallop.credit + 1 < self.n_levels {
             self.gallop.n_long += 1;
-            return self.play(key);
+            return false;
         }
         let challenger = self.challenger(key.source());
         self.n_comparisons += self.n_levels;
@@ -249,12 +243,12 @@ impl Tree {
             self.gallop.n_gallops += 1;
             self.gallop.n_again_min = self.gallop.n_again_min.saturating_sub(1);
             (self.gallop.is_on, self.gallop.challenger) = (true, challenger);
-        } else {
-            self.n_comparisons += self.n_levels;
-            self.gallop.credit = self.gallop.credit + 1 - self.n_levels;
-            self.gallop.n_again_min = (self.gallop.n_again_min + 1).min(Gallop::N_AGAIN_MAX);
-            self.play(key);
+            return true;
         }
+        self.n_comparisons += self.n_levels;
+        self.gallop.credit = self.gallop.credit + 1 - self.n_levels;
+        self.gallop.n_again_min = (self.gallop.n_again_min + 1).min(Gallop::N_AGAIN_MAX);
+        false
     }
 
     /// The least of the losers on the way up from that leaf.
@@ -262,7 +256,7 @@ impl Tree {
         let mut at = source / 2;
         let mut least = self.losers[at];
         while let Some(node) = self.losers.get(self.half + at / 2) {
-            least = select(*node < least, *node, least);
+            least = least.min(*node);
             at = self.half + at / 2;
         }
         least
@@ -296,8 +290,7 @@ impl Tree {
         for key in self.waiting.drain(..) {
             winners[key.source()] = key;
         }
-        (self.half, self.n_levels, self.n_leaves) =
-            (n_padded / 2, u64::from(n_padded.ilog2()), n_leaves);
+        (self.half, self.n_levels, self.n_leaves) = (n_padded / 2, u64::from(n_padded.ilog2()), n_leaves);
         self.n_comparisons += n_padded as u64 - 1;
         while winners.len() > 1 {
             for at in 0..winners.len() / 2 {
@@ -350,9 +343,38 @@ impl Tree {
     }
 }
 
-/// One of two keys. Two integers are selected without a branch.
+/// Plays a key against each loser on its way up; the winner is returned.
+///
+/// Who wins can't be foretold, so nothing may branch on it. The compiler makes conditional moves of `min`, and where there is no loop it leaves
+/// them: hence all levels that there may be, one after the other, each of which ends it where the array ends.
 #[inline(always)]
-fn select(is_first: bool, first: Key, second: Key) -> Key {
-    let mask = u128::from(is_first).wrapping_neg();
-    Key(second.0 ^ ((first.0 ^ second.0) & mask))
+fn climb(losers: &mut [Key], half: usize, key: Key) -> Key {
+    let (mut winner, mut at) = (key, key.source() / 2);
+    macro_rules! level {
+        () => {
+            let Some(node) = losers.get_mut(at) else { return winner };
+            let least = Key(node.0.min(winner.0));
+            *node = Key(node.0 ^ winner.0 ^ least.0);
+            winner = least;
+            at = half + at / 2;
+        };
+    }
+    macro_rules! eight {
+        () => {
+            level!();
+            level!();
+            level!();
+            level!();
+            level!();
+            level!();
+            level!();
+            level!();
+        };
+    }
+    eight!();
+    eight!();
+    eight!();
+    eight!();
+    debug_assert!(at >= losers.len(), "there are no more than 2^31 leaves");
+    winner
 }
