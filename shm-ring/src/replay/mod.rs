@@ -35,7 +35,11 @@ mod pool_source;
 mod replayer;
 mod source;
 mod stage;
+#[cfg(test)]
+mod stage_trial;
 mod tree;
+#[cfg(test)]
+mod tree_trial;
 
 pub use as_of::{AsOf, Keep, Kept, Last};
 pub use batch::{Batches, Moment};
