@@ -17,6 +17,7 @@
 //! | `log` | the log, beside what the machine allows |
 //! | `mapped` | append files, ranged files and snapshots, in one process |
 //! | `pool` | thousands of files, opened and replayed |
+//! | `replay` | thousands of sources in one order |
 //!
 //! `cargo bench -p benches --bench rivals` runs all of it that is between processes, and `--bench mapped` what is not;
 //! `-- --help` lists the options.
@@ -32,6 +33,7 @@ pub mod minimal;
 pub mod ours;
 pub mod pool;
 pub mod process;
+pub mod replay;
 pub mod report;
 #[cfg(feature = "rivals")]
 mod rivals;

@@ -54,6 +54,7 @@ mod recording;
 mod records;
 mod remote;
 mod replay_pool;
+mod replay_merge;
 mod resuming;
 mod seeking;
 mod sharing;

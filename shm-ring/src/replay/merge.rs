@@ -1,8 +1,20 @@
 //! Merge: one order out of many sources.
 //!
-//! (I1) what is handed out has the least (timestamp, source, sequence) of all that is there and may still come.
+//! ```text
+//!             add, seek                 the winner is a record            handed out
+//!   (start) -----------> | Unsettled | ------------------------> | Found | ----------> | HandedOut |
+//!                              ^  ask whoever would be next,         ^                      |
+//!                              |  until it has a record              +---- step, replay ----+
+//!                              +------------ it has none, has ended, has failed ------------+
+//! ```
+//!
+//! (I1) what is handed out has the least (timestamp, source) of all that is there and, as far as the sources have promised, may still come;
+//! (I2) a source is stepped when all that it had has been handed out and the next record is asked for, not before.
 
 use super::source::{Next, Source, SourceError, Stamp};
+use super::tree::{Key, Tree};
+use std::collections::VecDeque;
+use std::{error, fmt};
 
 /// A record, and where it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -16,16 +28,26 @@ pub struct Event<R> {
 }
 
 /// A source that could not go on.
-#[derive(Debug, thiserror::Error)]
-#[error("{name}: {error}")]
+#[derive(Debug)]
 pub struct MergeError {
     /// Its number.
     pub source_number: usize,
     /// Its name.
     pub name: String,
     /// Why.
-    #[source]
-    pub error: SourceError,
+    pub error: Box<SourceError>,
+}
+
+impl fmt::Display for MergeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.error)
+    }
+}
+
+impl error::Error for MergeError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&*self.error)
+    }
 }
 
 /// What a merge has done.
@@ -34,8 +56,11 @@ pub struct MergeError {
 pub struct MergeStats {
     /// Records that were handed out.
     pub n_records: u64,
-    /// Comparisons of keys.
+    /// Comparisons of keys: for k sources at most ceil(log2 k) + 1 a record, from the first one on, and less than 2 k for starting or
+    /// [seeking](Merge::seek).
     pub n_comparisons: u64,
+    /// Runs of one source that cost one comparison a record.
+    pub n_gallops: u64,
     /// Records that were older than one that was handed out before them.
     pub n_late: u64,
     /// Sources that failed.
@@ -43,22 +68,81 @@ pub struct MergeStats {
 }
 
 /// Sources in one order: by timestamp, then by the number of the source, then as they are in the source.
+///
+/// # Examples
+///
+/// ```
+/// use shm_ring::replay::{Merge, Next, Source, SourceError, Stamp};
+///
+/// /// Times, in ns.
+/// struct Times(std::vec::IntoIter<u64>);
+///
+/// impl Source for Times {
+///     type Record<'a> = ();
+///
+///     fn step(&mut self) -> Result<Next, SourceError> {
+///         let next = self.0.next();
+///         Ok(next.map_or(Next::End, |timestamp_ns| Next::Record(Stamp { timestamp_ns, sequence: 0 })))
+///     }
+///     fn record(&self) {}
+///     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
+///         Err(SourceError::Other(format!("can't go to {since_ns} ns").into()))
+///     }
+///     fn name(&self) -> &str {
+///         "times"
+///     }
+/// }
+///
+/// let mut merge = Merge::new();
+/// merge.add(Times(vec![10, 30].into_iter()));
+/// merge.add(Times(vec![10, 20].into_iter()));
+/// let mut order = vec![];
+/// while let Some(event) = merge.next()? {
+///     order.push((event.stamp.timestamp_ns, event.source));
+/// }
+/// assert_eq!(order, [(10, 0), (10, 1), (20, 1), (30, 0)]);
+/// # Ok::<(), shm_ring::replay::MergeError>(())
+/// ```
 #[derive(Debug)]
 pub struct Merge<S> {
     sources: Vec<S>,
-    heads: Vec<Head>,
-    last: Option<usize>,
-    stats: MergeStats,
+    /// Of each source's last record.
+    sequences: Vec<u64>,
+    seats: Vec<Seat>,
+    tree: Tree,
+    /// Sources from here on are not in the tree yet.
+    n_seated: usize,
+    at: At,
     latest_ns: u64,
+    n_records: u64,
+    n_late: u64,
+    n_failed: u64,
+    round: u64,
     stops: bool,
+    untold: VecDeque<MergeError>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Head {
-    Unknown,
-    Is(Stamp),
-    NotBefore(u64),
+/// How far the merge has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// The tree's winner has been handed out, and is to be stepped.
+    HandedOut,
+    /// The tree's winner is a record that is to be handed out.
+    Found,
+    /// The tree's winner has been handed out, and is to be stepped; a source has been added, which is not in the tree yet.
+    Left,
+    /// None of these; sources may not be in the tree yet.
+    Unsettled,
+    /// All have ended.
     Over,
+}
+
+/// What is seldom asked of a source.
+#[derive(Debug, Default)]
+struct Seat {
+    /// The last round in which it was asked whether it has something by now.
+    asked: u64,
+    has_failed: bool,
 }
 
 impl<S: Source> Default for Merge<S> {
@@ -72,11 +156,18 @@ impl<S: Source> Merge<S> {
     pub fn new() -> Self {
         Self {
             sources: vec![],
-            heads: vec![],
-            last: None,
-            stats: MergeStats::default(),
+            sequences: vec![],
+            seats: vec![],
+            tree: Tree::new(),
+            n_seated: 0,
+            at: At::Unsettled,
             latest_ns: 0,
+            n_records: 0,
+            n_late: 0,
+            n_failed: 0,
+            round: 0,
             stops: false,
+            untold: VecDeque::new(),
         }
     }
 
@@ -87,75 +178,82 @@ impl<S: Source> Merge<S> {
         self
     }
 
-    /// One more source, whose number is returned; at any time.
+    /// One more source, whose number is returned; at any time. Of what it has that is older than what has been handed out, all comes
+    /// next, and counts as late.
+    ///
+    /// # Panics
+    ///
+    /// There are 2^31 sources.
     pub fn add(&mut self, source: S) -> usize {
+        assert!(self.sources.len() < Key::N_SOURCES_MAX, "there are 2^31 sources");
+        self.at = if self.at == At::HandedOut { At::Left } else { At::Unsettled };
         self.sources.push(source);
-        self.heads.push(Head::Unknown);
+        self.sequences.push(0);
+        self.seats.push(Seat::default());
         self.sources.len() - 1
     }
 
     /// The next record; `None`: none is there yet that is known to be the next, or [all have ended](Self::is_over).
+    ///
+    /// A source that [has none yet](Next::NotYet) holds up what is later than it promised, and is asked in each call in which it
+    /// does. What it has later on that is older than its promise, and older than what was handed out, comes at once, and counts as late.
     ///
     /// # Errors
     ///
     /// [`MergeError`]: a source has failed, and counts as ended; the next call goes on with the others, unless
     /// [`stop_on_error`](Self::stop_on_error) was asked for.
     #[expect(clippy::should_implement_trait, reason = "an event borrows the merge")]
+    #[inline(always)]
     pub fn next(&mut self) -> Result<Option<Event<S::Record<'_>>>, MergeError> {
-        if let Some(last) = self.last.take() {
-            self.heads[last] = Head::Unknown;
+        let Some((source, stamp)) = self.find()? else { return Ok(None) };
+        self.at = At::HandedOut;
+        self.n_records += 1;
+        if stamp.timestamp_ns < self.latest_ns {
+            self.n_late += 1;
+        } else {
+            self.latest_ns = stamp.timestamp_ns;
         }
-        for at in 0..self.sources.len() {
-            if matches!(self.heads[at], Head::Unknown | Head::NotBefore(_)) {
-                match self.sources[at].step() {
-                    Ok(Next::Record(stamp)) => self.heads[at] = Head::Is(stamp),
-                    Ok(Next::NotYet { not_before_ns }) => self.heads[at] = Head::NotBefore(not_before_ns),
-                    Ok(Next::End) => self.heads[at] = Head::Over,
-                    Err(error) => {
-                        self.heads[at] = Head::Over;
-                        if self.stops {
-                            self.heads.fill(Head::Over);
-                        }
-                        self.stats.n_failed += 1;
-                        let name = self.sources[at].name().to_owned();
-                        return Err(MergeError { source_number: at, name, error });
-                    }
-                }
-            }
-        }
-        let key = |(at, head): (usize, &Head)| match head {
-            Head::Is(stamp) => Some((stamp.timestamp_ns, at, Some(*stamp))),
-            Head::NotBefore(ns) => Some((*ns, at, None)),
-            _ => None,
-        };
-        let least = self.heads.iter().enumerate().filter_map(key).min_by_key(|key| (key.0, key.1));
-        let Some((_, source, Some(stamp))) = least else { return Ok(None) };
-        self.last = Some(source);
-        self.stats.n_records += 1;
-        self.stats.n_late += u64::from(stamp.timestamp_ns < self.latest_ns);
-        self.latest_ns = self.latest_ns.max(stamp.timestamp_ns);
         Ok(Some(Event { source, stamp, record: self.sources[source].record() }))
     }
 
-    /// Whether all sources have ended.
-    pub fn is_over(&self) -> bool {
-        self.heads.iter().all(|head| matches!(head, Head::Over))
-    }
-
-    /// Goes to the first record of that time or later, in all sources but those that have failed.
+    /// The source and the stamp of the record that is [next](Self::next), if nothing is added before it is taken.
     ///
     /// # Errors
     ///
-    /// [`MergeError`] of the first source that could not; the others are where they should be.
-    pub fn seek(&mut self, since_ns: u64) -> Result<(), MergeError> {
-        (self.last, self.latest_ns) = (None, 0);
-        for (at, source) in self.sources.iter_mut().enumerate() {
-            self.heads[at] = Head::Unknown;
-            if let Err(error) = source.seek(since_ns) {
-                return Err(MergeError { source_number: at, name: source.name().to_owned(), error });
-            }
+    /// As [`next`](Self::next).
+    #[inline]
+    pub fn peek(&mut self) -> Result<Option<(usize, Stamp)>, MergeError> {
+        let found = self.find()?;
+        if found.is_some() {
+            self.at = At::Found;
         }
-        Ok(())
+        Ok(found)
+    }
+
+    /// Whether all sources have ended, and all failures been told.
+    pub fn is_over(&self) -> bool {
+        let is_end = self.sources.is_empty() || self.at == At::Over;
+        self.untold.is_empty() && (self.has_stopped() || is_end)
+    }
+
+    /// Goes to the first record of that time or later, in all sources but those that have failed; those that have ended are asked again.
+    ///
+    /// # Errors
+    ///
+    /// [`MergeError`] of the first source that could not; the others are where they should be. If more than one could not, the next calls
+    /// of [`next`](Self::next) tell of them.
+    pub fn seek(&mut self, since_ns: u64) -> Result<(), MergeError> {
+        self.go(|source| source.seek(since_ns))
+    }
+
+    /// Goes to a place from which the last record at or before that time is still met in each source but those that have failed; where
+    /// that is not cheaply found, to the source's start.
+    ///
+    /// # Errors
+    ///
+    /// As [`seek`](Self::seek).
+    pub fn seek_before(&mut self, until_ns: u64) -> Result<(), MergeError> {
+        self.go(|source| source.seek_before(until_ns))
     }
 
     /// The sources, by their numbers.
@@ -165,6 +263,146 @@ impl<S: Source> Merge<S> {
 
     /// What it has done.
     pub fn stats(&self) -> MergeStats {
-        self.stats
+        MergeStats {
+            n_records: self.n_records,
+            n_comparisons: self.tree.n_comparisons(),
+            n_gallops: self.tree.n_gallops(),
+            n_late: self.n_late,
+            n_failed: self.n_failed,
+        }
+    }
+
+    /// The tree's winner is the record to be handed out next, and this is it.
+    #[inline(always)]
+    fn find(&mut self) -> Result<Option<(usize, Stamp)>, MergeError> {
+        match self.at {
+            At::HandedOut => {}
+            At::Found => return Ok(Some(self.stamp(self.tree.winner()))),
+            _ => return self.settle(),
+        }
+        let source = self.tree.winner().source();
+        let winner = match self.sources[source].step() {
+            Ok(Next::Record(stamp)) => {
+                let key = Key::record(stamp.timestamp_ns, source);
+                self.sequences[source] = stamp.sequence;
+                if self.tree.goes_on(key) {
+                    return Ok(Some((source, stamp)));
+                }
+                self.tree.replace(key)
+            }
+            Ok(next) => self.turn(source, Ok(next))?,
+            Err(error) => self.turn(source, Err(error))?,
+        };
+        if winner.is_record() {
+            return Ok(Some(self.stamp(winner)));
+        }
+        self.at = At::Unsettled;
+        self.settle()
+    }
+
+    #[inline(always)]
+    fn stamp(&self, winner: Key) -> (usize, Stamp) {
+        let source = winner.source();
+        (source, Stamp { timestamp_ns: winner.timestamp_ns(), sequence: self.sequences[source] })
+    }
+
+    /// Seats who has none, and asks whoever would be next, until that is a record.
+    #[cold]
+    #[inline(never)]
+    fn settle(&mut self) -> Result<Option<(usize, Stamp)>, MergeError> {
+        if let Some(error) = self.untold.pop_front() {
+            return Err(error);
+        }
+        if self.has_stopped() {
+            return Ok(None);
+        }
+        if self.at == At::Left {
+            self.step(self.tree.winner().source())?;
+        }
+        self.at = At::Unsettled;
+        while self.n_seated < self.sources.len() {
+            let source = self.n_seated;
+            self.n_seated += 1;
+            if self.seats[source].has_failed {
+                self.tree.push(Key::over(source));
+                continue;
+            }
+            let next = self.sources[source].step();
+            let (key, failed) = self.key(source, next);
+            self.tree.push(key);
+            failed.map_or(Ok(()), Err)?;
+        }
+        self.tree.place();
+        self.round += 1;
+        loop {
+            let winner = self.tree.winner();
+            if winner.is_record() {
+                return Ok(Some(self.stamp(winner)));
+            }
+            if winner.is_over() {
+                self.at = At::Over;
+                return Ok(None);
+            }
+            if self.seats[winner.source()].asked == self.round {
+                return Ok(None);
+            }
+            self.seats[winner.source()].asked = self.round;
+            self.step(winner.source())?;
+        }
+    }
+
+    /// The source of the tree's winner goes on; the new winner is returned.
+    fn step(&mut self, source: usize) -> Result<Key, MergeError> {
+        let next = self.sources[source].step();
+        self.turn(source, next)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn turn(&mut self, source: usize, next: Result<Next, SourceError>) -> Result<Key, MergeError> {
+        self.at = At::Unsettled;
+        let (key, failed) = self.key(source, next);
+        let winner = if self.tree.goes_on(key) { key } else { self.tree.replace(key) };
+        failed.map_or(Ok(winner), Err)
+    }
+
+    /// Where a source belongs after a step.
+    fn key(&mut self, source: usize, next: Result<Next, SourceError>) -> (Key, Option<MergeError>) {
+        match next {
+            Ok(Next::Record(stamp)) => {
+                self.sequences[source] = stamp.sequence;
+                (Key::record(stamp.timestamp_ns, source), None)
+            }
+            Ok(Next::NotYet { not_before_ns }) => (Key::not_before(not_before_ns, source), None),
+            Ok(Next::End) => (Key::over(source), None),
+            Err(error) => (Key::over(source), Some(self.failed(source, error))),
+        }
+    }
+
+    fn go(&mut self, mut seek: impl FnMut(&mut S) -> Result<(), SourceError>) -> Result<(), MergeError> {
+        self.tree.clear();
+        (self.n_seated, self.at, self.latest_ns) = (0, At::Unsettled, 0);
+        for source in 0..self.sources.len() {
+            if self.seats[source].has_failed {
+                continue;
+            }
+            if let Err(error) = seek(&mut self.sources[source]) {
+                let failed = self.failed(source, error);
+                self.untold.push_back(failed);
+            }
+        }
+        self.untold.pop_front().map_or(Ok(()), Err)
+    }
+
+    #[cold]
+    fn failed(&mut self, source: usize, error: SourceError) -> MergeError {
+        self.seats[source].has_failed = true;
+        self.n_failed += 1;
+        let name = self.sources[source].name().to_owned();
+        MergeError { source_number: source, name, error: Box::new(error) }
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stops && self.n_failed > 0
     }
 }

@@ -27,6 +27,8 @@
 //!
 //! (I1) nothing is read before it is wanted but the window in front of each cursor; (I2) time is an integer, in ns since the Unix epoch.
 
+mod as_of;
+mod batch;
 mod feed;
 mod find;
 mod log_feed;
@@ -42,7 +44,14 @@ mod shared;
 mod source;
 mod stage;
 mod window;
+#[cfg(test)]
+mod stage_trial;
+mod tree;
+#[cfg(test)]
+mod tree_trial;
 
+pub use as_of::{AsOf, Keep, Kept, Last};
+pub use batch::{Batches, Moment};
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
 pub use pool::{MapPool, PoolOptions, PoolStats};
