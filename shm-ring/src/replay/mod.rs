@@ -25,6 +25,7 @@
 //!
 //! (I1) nothing is read before it is wanted but the window in front of each cursor; (I2) time is an integer, in ns since the Unix epoch.
 
+mod control;
 mod feed;
 mod merge;
 mod pace;
@@ -34,10 +35,11 @@ mod replayer;
 mod source;
 mod stage;
 
+pub use control::{Control, Progress, ReplayState};
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
 pub use pool::{MapPool, PoolOptions, PoolStats};
 pub use pool_source::{Body, PoolSource, Replayed};
-pub use replayer::{Control, Progress, Replayer};
+pub use replayer::Replayer;
 pub use source::{Next, Source, SourceError, Stamp};
 pub use stage::{Order, Tags};
