@@ -67,6 +67,6 @@ mod tally;
 mod trial;
 pub(crate) mod verify;
 mod view;
-mod walk;
+pub(crate) mod walk;
 #[cfg(test)]
 mod walk_trial;

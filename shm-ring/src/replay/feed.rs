@@ -17,6 +17,14 @@ pub(crate) enum Filled {
     End,
 }
 
+/// What a feed has met that was no record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Missed {
+    pub(crate) n_gaps: u64,
+    pub(crate) n_records: u64,
+    pub(crate) n_bytes: u64,
+}
+
 /// From where a stage is filled.
 pub(crate) trait Feed {
     /// Stages the next records, at most [`Stage::room`].
@@ -26,5 +34,12 @@ pub(crate) trait Feed {
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError>;
 
     /// The bytes of a record that was staged in place.
-    fn bytes(&self, staged: &Staged, place: u64) -> &[u8];
+    fn bytes(&self, _: &Staged, _: u64) -> &[u8] {
+        &[]
+    }
+
+    /// What was missing so far.
+    fn missed(&self) -> Missed {
+        Missed::default()
+    }
 }

@@ -27,19 +27,23 @@
 
 mod control;
 mod feed;
+mod hand_over;
+mod into;
 mod merge;
 mod pace;
 mod pool;
 mod pool_source;
 mod replayer;
+mod ring_feed;
 mod source;
 mod stage;
 
 pub use control::{Control, Progress, ReplayState};
+pub use into::{LogWriter, RingWriteError, RingWriter};
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
 pub use pool::{MapPool, PoolOptions, PoolStats};
-pub use pool_source::{Body, PoolSource, Replayed};
+pub use pool_source::{Body, PoolSource, Replayed, SourceStats};
 pub use replayer::Replayer;
 pub use source::{Next, Source, SourceError, Stamp};
 pub use stage::{Order, Tags};

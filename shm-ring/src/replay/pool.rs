@@ -3,15 +3,19 @@
 //! (I1) opening looks at headers only.
 
 use super::feed::{Feed, Filled};
+use super::hand_over::HandOver;
 use super::pool_source::PoolSource;
+use super::ring_feed::RingFeed;
 use super::source::{SourceError, Stamp};
 use super::stage::{Order, Stage, Staged, Tags};
-use crate::error::Error;
+use crate::error::{Error, FileKind, PollError};
 use crate::log::item::LogItem;
 use crate::log::reader::LogReader;
 use crate::log::seek::LogStart;
 use crate::map::budget::MapBudget;
+use crate::ring::Ring;
 use std::path::Path;
+use std::time::Duration;
 
 /// How a pool opens, and what it may use.
 #[derive(Clone, Debug)]
@@ -19,7 +23,11 @@ pub struct PoolOptions {
     budget: MapBudget,
     memory_bytes: Option<u64>,
     order: Order,
+    lateness: Option<Duration>,
 }
+
+/// How late a record comes out of a ring, if nothing was said.
+const LATENESS: Duration = Duration::from_millis(10);
 
 impl Default for PoolOptions {
     fn default() -> Self {
@@ -30,7 +38,12 @@ impl Default for PoolOptions {
 impl PoolOptions {
     /// Half of the maps and descriptors that the process may have, as much memory as is useful, a re-order window of 1,024 records.
     pub fn new() -> Self {
-        Self { budget: MapBudget::new(), memory_bytes: None, order: Order::Reorder { n_records: 1024 } }
+        Self {
+            budget: MapBudget::new(),
+            memory_bytes: None,
+            order: Order::Reorder { n_records: 1024 },
+            lateness: None,
+        }
     }
 
     /// Maps and descriptors at most; what has none is read by system calls.
@@ -51,6 +64,13 @@ impl PoolOptions {
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
+        self
+    }
+
+    /// Sources that others still write do not end; a record is seen at most so long after its time, or late.
+    #[must_use]
+    pub fn follow(mut self, lateness: Duration) -> Self {
+        self.lateness = Some(lateness);
         self
     }
 
@@ -100,6 +120,12 @@ impl MapPool {
     /// What can't be opened, or is none of these.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolSource, Error> {
         let path = path.as_ref();
+        if path.is_file() && FileKind::of(path)? == FileKind::Ring {
+            let feed = RingFeed::new(Ring::open_observer(path)?, self.options.lateness);
+            let feed = feed.map_err(|why| unreadable(path, &why))?;
+            let name = path.display().to_string();
+            return Ok(PoolSource::ring(name, Stage::new(self.options.order), feed));
+        }
         let mut reader = LogReader::open(path)?;
         // What can't be read is told by the first step.
         let _ = reader.seek(LogStart::Oldest);
@@ -107,10 +133,31 @@ impl MapPool {
         Ok(PoolSource::log(path.display().to_string(), stage, LogFeed { reader }))
     }
 
+    /// Opens a log, and behind it the ring that is recorded in it: goes over into the ring where the log ends, without a gap or a repeat, and
+    /// follows it. It does so whether somebody records at the time or not; should the ring overwrite what comes next before it is read, the
+    /// log has it, and it goes back there. What neither of them has any more is [counted](PoolSource::stats).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a ring that is not the one in the log, or is behind what the log has of it, as a ring that was restored from a
+    /// copy is. A ring that has survived a restart of the machine since is taken, from its oldest record on, with a gap. What can't be opened.
+    pub fn open_with_ring(&self, log: impl AsRef<Path>, ring: impl AsRef<Path>) -> Result<PoolSource, Error> {
+        let (log, ring) = (log.as_ref(), ring.as_ref());
+        let lateness = self.options.lateness.unwrap_or(LATENESS);
+        let feed = HandOver::open(LogReader::open(log)?, Ring::open_observer(ring)?, lateness)?;
+        Ok(PoolSource::hand_over(log.display().to_string(), Stage::new(self.options.order), feed))
+    }
+
     /// What it has done.
     pub fn stats(&self) -> PoolStats {
         PoolStats::default()
     }
+}
+
+/// A ring that can't be gone to the beginning of.
+fn unreadable(path: &Path, why: &PollError) -> Error {
+    let source = std::io::Error::other(why.to_string());
+    Error::Io { operation: "read", path: path.to_path_buf(), source }
 }
 
 /// A log.

@@ -2,8 +2,10 @@
 //!
 //! (I1) a step that finds something staged does nothing else.
 
-use super::feed::{Feed, Filled};
+use super::feed::{Feed, Filled, Missed};
+use super::hand_over::HandOver;
 use super::pool::LogFeed;
+use super::ring_feed::RingFeed;
 use super::source::{Next, Source, SourceError};
 use super::stage::{Place, Stage, Tags};
 
@@ -18,6 +20,20 @@ pub struct PoolSource {
 #[derive(Debug)]
 enum Kind {
     Log(LogFeed),
+    Ring(RingFeed),
+    HandOver(Box<HandOver>),
+}
+
+/// What a source has not got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceStats {
+    /// Places where something is missing.
+    pub n_gaps: u64,
+    /// Records that are missing, where that is known.
+    pub n_missing_records: u64,
+    /// Bytes that are missing, where that is known.
+    pub n_missing_bytes: u64,
 }
 
 /// A record of a pool's source.
@@ -37,7 +53,37 @@ pub enum Body<'a> {
     Bytes(&'a [u8]),
 }
 
+impl<'a> Replayed<'a> {
+    /// What was recorded, as bytes; `scratch` is where they are made, if it was something else.
+    pub fn payload<'b>(&self, _scratch: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self.body {
+            Body::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 impl PoolSource {
+    pub(crate) fn ring(name: String, stage: Stage, feed: RingFeed) -> Self {
+        Self { stage, feed: Kind::Ring(feed), name }
+    }
+
+    pub(crate) fn hand_over(name: String, stage: Stage, feed: HandOver) -> Self {
+        Self { stage, feed: Kind::HandOver(Box::new(feed)), name }
+    }
+
+    /// What was missing so far.
+    pub fn stats(&self) -> SourceStats {
+        let Missed { n_gaps, n_records, n_bytes } = match &self.feed {
+            Kind::Log(feed) => feed.missed(),
+            Kind::Ring(feed) => feed.missed(),
+            Kind::HandOver(feed) => feed.missed(),
+        };
+        SourceStats { n_gaps, n_missing_records: n_records, n_missing_bytes: n_bytes }
+    }
+
     pub(crate) fn log(name: String, stage: Stage, feed: LogFeed) -> Self {
         Self { stage, feed: Kind::Log(feed), name }
     }
@@ -46,6 +92,8 @@ impl PoolSource {
         self.stage.begin();
         let filled = match &mut self.feed {
             Kind::Log(feed) => feed.fill(&mut self.stage)?,
+            Kind::Ring(feed) => feed.fill(&mut self.stage)?,
+            Kind::HandOver(feed) => feed.fill(&mut self.stage)?,
         };
         self.stage.finish(filled == Filled::End)?;
         match (self.stage.step(), filled) {
@@ -74,6 +122,7 @@ impl Source for PoolSource {
             Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
             Place::There(place) => match &self.feed {
                 Kind::Log(feed) => feed.bytes(staged, place),
+                Kind::Ring(_) | Kind::HandOver(_) => &[],
             },
         };
         Replayed { tags: staged.tags, body: Body::Bytes(bytes) }
@@ -83,6 +132,8 @@ impl Source for PoolSource {
         self.stage.forget();
         match &mut self.feed {
             Kind::Log(feed) => feed.seek(since_ns),
+            Kind::Ring(feed) => feed.seek(since_ns),
+            Kind::HandOver(feed) => feed.seek(since_ns),
         }
     }
 
