@@ -53,6 +53,7 @@ mod ranged_model;
 mod recording;
 mod records;
 mod remote;
+mod replay_live;
 mod replay_pace;
 mod resuming;
 mod seeking;

@@ -177,10 +177,10 @@ fn no_time_passes_while_it_is_held() {
 fn steps_come_one_by_one() {
     // Goal: `Pace::Step` hands out what was asked for and nothing else; a step that nobody waits for is none.
     // Method: steps before, two at once, none; then without a pace to the end.
-    let mut replayer = replayer(Times::new([1, 2, 3, 4, 5]));
+    let replayer = replayer(Times::new([1, 2, 3, 4, 5]));
     let control = replayer.control();
     control.step();
-    let mut replayer = { replayer.pace(Pace::Step) };
+    let mut replayer = replayer.pace(Pace::Step);
     assert_eq!(within(&mut replayer, Duration::from_millis(1)), None);
     control.step();
     control.step();

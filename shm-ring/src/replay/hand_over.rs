@@ -14,7 +14,7 @@
 //!
 //! | in the ring, the next record is overwritten | done |
 //! |---------------------------------------------|------|
-//! | it was recorded        | back into the log: to the newest MARK in front of it, over as many records as were read since, by the MARKs' counts |
+//! | it was recorded        | back into the log: to the newest MARK in front of it, over as many records as were read since, by the MARKs' counts, or, if the ring was joined where there was no MARK yet, to the record that was read last |
 //! | retention has taken it | the same, from the oldest batch that is left; what is missing is counted |
 //! | it was not recorded    | a counted loss |
 //!
@@ -64,6 +64,8 @@ pub(crate) struct HandOver {
     n_came: Option<u64>,
     /// So many of the next records in the log came out of the ring.
     n_repeats: u64,
+    /// The last record that came out of the ring: producer, sequence, time.
+    last: Option<(u16, u64, u64)>,
     /// Everything in front of that came out of the ring, or is counted as missing.
     next: u64,
     /// Since when the log has nothing of what the ring has overwritten.
@@ -134,6 +136,7 @@ impl HandOver {
             is_restarted: marks.own.is_some_and(is_older),
             n_came: None,
             n_repeats: 0,
+            last: None,
             next: 0,
             stuck_ns: None,
             since_ns: 0,
@@ -185,6 +188,7 @@ impl HandOver {
             Ok(Some(info)) => {
                 self.next = self.observer.position();
                 self.n_came = self.n_came.map(|n| n + 1);
+                self.last = info.timestamp_ns.zip(info.sequence).map(|(time, n)| (info.producer, n, time));
                 let timestamp_ns = info.timestamp_ns.unwrap_or(now_ns);
                 if timestamp_ns >= self.since_ns {
                     self.since_ns = 0;
@@ -208,7 +212,8 @@ impl HandOver {
             // None was met: it was sought behind it, or there is none.
             self.mark = self.last_mark(self.reader.position(), u64::MAX)?.map(|mark| mark.note);
         }
-        let start = self.mark.map(|mark| mark.position.max(self.next));
+        let marked = self.mark.map_or(0, |mark| mark.position);
+        let start = Some(marked.max(self.next)).filter(|start| *start > 0 || self.mark.is_some());
         match self.observer.seek(start.map_or(Start::Oldest, Start::At)) {
             Ok(()) => {}
             // A place that is about to become a record can be refused for an instant.
@@ -252,29 +257,65 @@ impl HandOver {
         let ring = self.observer.origin();
         if ring.epoch != self.ring.epoch {
             // Begun anew after a restart: nothing of it is recorded.
-            (self.ring, self.n_came, self.mark) = (ring, None, None);
+            (self.ring, self.n_came, self.mark, self.last) = (ring, None, None, None);
         }
-        let Some(n_came) = self.n_came else {
-            self.missed.n_gaps += 1;
-            self.missed.n_bytes += lost_bytes;
-            self.next = resumed_at;
-            return Ok(());
+        let mark = self.last_mark(u64::MAX, self.next)?;
+        let batch = match mark {
+            Some(mark) => Some((mark.next, mark.note.n_records)),
+            None => self.oldest_batch()?,
         };
-        let (from, n_before, mark) = match self.last_mark(u64::MAX, self.next)? {
-            Some(mark) => (mark.next, mark.note.n_records, Some(mark.note)),
-            None => match self.oldest_batch()? {
-                Some((from, n_before)) => (from, n_before, None),
-                None => (self.reader.position(), n_came, self.mark),
+        let (from, n_repeats) = match (batch, self.n_came) {
+            (None, _) => (self.reader.position(), 0),
+            (Some((from, n_before)), Some(n_came)) => {
+                if n_before > n_came {
+                    self.missed.n_gaps += 1;
+                    self.missed.n_records += n_before - n_came;
+                }
+                (from, n_came.saturating_sub(n_before))
+            }
+            (Some((from, _)), None) => match self.n_to_last(from, mark.map(|mark| mark.note.position))? {
+                Some(n_repeats) => (from, n_repeats),
+                None => {
+                    self.missed.n_gaps += 1;
+                    self.missed.n_bytes += lost_bytes;
+                    self.next = resumed_at;
+                    return Ok(());
+                }
             },
         };
-        if n_before > n_came {
-            self.missed.n_gaps += 1;
-            self.missed.n_records += n_before - n_came;
-        }
         self.reader.seek(LogStart::At(from))?;
-        (self.place, self.mark, self.n_repeats) =
-            (Place::Log, mark.or(self.mark), n_came.saturating_sub(n_before));
+        self.mark = mark.map(|mark| mark.note).or(self.mark);
+        (self.place, self.n_repeats) = (Place::Log, n_repeats);
         Ok(())
+    }
+
+    /// How many records there are in the log from that place on, where the ring was at `position`, to the last one that came out of the ring;
+    /// `None`: it is not found in the batch where it should be. Only records with metadata can be told from each other.
+    fn n_to_last(&mut self, from: u64, position: Option<u64>) -> Result<Option<u64>, SourceError> {
+        let Some(last) = self.last.filter(|_| position != Some(self.next)) else {
+            return Ok(Some(0).filter(|_| self.observer.has_metadata() || position == Some(self.next)));
+        };
+        self.reader.seek(LogStart::At(from))?;
+        let mut n_records = 0;
+        while let Some(step) = self.reader.step()? {
+            match step {
+                Step::Record(framed) => {
+                    n_records += 1;
+                    let (sequence, ..) = decode_tags(framed.tags);
+                    if last == (framed.head.slot, sequence, framed.timestamp_ns) {
+                        return Ok(Some(n_records));
+                    }
+                }
+                Step::Gap(_) => {}
+                Step::Mark(framed) => {
+                    let note = MarkNote::decode(self.reader.payload(&framed));
+                    if note.is_some_and(|note| self.is_of_this_ring(&note) && note.position >= self.next) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The last MARK of this ring that ends in front of that place in the log, and is of a place in the ring that is not behind that one.
@@ -347,7 +388,8 @@ impl Feed for HandOver {
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
         self.reader.seek(LogStart::Since(since_ns))?;
         (self.place, self.mark, self.n_came, self.n_repeats) = (Place::Log, None, None, 0);
-        (self.next, self.stuck_ns, self.since_ns, self.sequence) = (0, None, since_ns, 0);
+        (self.last, self.next, self.stuck_ns) = (None, 0, None);
+        (self.since_ns, self.sequence) = (since_ns, 0);
         Ok(())
     }
 
