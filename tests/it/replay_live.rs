@@ -289,6 +289,7 @@ pub(crate) fn recorder_of_rings() {
                 recorder.step(Duration::from_micros(500)).unwrap();
             }
         });
+        recorder.drain().unwrap();
         drop(recorder);
         say("stopped");
     }

@@ -220,6 +220,10 @@ impl HandOver {
             Err(PollError::NoSuchPosition { .. }) if self.is_patient() => return Ok(Joined::Later),
             Err(error) => return Err(error.into()),
         }
+        if self.mark.is_none() && self.last_mark(u64::MAX, u64::MAX)?.is_some() {
+            // Recorded just now, and perhaps overwritten, in front of where the ring begins: the log has it.
+            return Ok(Joined::Later);
+        }
         let found = self.observer.position();
         let missed_bytes = found - start.unwrap_or(found);
         if missed_bytes > 0 && self.is_patient() {
