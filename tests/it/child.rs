@@ -7,7 +7,7 @@ use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
     log_append, log_golden, log_killing, log_read, lossy, order, permissions, quiet, ranged, ranged_files,
-    ranged_golden, ranged_killing, recording, remote, replay_pool, resuming, sharing, snapshot, snapshot_cut,
+    ranged_golden, ranged_killing, recording, remote, replay_live, replay_pool, resuming, sharing, snapshot, snapshot_cut,
     snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
@@ -124,6 +124,8 @@ const ROLES: &[(&str, fn())] = &[
     ("recording::dies", recording::dies),
     ("recording::may_not_write", recording::may_not_write),
     ("remote::asker", remote::asker),
+    ("replay_live::producer", replay_live::producer_of_rings),
+    ("replay_live::recorder", replay_live::recorder_of_rings),
     ("resuming::three", resuming::three),
     ("resuming::producer", resuming::producer),
     ("resuming::reader", resuming::reader),

@@ -55,6 +55,8 @@ mod records;
 mod remote;
 mod replay_pool;
 mod replay_merge;
+mod replay_live;
+mod replay_pace;
 mod resuming;
 mod seeking;
 mod sharing;

@@ -430,18 +430,30 @@ impl Appender {
         payload: &[u8],
     ) -> Result<LogReceipt, LogError> {
         let len_bytes = payload.len() as u64;
-        let Ok(len) = u32::try_from(len_bytes) else {
-            return Err(LogError::TooLong { len_bytes, max_bytes: self.core.record_bytes_max() });
-        };
-        let head = LogHead { len_bytes: len, state: LogState::Data, slot: 0 };
-        let tags = encode_tags(self.sequence, level, kind);
-        let position = self.core.append(&Staged { head, timestamp_ns, tags, payload })?;
+        let position = self.append_of(0, timestamp_ns, encode_tags(self.sequence, level, kind), payload)?;
         self.sequence += 1;
         let shared = match self.core.shared.settings.durability {
             Durability::Process => None,
             _ => Some(self.core.shared.clone()),
         };
         Ok(LogReceipt::new(position, position + span_of_log_record(len_bytes), shared))
+    }
+
+    /// Appends a record of a producer, with the tags that it has in a ring; where it is.
+    #[inline]
+    pub(crate) fn append_of(
+        &mut self,
+        producer: u16,
+        timestamp_ns: u64,
+        tags: u64,
+        payload: &[u8],
+    ) -> Result<u64, LogError> {
+        let len_bytes = payload.len() as u64;
+        let Ok(len) = u32::try_from(len_bytes) else {
+            return Err(LogError::TooLong { len_bytes, max_bytes: self.core.record_bytes_max() });
+        };
+        let head = LogHead { len_bytes: len, state: LogState::Data, slot: producer };
+        self.core.append(&Staged { head, timestamp_ns, tags, payload })
     }
 
     /// Brings everything that was appended to the medium, and returns when it is there.

@@ -12,6 +12,7 @@ use super::item::{LogGap, LogItem, LogReadError, Logged};
 use super::manifest;
 use super::names::{self, Name};
 use super::seek::LogStart;
+use super::view::Framed;
 use super::walk::{Step, Walk};
 use crate::error::{Error, FileKind};
 use crate::layout::cursor::LogCursor;
@@ -211,6 +212,17 @@ impl LogReader {
     /// The log's directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The next thing, whatever it is, for who looks for marks, too; `None`: there is none yet.
+    pub(crate) fn step(&mut self) -> Result<Option<Step>, LogReadError> {
+        self.here()?;
+        self.walk.step()
+    }
+
+    /// The payload of the frame of the last step.
+    pub(crate) fn payload(&self, framed: &Framed) -> &[u8] {
+        self.walk.payload(framed)
     }
 
     #[inline(always)]

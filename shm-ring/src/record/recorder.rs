@@ -187,7 +187,7 @@ impl Recorder {
                 }
                 this.go_on_at(mark);
             }
-            None if !marks.has_others => {}
+            None if marks.other.is_none() => {}
             _ => this.news = Some((gap(GapReason::Restarted, None), fresh.position)),
         }
         Ok(this)

@@ -29,34 +29,40 @@
 
 mod as_of;
 mod batch;
+mod control;
 mod feed;
 mod find;
+mod hand_over;
+mod into;
 mod log_feed;
 mod merge;
 mod pace;
 mod pool;
 mod pool_source;
 mod replayer;
+mod ring_feed;
 mod row_feed;
 mod rows;
 mod seat;
 mod shared;
 mod source;
 mod stage;
-mod window;
 #[cfg(test)]
 mod stage_trial;
 mod tree;
 #[cfg(test)]
 mod tree_trial;
+mod window;
 
 pub use as_of::{AsOf, Keep, Kept, Last};
 pub use batch::{Batches, Moment};
+pub use control::{Control, Progress, ReplayState};
+pub use into::{LogWriter, RingWriteError, RingWriter};
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
 pub use pool::{MapPool, PoolOptions, PoolStats};
 pub use pool_source::{Body, PoolSource, Replayed, SourceStats};
-pub use replayer::{Control, Progress, Replayer};
+pub use replayer::Replayer;
 pub use rows::{RowLayout, TimeUnit};
 pub use source::{Next, Source, SourceError, Stamp};
 pub use stage::{Order, Tags};

@@ -9,19 +9,26 @@
 //! refused by name.
 
 use super::find;
+use super::hand_over::HandOver;
 use super::log_feed::LogFeed;
 use super::pool_source::{Kind, PoolSource};
+use super::ring_feed::RingFeed;
 use super::row_feed::RowFeed;
 use super::rows::RowLayout;
 use super::shared::{Shared, load};
 use super::stage::Order;
-use crate::error::{Error, FileKind};
+use crate::error::{Error, FileKind, PollError};
+use crate::log::reader::LogReader;
 use crate::map::budget::MapBudget;
 use crate::map::file::{self, io_error};
 use crate::map::limits;
+use crate::ring::Ring;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How late a record comes out of a ring, if nothing was said.
+const LATENESS: Duration = Duration::from_millis(10);
 
 /// How a pool opens, and what it may use.
 #[derive(Clone, Debug)]
@@ -179,6 +186,21 @@ impl MapPool {
         Ok(PoolSource::new(path, Kind::Rows(feed), &self.shared))
     }
 
+    /// Opens a log, and behind it the ring that is recorded in it: goes over into the ring where the log ends, without a gap or a repeat, and
+    /// follows it. It does so whether somebody records at the time or not; should the ring overwrite what comes next before it is read, the
+    /// log has it, and it goes back there. What neither of them has any more is [counted](PoolSource::stats).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a ring that is not the one in the log, or is behind what the log has of it, as a ring that was restored from a
+    /// copy is. A ring that has survived a restart of the machine since is taken, from its oldest record on, with a gap. What can't be opened.
+    pub fn open_with_ring(&self, log: impl AsRef<Path>, ring: impl AsRef<Path>) -> Result<PoolSource, Error> {
+        let (log, ring) = (log.as_ref(), ring.as_ref());
+        let lateness = self.shared.lateness.unwrap_or(LATENESS);
+        let feed = HandOver::open(LogReader::open(log)?, Ring::open_observer(ring)?, lateness)?;
+        Ok(PoolSource::new(log, Kind::Other(Box::new(feed)), &self.shared))
+    }
+
     /// What there is to open below a directory, in the order of names: logs (their directories), segments outside of logs, tables, rings.
     ///
     /// # Errors
@@ -221,7 +243,18 @@ impl MapPool {
         if magic == crate::layout::segment::MAGIC_SEGMENT {
             return Ok(Kind::Log(LogFeed::open_segment(path, &self.shared)?));
         }
+        if magic == crate::layout::header::MAGIC {
+            let feed = RingFeed::new(Ring::open_observer(path)?, self.shared.lateness);
+            let feed = feed.map_err(|why| unreadable(path, &why))?;
+            return Ok(Kind::Other(Box::new(feed)));
+        }
         let found = format!("{:?}", String::from_utf8_lossy(&magic[..n]));
         Err(Error::OtherKind { path: path.to_path_buf(), expected: FileKind::Segment, found })
     }
+}
+
+/// A ring that can't be gone to the beginning of.
+fn unreadable(path: &Path, why: &PollError) -> Error {
+    let source = std::io::Error::other(why.to_string());
+    Error::Io { operation: "read", path: path.to_path_buf(), source }
 }

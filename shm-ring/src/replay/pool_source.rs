@@ -28,7 +28,7 @@ pub struct PoolSource {
 pub(crate) enum Kind {
     Log(LogFeed),
     Rows(RowFeed),
-    #[expect(dead_code, reason = "for feeds that copy")]
+    /// One that copies.
     Other(Box<dyn Feed>),
 }
 
@@ -65,6 +65,18 @@ pub struct Replayed<'a> {
 pub enum Body<'a> {
     /// Bytes, of a ring, a log or a file of rows.
     Bytes(&'a [u8]),
+}
+
+impl<'a> Replayed<'a> {
+    /// What was recorded, as bytes; `scratch` is where they are made, if it was something else.
+    pub fn payload<'b>(&self, _scratch: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self.body {
+            Body::Bytes(bytes) => bytes,
+        }
+    }
 }
 
 impl PoolSource {

@@ -58,7 +58,7 @@ pub struct Consumer {
     lock: Option<SlotLock>,
 }
 
-/// A ring, as its consumers know it.
+/// A ring, as its readers know it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     /// Its name for ever.

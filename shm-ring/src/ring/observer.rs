@@ -9,6 +9,7 @@
 //! (I1) nothing that was copied is used before the second look at the tail; (I2) no reference into the data is ever handed out; (I3) no
 //! read-modify-write, which would fault on read-only memory; (I4) every loop ends whatever the bytes are.
 
+use super::consumer::Origin;
 use super::cursor::DESTROYED;
 use super::loss::{Ledger, Loss};
 use super::names::Start;
@@ -206,6 +207,18 @@ impl Observer {
     /// The next position that a producer will claim; the observer's own on the wrong side of a fork.
     pub fn tail(&self) -> Position {
         if self.core.check_side().is_err() { self.position } else { self.table.tail() }
+    }
+
+    /// Which ring this is, for who compares it with what was noted elsewhere.
+    pub(crate) fn origin(&self) -> Origin {
+        let header = &self.core.header;
+        Origin {
+            uuid: header.uuid,
+            epoch: self.epoch,
+            tail: self.table.tail(),
+            capacity_bytes: header.geometry.shape.capacity_bytes,
+            payload_max_bytes: header.geometry.payload_max_bytes(),
+        }
     }
 
     /// Whether records carry timestamp, sequence, level and kind.

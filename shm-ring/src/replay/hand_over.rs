@@ -1,0 +1,409 @@
+//! Hand-over: out of a log into the ring that is recorded in it, without a gap or a repeat.
+//!
+//! ```text
+//!   log:   ... record record MARK record record MARK |        each MARK says how far that is in the ring, and how many records that were
+//!                              p1                  p2 \ end: join the ring at p2
+//!   ring:      (overwritten)  p1 ............... p2 ...... tail
+//! ```
+//!
+//! | at the end of the log, p2 in the ring is | done |
+//! |------------------------------------------|------|
+//! | there                | the ring is read on from it |
+//! | overwritten          | the log has more by now, for a recorder gives space back only behind its MARK: it is read on |
+//! | the same, and for a while nothing comes in the log | nobody has recorded it: a counted loss, and the ring is read on from its oldest record |
+//!
+//! | in the ring, the next record is overwritten | done |
+//! |---------------------------------------------|------|
+//! | it was recorded        | back into the log: to the newest MARK in front of it, over as many records as were read since, by the MARKs' counts, or, if the ring was joined where there was no MARK yet, to the record that was read last |
+//! | retention has taken it | the same, from the oldest batch that is left; what is missing is counted |
+//! | it was not recorded    | a counted loss |
+//!
+//! (I1) a batch and its MARK are published as one, so that the end of a log that was read is a MARK's place; (I2) the ring is never joined in
+//! front of what was handed out of it; (I3) how many of the ring's records came is known from the MARKs, and counted in the ring from there on.
+//! Expects that from the last MARK on the log has records of that ring only; waits for nobody.
+
+use super::feed::{Feed, Filled, Missed};
+use super::ring_feed::stage_record;
+use super::source::{SourceError, Stamp};
+use super::stage::{Stage, Tags};
+use crate::error::{Error, PollError};
+use crate::layout::frame::decode_tags;
+use crate::layout::header::uuid_text;
+use crate::layout::note::MarkNote;
+use crate::log::item::{LogGap, LogReadError};
+use crate::log::marks::{self, Mark};
+use crate::log::reader::LogReader;
+use crate::log::seek::LogStart;
+use crate::log::walk::Step;
+use crate::map::clock;
+use crate::map::disk::Disk;
+use crate::map::file::io_error;
+use crate::ring::consumer::Origin;
+use crate::ring::names::Start;
+use crate::ring::observer::Observer;
+use std::time::Duration;
+
+/// How long nothing comes in the log before what the ring has overwritten is given up.
+const PATIENCE_NS: u64 = 100_000_000;
+/// How often retention may take the oldest segment while it is counted.
+const ATTEMPTS: u32 = 8;
+
+/// A log, and behind it a ring.
+#[derive(Debug)]
+pub(crate) struct HandOver {
+    reader: LogReader,
+    observer: Observer,
+    ring: Origin,
+    lateness_ns: u64,
+    place: Place,
+    /// The last MARK of this ring and epoch in front of where the log is read.
+    mark: Option<MarkNote>,
+    /// The log has an earlier epoch of the ring, and that is not told yet.
+    is_restarted: bool,
+    /// In the ring: how many of its records came, as MARKs count them; `None`: nobody knows.
+    n_came: Option<u64>,
+    /// So many of the next records in the log came out of the ring.
+    n_repeats: u64,
+    /// The last record that came out of the ring: producer, sequence, time.
+    last: Option<(u16, u64, u64)>,
+    /// Everything in front of that came out of the ring, or is counted as missing.
+    next: u64,
+    /// Since when the log has nothing of what the ring has overwritten.
+    stuck_ns: Option<u64>,
+    /// Older records are passed over until one is not.
+    since_ns: u64,
+    /// What a position in the ring is more than that in the log, modulo 2^64.
+    offset: u64,
+    sequence: u64,
+    payload: Vec<u8>,
+    missed: Missed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Log,
+    Ring,
+}
+
+/// What came of an attempt to join the ring.
+enum Joined {
+    Yes,
+    /// The log has more, or will have.
+    Later,
+}
+
+impl HandOver {
+    /// From the oldest record of the log on. A record is seen in the ring at most `lateness` after its time.
+    ///
+    /// A log that was recorded from other rings only, or from a later state of this one, is refused. In one that has this ring as it was before
+    /// the machine was restarted, what was not recorded then is a counted loss.
+    pub(crate) fn open(mut reader: LogReader, observer: Observer, lateness: Duration) -> Result<Self, Error> {
+        let ring = observer.origin();
+        let path = reader.path();
+        let marks =
+            marks::last(&Disk::new(path, 0o600), &ring.uuid).map_err(io_error("read the marks of", path))?;
+        // Behind the marks: a recorder may be at work.
+        let tail = observer.tail();
+        let refused = |expected: String, found: String| Error::Invalid { option: "ring", expected, found };
+        let is_older = |mark: MarkNote| mark.epoch < ring.epoch;
+        match (marks.own, marks.other) {
+            (Some(mark), _) if (mark.epoch, mark.position) > (ring.epoch, tail) => {
+                return Err(refused(
+                    format!(
+                        "one that has come at least to {} in epoch {}, as {path:?} has recorded",
+                        mark.position, mark.epoch
+                    ),
+                    format!("one at {tail} in epoch {}: a copy of an older state?", ring.epoch),
+                ));
+            }
+            (None, Some(other)) => {
+                return Err(refused(
+                    format!("the one that is recorded in {path:?}, {}", uuid_text(&other.source_uuid)),
+                    format!("the ring {}", uuid_text(&ring.uuid)),
+                ));
+            }
+            _ => {}
+        }
+        // What can't be read is told by the first step.
+        let _ = reader.seek(LogStart::Oldest);
+        Ok(Self {
+            reader,
+            observer,
+            ring,
+            lateness_ns: u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX),
+            place: Place::Log,
+            mark: None,
+            is_restarted: marks.own.is_some_and(is_older),
+            n_came: None,
+            n_repeats: 0,
+            last: None,
+            next: 0,
+            stuck_ns: None,
+            since_ns: 0,
+            offset: 0,
+            sequence: 0,
+            payload: vec![],
+            missed: Missed::default(),
+        })
+    }
+
+    fn is_of_this_ring(&self, note: &MarkNote) -> bool {
+        note.source_uuid == self.ring.uuid && note.epoch == self.ring.epoch
+    }
+
+    /// Stages the log's next; whether there was something.
+    fn read_log(&mut self, stage: &mut Stage) -> Result<bool, LogReadError> {
+        let Some(step) = self.reader.step()? else { return Ok(false) };
+        self.stuck_ns = None;
+        match step {
+            Step::Record(_) if self.n_repeats > 0 => self.n_repeats -= 1,
+            Step::Record(framed) if framed.timestamp_ns < self.since_ns => {}
+            Step::Record(framed) => {
+                self.since_ns = 0;
+                self.sequence = framed.position.max(self.sequence + 1);
+                let (_, level, kind) = decode_tags(framed.tags);
+                let stamp = Stamp { timestamp_ns: framed.timestamp_ns, sequence: self.sequence };
+                let tags = Tags { producer: framed.head.slot, level, kind };
+                stage.push_copy(stamp, self.reader.payload(&framed), tags);
+            }
+            Step::Mark(framed) => {
+                let note = MarkNote::decode(self.reader.payload(&framed));
+                self.mark = note.filter(|note| self.is_of_this_ring(note)).or(self.mark);
+            }
+            Step::Gap(_) if self.n_repeats > 0 => {}
+            Step::Gap(gap) => self.miss(&gap),
+        }
+        Ok(true)
+    }
+
+    fn miss(&mut self, gap: &LogGap) {
+        self.missed.n_gaps += 1;
+        self.missed.n_records += gap.n_records.unwrap_or(0);
+        self.missed.n_bytes += gap.n_bytes.unwrap_or(0);
+    }
+
+    /// Stages the ring's next; whether there was something.
+    fn read_ring(&mut self, stage: &mut Stage, now_ns: u64) -> Result<bool, SourceError> {
+        match self.observer.try_next(&mut self.payload) {
+            Ok(Some(info)) => {
+                self.next = self.observer.position();
+                self.n_came = self.n_came.map(|n| n + 1);
+                self.last = info.timestamp_ns.zip(info.sequence).map(|(time, n)| (info.producer, n, time));
+                let timestamp_ns = info.timestamp_ns.unwrap_or(now_ns);
+                if timestamp_ns >= self.since_ns {
+                    self.since_ns = 0;
+                    self.sequence = info.position.wrapping_sub(self.offset).max(self.sequence + 1);
+                    stage_record(stage, &info, self.sequence, now_ns, &self.payload);
+                }
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(PollError::Lapped { lost_bytes, resumed_at }) => {
+                self.go_back(lost_bytes, resumed_at)?;
+                Ok(true)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// At the end of the log: goes on in the ring, if what comes next is still there.
+    fn join(&mut self) -> Result<Joined, SourceError> {
+        if self.mark.is_none() {
+            // None was met: it was sought behind it, or there is none.
+            self.mark = self.last_mark(self.reader.position(), u64::MAX)?.map(|mark| mark.note);
+        }
+        let marked = self.mark.map_or(0, |mark| mark.position);
+        let start = Some(marked.max(self.next)).filter(|start| *start > 0 || self.mark.is_some());
+        match self.observer.seek(start.map_or(Start::Oldest, Start::At)) {
+            Ok(()) => {}
+            // A place that is about to become a record can be refused for an instant.
+            Err(PollError::NoSuchPosition { .. }) if self.is_patient() => return Ok(Joined::Later),
+            Err(error) => return Err(error.into()),
+        }
+        if self.mark.is_none() && self.last_mark(u64::MAX, u64::MAX)?.is_some() {
+            // Recorded just now, and perhaps overwritten, in front of where the ring begins: the log has it.
+            return Ok(Joined::Later);
+        }
+        let found = self.observer.position();
+        let missed_bytes = found - start.unwrap_or(found);
+        if missed_bytes > 0 && self.is_patient() {
+            return Ok(Joined::Later);
+        }
+        if missed_bytes > 0 {
+            self.missed.n_gaps += 1;
+            self.missed.n_bytes += missed_bytes;
+            // It is counted: not to be told as something that happened in the ring.
+            self.observer.seek(Start::At(found))?;
+        }
+        if self.mark.is_none() && std::mem::take(&mut self.is_restarted) {
+            self.missed.n_gaps += 1;
+        }
+        let is_counted = missed_bytes == 0 && self.n_repeats == 0;
+        self.n_came = match self.mark {
+            Some(mark) if is_counted && Some(mark.position) == start => Some(mark.n_records),
+            _ if is_counted => self.n_came,
+            _ => None,
+        };
+        (self.place, self.n_repeats, self.stuck_ns) = (Place::Ring, 0, None);
+        self.next = self.observer.position();
+        self.offset = self.next.wrapping_sub(self.reader.position());
+        Ok(Joined::Yes)
+    }
+
+    /// Whether what the log lacks may still come. It was recorded before the ring overwrote it, so that one more look finds it, as a rule.
+    fn is_patient(&mut self) -> bool {
+        let now_ns = clock::monotonic_ns();
+        now_ns - *self.stuck_ns.get_or_insert(now_ns) < PATIENCE_NS
+    }
+
+    /// What comes next was overwritten: it is in the log, unless nobody has recorded it.
+    fn go_back(&mut self, lost_bytes: u64, resumed_at: u64) -> Result<(), SourceError> {
+        let ring = self.observer.origin();
+        if ring.epoch != self.ring.epoch {
+            // Begun anew after a restart: nothing of it is recorded.
+            (self.ring, self.n_came, self.mark, self.last) = (ring, None, None, None);
+        }
+        let mark = self.last_mark(u64::MAX, self.next)?;
+        let batch = match mark {
+            Some(mark) => Some((mark.next, mark.note.n_records)),
+            None => self.oldest_batch()?,
+        };
+        let (from, n_repeats) = match (batch, self.n_came) {
+            (None, _) => (self.reader.position(), 0),
+            (Some((from, n_before)), Some(n_came)) => {
+                if n_before > n_came {
+                    self.missed.n_gaps += 1;
+                    self.missed.n_records += n_before - n_came;
+                }
+                (from, n_came.saturating_sub(n_before))
+            }
+            (Some((from, _)), None) => match self.n_to_last(from, mark.map(|mark| mark.note.position))? {
+                Some(n_repeats) => (from, n_repeats),
+                None => {
+                    self.missed.n_gaps += 1;
+                    self.missed.n_bytes += lost_bytes;
+                    self.next = resumed_at;
+                    return Ok(());
+                }
+            },
+        };
+        self.reader.seek(LogStart::At(from))?;
+        self.mark = mark.map(|mark| mark.note).or(self.mark);
+        (self.place, self.n_repeats) = (Place::Log, n_repeats);
+        Ok(())
+    }
+
+    /// How many records there are in the log from that place on, where the ring was at `position`, to the last one that came out of the ring;
+    /// `None`: it is not found in the batch where it should be. Only records with metadata can be told from each other.
+    fn n_to_last(&mut self, from: u64, position: Option<u64>) -> Result<Option<u64>, SourceError> {
+        let Some(last) = self.last.filter(|_| position != Some(self.next)) else {
+            return Ok(Some(0).filter(|_| self.observer.has_metadata() || position == Some(self.next)));
+        };
+        self.reader.seek(LogStart::At(from))?;
+        let mut n_records = 0;
+        while let Some(step) = self.reader.step()? {
+            match step {
+                Step::Record(framed) => {
+                    n_records += 1;
+                    let (sequence, ..) = decode_tags(framed.tags);
+                    if last == (framed.head.slot, sequence, framed.timestamp_ns) {
+                        return Ok(Some(n_records));
+                    }
+                }
+                Step::Gap(_) => {}
+                Step::Mark(framed) => {
+                    let note = MarkNote::decode(self.reader.payload(&framed));
+                    if note.is_some_and(|note| self.is_of_this_ring(&note) && note.position >= self.next) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last MARK of this ring that ends in front of that place in the log, and is of a place in the ring that is not behind that one.
+    fn last_mark(&self, below: u64, position: u64) -> Result<Option<Mark>, SourceError> {
+        let is_it = |note: &MarkNote| self.is_of_this_ring(note) && note.position <= position;
+        let path = self.reader.path();
+        let found = marks::last_that(&Disk::new(path, 0o600), below, is_it);
+        Ok(found.map_err(io_error("read the marks of", path))?)
+    }
+
+    /// Where the oldest batch of this ring is that is left, and how many of its records are in front of that.
+    fn oldest_batch(&mut self) -> Result<Option<(u64, u64)>, SourceError> {
+        for _ in 0..ATTEMPTS {
+            self.reader.seek(LogStart::Oldest)?;
+            let oldest = self.reader.position();
+            let (mut from, mut n_records) = (oldest, 0);
+            while let Some(step) = self.reader.step()? {
+                match step {
+                    Step::Record(_) => n_records += 1,
+                    Step::Gap(_) => {}
+                    Step::Mark(framed) => {
+                        let note = MarkNote::decode(self.reader.payload(&framed));
+                        if let Some(note) = note.filter(|note| self.is_of_this_ring(note)) {
+                            // Where it begins may have gone meanwhile: then it is not where the log will be read.
+                            self.reader.seek(LogStart::Oldest)?;
+                            if self.reader.position() == oldest {
+                                return Ok(Some((from, note.n_records.saturating_sub(n_records))));
+                            }
+                            break;
+                        }
+                        (from, n_records) = (framed.next(), 0);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Feed for HandOver {
+    fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError> {
+        // In front of the looks: what they do not find is not older, but for what it is late by.
+        let now_ns = clock::realtime_ns();
+        let room = stage.room();
+        while stage.room() > 0 {
+            let is_there = match self.place {
+                Place::Log => self.read_log(stage).map_err(SourceError::from),
+                Place::Ring => self.read_ring(stage, now_ns),
+            };
+            match is_there {
+                Ok(true) => {}
+                // It is told again when what is staged is gone.
+                Ok(false) | Err(_) if stage.room() < room => break,
+                Ok(false) if self.place == Place::Log => match self.join()? {
+                    Joined::Yes => {}
+                    // The ring's next record is as old as it likes.
+                    Joined::Later => return Ok(Filled::NotYet { not_before_ns: 0 }),
+                },
+                Ok(false) => break,
+                Err(SourceError::Ring(PollError::Closed)) => return Ok(Filled::End),
+                Err(error) => return Err(error),
+            }
+        }
+        if stage.room() < room {
+            return Ok(Filled::Some);
+        }
+        Ok(Filled::NotYet { not_before_ns: now_ns.saturating_sub(self.lateness_ns) })
+    }
+
+    fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
+        self.reader.seek(LogStart::Since(since_ns))?;
+        (self.place, self.mark, self.n_came, self.n_repeats) = (Place::Log, None, None, 0);
+        (self.last, self.next, self.stuck_ns) = (None, 0, None);
+        (self.since_ns, self.sequence) = (since_ns, 0);
+        Ok(())
+    }
+
+    fn missed(&self) -> Missed {
+        let lost = self.observer.lost();
+        let n_records: u64 = lost.iter().map(|loss| loss.dropped_records).sum();
+        Missed {
+            n_gaps: self.missed.n_gaps + self.observer.lost_records(),
+            n_records: self.missed.n_records + n_records,
+            ..self.missed
+        }
+    }
+}
