@@ -21,6 +21,7 @@
 //! | stage | the next records of a source, put in order |
 //! | feed | from where a stage is filled |
 //! | pool, pool_source | opening thousands, in a budget |
+//! | table | columns of one file, with the feature `arrow` |
 //! | replayer, pace, control | when |
 //!
 //! (I1) nothing is read before it is wanted but the window in front of each cursor; (I2) time is an integer, in ns since the Unix epoch.
@@ -33,6 +34,8 @@ mod pool_source;
 mod replayer;
 mod source;
 mod stage;
+#[cfg(feature = "arrow")]
+mod table;
 
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
@@ -41,3 +44,8 @@ pub use pool_source::{Body, PoolSource, Replayed};
 pub use replayer::{Control, Progress, Replayer};
 pub use source::{Next, Source, SourceError, Stamp};
 pub use stage::{Order, Tags};
+#[cfg(feature = "arrow")]
+pub use table::{
+    CellValue, ColumnError, ColumnType, ColumnValue, Row, Table, TableBatch, TableColumn, TableWriter,
+    TimeUnit, Validity, Which,
+};

@@ -6,7 +6,9 @@ use super::feed::{Feed, Filled};
 use super::pool_source::PoolSource;
 use super::source::{SourceError, Stamp};
 use super::stage::{Order, Stage, Staged, Tags};
-use crate::error::Error;
+#[cfg(feature = "arrow")]
+use super::table::{Table, TimeUnit, feed::TableFeed};
+use crate::error::{Error, FileKind};
 use crate::log::item::LogItem;
 use crate::log::reader::LogReader;
 use crate::log::seek::LogStart;
@@ -100,11 +102,47 @@ impl MapPool {
     /// What can't be opened, or is none of these.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolSource, Error> {
         let path = path.as_ref();
+        if std::fs::metadata(path).is_ok_and(|found| found.is_file())
+            && FileKind::of(path)? == FileKind::Table
+        {
+            #[cfg(feature = "arrow")]
+            return self.open_table(path, None);
+            #[cfg(not(feature = "arrow"))]
+            return Err(Error::Unsupported {
+                what: "a table (Arrow IPC file)",
+                reason: format!("{path:?}: build with feature `arrow`", path = path.as_os_str()),
+            });
+        }
         let mut reader = LogReader::open(path)?;
         // What can't be read is told by the first step.
         let _ = reader.seek(LogStart::Oldest);
         let stage = Stage::new(self.options.order);
         Ok(PoolSource::log(path.display().to_string(), stage, LogFeed { reader }))
+    }
+
+    /// Opens a table, mapped as far as the budget allows it, which replays by another column than the one that is
+    /// [usual](Table::time_column); the unit is for integers.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Table::open`], and [`Error::Invalid`]: the column can't be one of times.
+    #[cfg(feature = "arrow")]
+    pub fn open_table(
+        &self,
+        path: impl AsRef<Path>,
+        time: Option<(&str, TimeUnit)>,
+    ) -> Result<PoolSource, Error> {
+        let path = path.as_ref();
+        let table = match Table::open_within(path, &self.options.budget) {
+            Err(Error::OverBudget { .. }) => Table::open_parked(path)?,
+            opened => opened?,
+        };
+        let table = match time {
+            Some((name, unit)) => table.time_column(name, unit)?,
+            None => table,
+        };
+        let feed = TableFeed::new(table, self.options.order)?;
+        Ok(PoolSource::table(path.display().to_string(), Stage::new(self.options.order), feed))
     }
 
     /// What it has done.

@@ -6,6 +6,8 @@ use super::feed::{Feed, Filled};
 use super::pool::LogFeed;
 use super::source::{Next, Source, SourceError};
 use super::stage::{Place, Stage, Tags};
+#[cfg(feature = "arrow")]
+use super::table::{Row, feed::TableFeed};
 
 /// One source of a [`MapPool`](super::pool::MapPool).
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub struct PoolSource {
 #[derive(Debug)]
 enum Kind {
     Log(LogFeed),
+    #[cfg(feature = "arrow")]
+    Table(Box<TableFeed>),
 }
 
 /// A record of a pool's source.
@@ -35,6 +39,34 @@ pub struct Replayed<'a> {
 pub enum Body<'a> {
     /// Bytes, of a ring, a log or a file of rows.
     Bytes(&'a [u8]),
+    /// A row, of a table.
+    #[cfg(feature = "arrow")]
+    Row(Row<'a>),
+}
+
+impl<'a> Replayed<'a> {
+    /// What was recorded, as bytes: in place, or one JSON object of a row's columns but its time, which is put into `scratch`.
+    ///
+    /// # Errors
+    ///
+    /// A row's value can't be read, because its table is corrupt.
+    pub fn payload<'s>(&self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], SourceError>
+    where
+        'a: 's,
+    {
+        match self.body {
+            Body::Bytes(bytes) => {
+                let _ = scratch;
+                Ok(bytes)
+            }
+            #[cfg(feature = "arrow")]
+            Body::Row(row) => {
+                scratch.clear();
+                row.write_json(scratch)?;
+                Ok(scratch)
+            }
+        }
+    }
 }
 
 impl PoolSource {
@@ -42,10 +74,17 @@ impl PoolSource {
         Self { stage, feed: Kind::Log(feed), name }
     }
 
+    #[cfg(feature = "arrow")]
+    pub(crate) fn table(name: String, stage: Stage, feed: TableFeed) -> Self {
+        Self { stage, feed: Kind::Table(Box::new(feed)), name }
+    }
+
     fn refill(&mut self) -> Result<Next, SourceError> {
         self.stage.begin();
         let filled = match &mut self.feed {
             Kind::Log(feed) => feed.fill(&mut self.stage)?,
+            #[cfg(feature = "arrow")]
+            Kind::Table(feed) => feed.fill(&mut self.stage)?,
         };
         self.stage.finish(filled == Filled::End)?;
         match (self.stage.step(), filled) {
@@ -74,6 +113,10 @@ impl Source for PoolSource {
             Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
             Place::There(place) => match &self.feed {
                 Kind::Log(feed) => feed.bytes(staged, place),
+                #[cfg(feature = "arrow")]
+                Kind::Table(feed) => {
+                    return Replayed { tags: staged.tags, body: Body::Row(feed.row(place)) };
+                }
             },
         };
         Replayed { tags: staged.tags, body: Body::Bytes(bytes) }
@@ -83,6 +126,8 @@ impl Source for PoolSource {
         self.stage.forget();
         match &mut self.feed {
             Kind::Log(feed) => feed.seek(since_ns),
+            #[cfg(feature = "arrow")]
+            Kind::Table(feed) => feed.seek(since_ns),
         }
     }
 

@@ -85,6 +85,22 @@ pub enum SourceError {
         /// The latest time in front of it.
         previous_ns: u64,
     },
+    /// A row's time is none that can be told in ns since the Unix epoch, in 64 bits: null, before 1970, or after 2554.
+    #[error(
+        "row {row}: column {column:?} is {found}, expected a time from 1970 to 2554: choose another column, or mend the table"
+    )]
+    NoTime {
+        /// Its number in the table, from 0.
+        row: u64,
+        /// The column of times.
+        column: String,
+        /// What is there, in the column's own unit.
+        found: String,
+    },
+    /// A value of a table can't be read.
+    #[cfg(feature = "arrow")]
+    #[error(transparent)]
+    Column(#[from] super::table::ColumnError),
     /// A source of the user's can't go on.
     #[error("{0}")]
     Other(Box<dyn std::error::Error + Send + Sync>),

@@ -32,6 +32,13 @@ pub(crate) struct Staged {
     pub(crate) tags: Tags,
 }
 
+impl Staged {
+    #[inline(always)]
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+}
+
 /// What a record of a ring or log says of itself besides its time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -67,7 +74,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// So many records are staged at once.
-    const ROOM: usize = 32;
+    pub(crate) const ROOM: usize = 32;
 
     pub(crate) fn new(order: Order) -> Self {
         Self { order, heads: vec![], at: 0, copies: vec![], latest_ns: 0, n_disordered: 0 }
@@ -122,6 +129,11 @@ impl Stage {
     pub(crate) fn finish(&mut self, _is_last: bool) -> Result<(), SourceError> {
         let _ = (self.order, self.latest_ns);
         Ok(())
+    }
+
+    /// What has not been handed out, in no order.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Staged> {
+        self.heads[self.at..].iter()
     }
 
     /// Before the feed goes to another place: nothing of what was staged is wanted any more.
