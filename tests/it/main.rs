@@ -53,6 +53,8 @@ mod ranged_model;
 mod recording;
 mod records;
 mod remote;
+#[cfg(feature = "arrow")]
+mod replay_table;
 mod resuming;
 mod seeking;
 mod sharing;

@@ -15,6 +15,10 @@ use crate::log::seek::LogStart;
 use crate::map::budget::MapBudget;
 use std::path::Path;
 
+/// What is read at once of a table that is not mapped.
+#[cfg(feature = "arrow")]
+const TABLE_WINDOW_BYTES: u64 = 128 << 10;
+
 /// How a pool opens, and what it may use.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
@@ -141,7 +145,7 @@ impl MapPool {
             Some((name, unit)) => table.time_column(name, unit)?,
             None => table,
         };
-        let feed = TableFeed::new(table, self.options.order)?;
+        let feed = TableFeed::new(table, self.options.order, TABLE_WINDOW_BYTES)?;
         Ok(PoolSource::table(path.display().to_string(), Stage::new(self.options.order), feed))
     }
 

@@ -24,9 +24,6 @@ use crate::replay::source::{SourceError, Stamp};
 use crate::replay::stage::{Order, Place, Stage, Tags};
 use std::collections::VecDeque;
 
-/// What is read at once of a table that is not mapped, unless it is told otherwise.
-const WINDOW_BYTES: u64 = 128 << 10;
-
 /// Rows of a table, for a stage.
 #[derive(Debug)]
 pub(crate) struct TableFeed {
@@ -57,29 +54,24 @@ struct Loaded {
 }
 
 impl TableFeed {
-    /// From the first row on.
+    /// From the first row on; so much is read at once where the table is not mapped, but no less than a stage takes.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`]: the table has no column of times.
-    pub(crate) fn new(table: Table, order: Order) -> Result<Self, Error> {
+    pub(crate) fn new(table: Table, order: Order, window_bytes: u64) -> Result<Self, Error> {
         let time = table.time().ok_or_else(|| no_time(table.columns(), None))?;
         Ok(Self {
             table,
             time,
             order,
             since_ns: 0,
-            window_bytes: WINDOW_BYTES,
+            window_bytes,
             firsts: vec![0],
             next: (0, 0),
             head: None,
             loaded: VecDeque::new(),
         })
-    }
-
-    /// So much is read at once where the table is not mapped.
-    pub(crate) fn set_window_bytes(&mut self, bytes: u64) {
-        self.window_bytes = bytes;
     }
 
     /// Stages the next rows.

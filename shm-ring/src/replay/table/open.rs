@@ -16,6 +16,7 @@ use super::time::{self, TimeColumn, TimeUnit};
 use crate::error::{Error, FileKind};
 use crate::layout::table::{self, MAGIC};
 use crate::map::budget::MapBudget;
+use crate::map::file::not_wanted;
 use crate::snapshot::ReadAt;
 use bytes::Bytes;
 use std::fmt;
@@ -94,7 +95,7 @@ impl Table {
     /// As of [`Table::open`]; and [`Error::OverBudget`].
     pub fn open_within(path: impl AsRef<Path>, budget: &MapBudget) -> Result<Self, Error> {
         let path = path.as_ref();
-        let reader = Reader::within(path, budget).map_err(|error| of_table(error, path))?;
+        let reader = Reader::within(path, budget).map_err(of_table)?;
         match &reader {
             Reader::Mapped(snapshot) => {
                 let footer = Footer::read(snapshot, path)?;
@@ -110,7 +111,7 @@ impl Table {
 
     /// The same without a map or a descriptor: each batch is read from the file anew.
     pub(in crate::replay) fn open_parked(path: &Path) -> Result<Self, Error> {
-        let (reader, file) = Reader::parked(path).map_err(|error| of_table(error, path))?;
+        let (reader, file) = Reader::parked(path).map_err(of_table)?;
         Self::new(path, Footer::read(&file, path)?, reader)
     }
 
@@ -244,11 +245,9 @@ impl fmt::Debug for Table {
 }
 
 /// The errors of opening a plain file, of what this one should have been.
-fn of_table(error: Error, path: &Path) -> Error {
-    let wanted = |found: String| Error::OtherKind { path: path.into(), expected: FileKind::Table, found };
+fn of_table(error: Error) -> Error {
     match error {
         Error::NotFound { path, .. } => Error::NotFound { kind: FileKind::Table, path },
-        Error::NotPlain { found, .. } => wanted(format!("a {found}")),
         error => error,
     }
 }
@@ -266,8 +265,12 @@ impl Footer {
         let len_bytes = bytes.len();
         let begins = read(0, HEAD_BYTES.min(usize::try_from(len_bytes).unwrap_or(HEAD_BYTES)))?;
         if !begins.starts_with(&MAGIC) {
-            let found = table::what_else(&begins, len_bytes);
-            return Err(Error::OtherKind { path: path.into(), expected: FileKind::Table, found });
+            return Err(match table::what_else(&begins, len_bytes) {
+                Some(found) => {
+                    Error::OtherKind { path: path.into(), expected: FileKind::Table, found: found.into() }
+                }
+                None => not_wanted(path.into(), FileKind::Table, &begins),
+            });
         }
         let corrupt = |what, expected: String, found: String| Error::Corrupt {
             path: path.into(),
