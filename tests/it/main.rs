@@ -55,6 +55,8 @@ mod records;
 mod remote;
 #[cfg(feature = "arrow")]
 mod replay_table;
+#[cfg(feature = "arrow")]
+mod replay_table_python;
 mod resuming;
 mod seeking;
 mod sharing;
