@@ -56,6 +56,8 @@ mod remote;
 #[cfg(feature = "arrow")]
 mod replay_table;
 #[cfg(feature = "arrow")]
+mod replay_table_hostile;
+#[cfg(feature = "arrow")]
 mod replay_table_python;
 mod resuming;
 mod seeking;

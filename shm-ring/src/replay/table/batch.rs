@@ -2,7 +2,7 @@
 //!
 //! (I1) a batch keeps its bytes alive, and its table; (I2) what is handed out of it is in place, or a copy that was counted.
 
-use super::buffers::{self, Buffers};
+use super::buffers::Buffers;
 use super::column::{ColumnData, ColumnError, ColumnValue, Validity, Which};
 use super::message::BatchHead;
 use super::open::Table;
@@ -24,9 +24,8 @@ impl TableBatch {
     /// Some rows of a batch, all of them without further cost if it is mapped and not compressed.
     pub(super) fn load(table: &Table, head: &BatchHead, rows: Range<usize>) -> Result<Self, Error> {
         let path = table.path();
-        buffers::refuse(head.codec, path)?;
         let lent = table.reader().lend()?;
-        let mut of = Buffers { bytes: &*lent, head, path, is_mapped: table.is_mapped(), copied_bytes: 0 };
+        let mut of = Buffers::new(&*lent, head, path, table.is_mapped())?;
         if head.dictionary.is_some() {
             let (expected, found) = ("a batch of rows".into(), "one of a dictionary".into());
             return Err(Error::Corrupt { path: path.into(), what: "metadata of a batch", expected, found });

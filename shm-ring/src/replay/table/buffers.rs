@@ -21,11 +21,11 @@ const LZ4_RATIO_MAX: u64 = 255;
 
 /// Reads the buffers of one batch.
 pub(super) struct Buffers<'a> {
-    pub(super) bytes: &'a dyn ReadAt,
-    pub(super) head: &'a BatchHead,
-    pub(super) path: &'a Path,
+    bytes: &'a dyn ReadAt,
+    head: &'a BatchHead,
+    path: &'a Path,
     /// Whether a slice of `bytes` is the file's own pages.
-    pub(super) is_mapped: bool,
+    is_mapped: bool,
     /// Bytes that are not the file's own pages.
     pub(super) copied_bytes: u64,
 }
@@ -56,7 +56,25 @@ impl Aligned {
     }
 }
 
-impl Buffers<'_> {
+impl<'a> Buffers<'a> {
+    /// Of a batch that can be read. Where buffers are copied, they must not be the same bytes many times over: such a file could ask for any
+    /// amount of memory.
+    pub(super) fn new(
+        bytes: &'a dyn ReadAt,
+        head: &'a BatchHead,
+        path: &'a Path,
+        is_mapped: bool,
+    ) -> Result<Self, Error> {
+        refuse(head.codec, path)?;
+        let this = Self { bytes, head, path, is_mapped, copied_bytes: 0 };
+        let (all, body) = (head.buffers_bytes(), head.body.end - head.body.start);
+        if !this.is_in_place() && all > body {
+            let (expected, found) = (format!("at most the {body} of the body"), all.to_string());
+            return Err(Error::Corrupt { path: path.into(), what: "bytes of all buffers", expected, found });
+        }
+        Ok(this)
+    }
+
     /// Whether all of a buffer costs no more than a part of it.
     pub(super) fn is_in_place(&self) -> bool {
         self.is_mapped && self.head.codec.is_none()
@@ -146,22 +164,19 @@ impl Buffers<'_> {
         let Some(length) = length else {
             return Err(corrupt(format!("at most {most} bytes"), "more than that, or less than none".into()));
         };
-        let mut copy = Aligned::zeroed(length).map_err(error)?;
         let len = usize::try_from(packed_bytes).map_err(|_| corrupt("a buffer".into(), "too much".into()))?;
         let packed = self.bytes.read_at(packed.start, len).map_err(error)?;
-        match self.head.codec {
-            Some(Codec::Lz4) => {
-                lz4(&packed, copy.bytes()).map_err(|why| corrupt("a frame of LZ4".into(), why))?
-            }
+        let unpacked = match self.head.codec {
+            Some(Codec::Lz4) => lz4(&packed, length).map_err(|why| corrupt("a frame of LZ4".into(), why))?,
             Some(Codec::Zstd) | None => unreachable!("refused before a buffer is read"),
-        }
+        };
         self.copied_bytes += length as u64;
-        Ok(Bytes::from_owner(copy))
+        self.aligned(unpacked.into(), align)
     }
 }
 
 /// What this build can't unpack.
-pub(super) fn refuse(codec: Option<Codec>, path: &Path) -> Result<(), Error> {
+fn refuse(codec: Option<Codec>, path: &Path) -> Result<(), Error> {
     let what = match codec {
         None => return Ok(()),
         Some(Codec::Lz4) if cfg!(feature = "arrow-lz4") => return Ok(()),
@@ -174,18 +189,19 @@ pub(super) fn refuse(codec: Option<Codec>, path: &Path) -> Result<(), Error> {
 }
 
 #[cfg(feature = "arrow-lz4")]
-fn lz4(packed: &[u8], bytes: &mut [u8]) -> Result<(), String> {
+fn lz4(packed: &[u8], len_bytes: usize) -> Result<Vec<u8>, String> {
     use std::io::Read;
-    let mut frame = lz4_flex::frame::FrameDecoder::new(packed);
-    frame.read_exact(bytes).map_err(|error| error.to_string())?;
-    match frame.read(&mut [0]) {
-        Ok(0) => Ok(()),
-        Ok(_) => Err(format!("more than the {} bytes that it says", bytes.len())),
-        Err(error) => Err(error.to_string()),
+    // One that says more than it has does not get the memory for it.
+    let mut bytes = Vec::with_capacity(len_bytes.min(packed.len().saturating_mul(16)));
+    let frame = lz4_flex::frame::FrameDecoder::new(packed);
+    frame.take(len_bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() != len_bytes {
+        return Err(format!("{} of {len_bytes} bytes", bytes.len()));
     }
+    Ok(bytes)
 }
 
 #[cfg(not(feature = "arrow-lz4"))]
-fn lz4(_: &[u8], _: &mut [u8]) -> Result<(), String> {
+fn lz4(_: &[u8], _: usize) -> Result<Vec<u8>, String> {
     unreachable!("refused before a buffer is read")
 }

@@ -3,7 +3,7 @@
 //! (I1) a dictionary is in memory, or in the map, as a whole, in the order in which the footer names its parts; (I2) a number that it does
 //! not have is an error where it is met.
 
-use super::buffers::{self, Buffers};
+use super::buffers::Buffers;
 use super::column::ColumnData;
 use super::message::{BatchHead, Delta};
 use super::open::{Block, Table};
@@ -15,7 +15,6 @@ use crate::snapshot::ReadAt;
 #[derive(Debug, Default)]
 pub(super) struct Dictionaries {
     of: Vec<Dictionary>,
-    pub(super) copied_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -64,7 +63,6 @@ pub(super) fn read(table: &Table, blocks: &[Block], bytes: &dyn ReadAt) -> Resul
     }
     for block in blocks {
         let head = BatchHead::read(bytes, *block, path)?;
-        buffers::refuse(head.codec, path)?;
         let Some((id, delta)) = head.dictionary else {
             return Err(corrupt("dictionaries only".into(), "a batch of rows".into()));
         };
@@ -76,12 +74,10 @@ pub(super) fn read(table: &Table, blocks: &[Block], bytes: &dyn ReadAt) -> Resul
                 "another one".into(),
             ));
         }
-        let is_mapped = table.is_mapped();
-        let mut of = Buffers { bytes, head: &head, path, is_mapped, copied_bytes: 0 };
+        let mut of = Buffers::new(bytes, &head, path, table.is_mapped())?;
         let span =
             head.spans(std::iter::once(dictionary.layout), path).next().expect("one layout, one span")?;
         dictionary.parts.push(ColumnData::read(&mut of, &span, dictionary.layout, 0..head.n_rows)?);
-        read.copied_bytes += of.copied_bytes;
     }
     Ok(read)
 }

@@ -11,7 +11,7 @@
 //! rows in front of one that can't be read are staged before the error is told.
 
 use super::batch::TableBatch;
-use super::buffers::{self, Buffers};
+use super::buffers::Buffers;
 use super::column::ColumnData;
 use super::message::BatchHead;
 use super::open::Table;
@@ -198,16 +198,9 @@ impl TableFeed {
         let in_batch = usize::try_from(row - self.firsts[at]).map_err(|_| self.too_many())?;
         self.head(at)?;
         let (_, head) = self.head.as_ref().expect("looked at just now");
-        buffers::refuse(head.codec, self.table.path())?;
         let table = &self.table;
         let lent = table.reader().lend()?;
-        let mut buffers = Buffers {
-            bytes: &*lent,
-            head,
-            path: table.path(),
-            is_mapped: table.is_mapped(),
-            copied_bytes: 0,
-        };
+        let mut buffers = Buffers::new(&*lent, head, table.path(), table.is_mapped())?;
         let layouts = table.columns().iter().map(TableColumn::layout);
         let span = head.spans(layouts, table.path()).nth(self.time.at).expect("the column is there")?;
         let layout = Layout::Fixed { width: self.time.width };

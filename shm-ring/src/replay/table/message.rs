@@ -150,6 +150,12 @@ impl BatchHead {
         })
     }
 
+    /// How long all buffers are together.
+    pub(super) fn buffers_bytes(&self) -> u64 {
+        let length = |(_, length): &(i64, i64)| u64::try_from(*length).unwrap_or(0);
+        self.buffers.iter().map(length).fold(0, u64::saturating_add)
+    }
+
     /// Where a buffer is in the file.
     pub(super) fn buffer(&self, at: usize, path: &Path) -> Result<Range<u64>, Error> {
         let (offset, length) = self.buffers[at];
