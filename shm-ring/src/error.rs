@@ -28,6 +28,8 @@ pub enum FileKind {
     Log,
     /// One file of a log's records.
     Segment,
+    /// Columns: an Arrow IPC file.
+    Table,
 }
 
 impl fmt::Display for FileKind {
@@ -41,6 +43,7 @@ impl fmt::Display for FileKind {
             Self::Plain => "file",
             Self::Log => "log",
             Self::Segment => "segment",
+            Self::Table => "table (Arrow IPC file)",
         })
     }
 }

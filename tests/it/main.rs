@@ -53,10 +53,16 @@ mod ranged_model;
 mod recording;
 mod records;
 mod remote;
-mod replay_pool;
-mod replay_merge;
 mod replay_live;
+mod replay_merge;
 mod replay_pace;
+mod replay_pool;
+#[cfg(feature = "arrow")]
+mod replay_table;
+#[cfg(feature = "arrow")]
+mod replay_table_hostile;
+#[cfg(feature = "arrow")]
+mod replay_table_python;
 mod resuming;
 mod seeking;
 mod sharing;

@@ -2,8 +2,8 @@
 
 use crate::harness::{Actor, Script, directory, listen, say};
 use shm_ring::replay::{
-    LogWriter, MapPool, Merge, Next, Order, Pace, PoolOptions, PoolSource, Replayer, RingWriteError,
-    RingWriter, Source,
+    LogWriter, MapPool, Merge, Next, Order, Pace, PoolOptions, PoolSource, Replayer, RingWriter, Source,
+    WriteError,
 };
 use shm_ring::{
     ClaimError, ConsumerOptions, LogItem, LogOptions, LogReader, LogStart, Recorder, Ring, RingOptions,
@@ -66,7 +66,7 @@ struct Record {
 }
 
 fn bytes(record: &shm_ring::replay::Replayed<'_>) -> Vec<u8> {
-    record.payload(&mut Vec::new()).to_vec()
+    record.payload(&mut Vec::new()).unwrap().to_vec()
 }
 
 /// The next record of a source that is there.
@@ -628,7 +628,7 @@ fn slots_are_shared_when_there_are_no_more() {
         let _other = ring.producer();
         let mut merge = merged_again(directory.path());
         let event = merge.next().unwrap().unwrap();
-        assert!(matches!(RingWriter::new(&ring).push(&event), Err(RingWriteError::Ring(_))));
+        assert!(matches!(RingWriter::new(&ring).push(&event), Err(WriteError::Ring(_))));
         drop(busy);
     }
 }
@@ -656,7 +656,7 @@ fn a_full_ring_is_waited_for() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, RingWriteError::Claim(ClaimError::Full { .. })), "{error}");
+    assert!(matches!(error, WriteError::Claim(ClaimError::Full { .. })), "{error}");
     assert!((20..100).contains(&n), "{n}");
     let there = consumed(&mut reader, n);
     assert!(there.iter().all(|(record, sequence)| read(&record.payload).1 == *sequence));
@@ -673,7 +673,7 @@ fn a_full_ring_is_waited_for() {
     let mut merge = Merge::new();
     merge.add(pool().open(&path).unwrap());
     let event = merge.next().unwrap().unwrap();
-    assert!(matches!(writer.push(&event), Err(RingWriteError::Claim(ClaimError::TooLong { .. }))));
+    assert!(matches!(writer.push(&event), Err(WriteError::Claim(ClaimError::TooLong { .. }))));
 }
 
 #[test]

@@ -91,9 +91,10 @@ impl Source for Script {
 impl Keep for Script {
     type Kept = Vec<u8>;
 
-    fn keep(&self, kept: &mut Vec<u8>) {
+    fn keep(&self, kept: &mut Vec<u8>) -> Result<(), SourceError> {
         kept.clear();
         kept.extend_from_slice(&self.record().to_le_bytes());
+        Ok(())
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) mod note;
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) mod segment;
 pub(crate) mod slots;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod table;
 
 #[cfg(not(all(target_os = "linux", target_endian = "little", target_pointer_width = "64")))]
 compile_error!(

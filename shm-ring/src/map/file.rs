@@ -14,7 +14,7 @@
 use super::network::refuse_network;
 use crate::error::{Error, FileKind};
 use crate::layout::header::{self, HEADER_BYTES, Header, Malformed};
-use crate::layout::mapped;
+use crate::layout::{mapped, table};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, fallocate, posix_fallocate};
 use nix::sys::resource::{Resource, getrlimit};
@@ -505,6 +505,7 @@ pub(crate) fn not_wanted(path: PathBuf, expected: FileKind, begins: &[u8]) -> Er
         _ if begins == header::MAGIC => format!("a {}", FileKind::Ring),
         _ if begins == mapped::MAGIC_APPEND => format!("an {}", FileKind::Append),
         _ if begins == mapped::MAGIC_RANGED => format!("a {}", FileKind::Ranged),
+        _ if begins.starts_with(&table::MAGIC) => format!("a {}", FileKind::Table),
         _ => text(),
     };
     if expected == FileKind::Ring {

@@ -5,12 +5,12 @@
 
 use super::file::{self, io_error};
 use crate::error::{Error, FileKind};
-use crate::layout::{header, mapped};
+use crate::layout::{header, mapped, table};
 use std::path::Path;
 
 impl FileKind {
     /// What the file at `path` says that it is, by its first bytes: [`Ring`](Self::Ring), [`Append`](Self::Append),
-    /// [`Ranged`](Self::Ranged), [`Legacy`](Self::Legacy), or else [`Plain`](Self::Plain). Whether it is sound is seen when it is opened as
+    /// [`Ranged`](Self::Ranged), [`Legacy`](Self::Legacy), [`Table`](Self::Table), or else [`Plain`](Self::Plain). Whether it is sound is seen when it is opened as
     /// that.
     ///
     /// # Errors
@@ -43,6 +43,7 @@ impl FileKind {
             () if begins == mapped::MAGIC_APPEND => Self::Append,
             () if begins == mapped::MAGIC_RANGED => Self::Ranged,
             () if begins.starts_with(&mapped::MAGIC_LEGACY) => Self::Legacy,
+            () if begins.starts_with(&table::MAGIC) => Self::Table,
             () => Self::Plain,
         })
     }

@@ -11,7 +11,7 @@
 
 use super::merge::{Merge, MergeError};
 use super::pool_source::{Body, PoolSource};
-use super::source::{Source, Stamp};
+use super::source::{Source, SourceError, Stamp};
 use super::stage::Tags;
 
 /// A source of whose records copies can be kept.
@@ -20,7 +20,11 @@ pub trait Keep: Source {
     type Kept: Default;
 
     /// Makes that the copy of the [record](Source::record) of the last step, in the memory that it has.
-    fn keep(&self, kept: &mut Self::Kept);
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`]: it can't be read.
+    fn keep(&self, kept: &mut Self::Kept) -> Result<(), SourceError>;
 }
 
 /// A copy of a pool's record.
@@ -29,20 +33,23 @@ pub trait Keep: Source {
 pub struct Kept {
     /// What it says of itself besides its time.
     pub tags: Tags,
-    /// What was recorded.
+    /// What was recorded; a row of a table as JSON, as [`Replayed::payload`](super::pool_source::Replayed::payload) has it.
     pub bytes: Vec<u8>,
 }
 
 impl Keep for PoolSource {
     type Kept = Kept;
 
-    fn keep(&self, kept: &mut Kept) {
+    fn keep(&self, kept: &mut Kept) -> Result<(), SourceError> {
         let record = self.record();
         kept.tags = record.tags;
         kept.bytes.clear();
         match record.body {
             Body::Bytes(bytes) => kept.bytes.extend_from_slice(bytes),
+            #[cfg(feature = "arrow")]
+            Body::Row(row) => row.write_json(&mut kept.bytes)?,
         }
+        Ok(())
     }
 }
 
@@ -158,8 +165,10 @@ impl<S: Keep> AsOf<S> {
         }
         let slot = &mut self.lasts[source];
         if !slot.is_there || slot.last.stamp.timestamp_ns <= stamp.timestamp_ns {
-            (slot.is_there, slot.last.stamp) = (true, stamp);
-            self.merge.sources()[source].keep(&mut slot.last.kept);
+            let from = &self.merge.sources()[source];
+            let kept = from.keep(&mut slot.last.kept);
+            (slot.is_there, slot.last.stamp) = (kept.is_ok(), stamp);
+            kept.map_err(|error| MergeError::of(source, from, error))?;
         }
         Ok(())
     }

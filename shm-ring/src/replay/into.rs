@@ -11,6 +11,7 @@
 
 use super::merge::Event;
 use super::pool_source::Replayed;
+use super::source::SourceError;
 use super::stage::Tags;
 use crate::error::{ClaimError, Error};
 use crate::layout::frame::{Position, encode_tags};
@@ -22,16 +23,22 @@ use crate::ring::producer::Producer;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Why a record could not be put into a ring.
+/// Why a record could not be put into a ring or a log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RingWriteError {
+pub enum WriteError {
     /// There is no room for it, or never will be.
     #[error(transparent)]
     Claim(#[from] ClaimError),
-    /// No producer slot could be taken.
+    /// No producer slot of the ring could be taken.
     #[error(transparent)]
     Ring(#[from] Error),
+    /// The log does not take it.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// What is to be written can't be read: a row of a table that is damaged.
+    #[error(transparent)]
+    Source(#[from] SourceError),
 }
 
 /// Puts replayed records into a ring, whose consumers can't tell them from live ones: each has the time at which it was recorded, its level
@@ -101,9 +108,9 @@ impl RingWriter {
     ///
     /// # Errors
     ///
-    /// [`RingWriteError::Claim`] for a record that is longer than a quarter of the ring, and the rest of [`ClaimError`] but
-    /// [`ClaimError::Full`]; [`RingWriteError::Ring`] when not even one slot can be taken.
-    pub fn push(&mut self, event: &Event<Replayed<'_>>) -> Result<Position, RingWriteError> {
+    /// [`WriteError::Claim`] for a record that is longer than a quarter of the ring, and the rest of [`ClaimError`] but
+    /// [`ClaimError::Full`]; [`WriteError::Ring`] when not even one slot can be taken; [`WriteError::Source`].
+    pub fn push(&mut self, event: &Event<Replayed<'_>>) -> Result<Position, WriteError> {
         self.push_by(event, Producer::claim)
     }
 
@@ -116,7 +123,7 @@ impl RingWriter {
         &mut self,
         event: &Event<Replayed<'_>>,
         timeout: Duration,
-    ) -> Result<Position, RingWriteError> {
+    ) -> Result<Position, WriteError> {
         self.push_by(event, |producer, len| producer.claim_timeout(len, timeout))
     }
 
@@ -129,10 +136,10 @@ impl RingWriter {
         &mut self,
         event: &Event<Replayed<'_>>,
         claim: impl for<'a> FnOnce(&'a mut Producer, usize) -> Result<Claim<'a>, ClaimError>,
-    ) -> Result<Position, RingWriteError> {
+    ) -> Result<Position, WriteError> {
         let Event { source, stamp, record } = event;
         let at = self.producer_of((*source, record.tags.producer))?;
-        let payload = record.payload(&mut self.scratch);
+        let payload = record.payload(&mut self.scratch)?;
         let mut claim = claim(&mut self.producers[at], payload.len())?;
         claim.copy_from_slice(payload);
         claim.set_timestamp_ns(stamp.timestamp_ns);
@@ -218,11 +225,11 @@ impl LogWriter {
     ///
     /// # Errors
     ///
-    /// As [`Appender::append`].
-    pub fn push(&mut self, event: &Event<Replayed<'_>>) -> Result<Position, LogError> {
+    /// [`WriteError::Log`], as [`Appender::append`]; [`WriteError::Source`].
+    pub fn push(&mut self, event: &Event<Replayed<'_>>) -> Result<Position, WriteError> {
         let Event { stamp, record, .. } = event;
         let sequence = self.sequences.entry(record.tags.producer).or_default();
-        let payload = record.payload(&mut self.scratch);
+        let payload = record.payload(&mut self.scratch)?;
         let Tags { producer, level, kind } = record.tags;
         let tags = encode_tags(*sequence, level, kind);
         let position = self.log.append_of(producer, stamp.timestamp_ns, tags, payload)?;

@@ -38,6 +38,14 @@ pub struct MergeError {
     pub error: Box<SourceError>,
 }
 
+impl MergeError {
+    /// Of that source.
+    #[cold]
+    pub(super) fn of(source_number: usize, source: &impl Source, error: SourceError) -> Self {
+        Self { source_number, name: source.name().to_owned(), error: Box::new(error) }
+    }
+}
+
 impl fmt::Display for MergeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.error)
@@ -398,8 +406,7 @@ impl<S: Source> Merge<S> {
     fn failed(&mut self, source: usize, error: SourceError) -> MergeError {
         self.seats[source].has_failed = true;
         self.n_failed += 1;
-        let name = self.sources[source].name().to_owned();
-        MergeError { source_number: source, name, error: Box::new(error) }
+        MergeError::of(source, &self.sources[source], error)
     }
 
     fn has_stopped(&self) -> bool {

@@ -23,6 +23,7 @@
 //! | log_feed, row_feed | logs and segments; files of rows |
 //! | pool, pool_source, find | opening thousands, in a budget |
 //! | shared, seat, window | who has a map, and how much memory |
+//! | table | columns of one file, with the feature `arrow` |
 //! | replayer, pace, control | when |
 //!
 //! (I1) nothing is read before it is wanted but the window in front of each cursor; (I2) time is an integer, in ns since the Unix epoch.
@@ -49,6 +50,8 @@ mod source;
 mod stage;
 #[cfg(test)]
 mod stage_trial;
+#[cfg(feature = "arrow")]
+mod table;
 mod tree;
 #[cfg(test)]
 mod tree_trial;
@@ -57,7 +60,7 @@ mod window;
 pub use as_of::{AsOf, Keep, Kept, Last};
 pub use batch::{Batches, Moment};
 pub use control::{Control, Progress, ReplayState};
-pub use into::{LogWriter, RingWriteError, RingWriter};
+pub use into::{LogWriter, RingWriter, WriteError};
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
 pub use pool::{MapPool, PoolOptions, PoolStats};
@@ -66,3 +69,8 @@ pub use replayer::Replayer;
 pub use rows::{RowLayout, TimeUnit};
 pub use source::{Next, Source, SourceError, Stamp};
 pub use stage::{Order, Tags};
+#[cfg(feature = "arrow")]
+pub use table::{
+    CellValue, ColumnError, ColumnType, ColumnValue, Row, Table, TableBatch, TableColumn, TableWriter,
+    Validity, Which,
+};

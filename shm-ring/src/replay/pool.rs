@@ -17,6 +17,11 @@ use super::row_feed::RowFeed;
 use super::rows::RowLayout;
 use super::shared::{Shared, load};
 use super::stage::Order;
+#[cfg(feature = "arrow")]
+use super::{
+    rows::TimeUnit,
+    table::{Table, feed::TableFeed},
+};
 use crate::error::{Error, FileKind, PollError};
 use crate::log::reader::LogReader;
 use crate::map::budget::MapBudget;
@@ -29,6 +34,10 @@ use std::time::Duration;
 
 /// How late a record comes out of a ring, if nothing was said.
 const LATENESS: Duration = Duration::from_millis(10);
+
+/// What is read at once of a table that is not mapped.
+#[cfg(feature = "arrow")]
+const TABLE_WINDOW_BYTES: u64 = 128 << 10;
 
 /// How a pool opens, and what it may use.
 #[derive(Clone, Debug)]
@@ -201,6 +210,35 @@ impl MapPool {
         Ok(PoolSource::new(log, Kind::Other(Box::new(feed)), &self.shared))
     }
 
+    /// Opens a table, mapped as far as the budget allows it, which replays by another column than the one that is
+    /// [usual](Table::time_column); the unit is for integers.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Table::open`], and [`Error::Invalid`]: the column can't be one of times.
+    #[cfg(feature = "arrow")]
+    pub fn open_table(
+        &self,
+        path: impl AsRef<Path>,
+        time: Option<(&str, TimeUnit)>,
+    ) -> Result<PoolSource, Error> {
+        let path = path.as_ref();
+        Ok(PoolSource::new(path, Kind::Table(self.table_feed(path, time)?), &self.shared))
+    }
+
+    #[cfg(feature = "arrow")]
+    fn table_feed(&self, path: &Path, time: Option<(&str, TimeUnit)>) -> Result<Box<TableFeed>, Error> {
+        let table = match Table::open_within(path, &self.shared.budget) {
+            Err(Error::OverBudget { .. }) => Table::open_parked(path)?,
+            opened => opened?,
+        };
+        let table = match time {
+            Some((name, unit)) => table.time_column(name, unit)?,
+            None => table,
+        };
+        Ok(Box::new(TableFeed::new(table, self.shared.order, TABLE_WINDOW_BYTES)?))
+    }
+
     /// What there is to open below a directory, in the order of names: logs (their directories), segments outside of logs, tables, rings.
     ///
     /// # Errors
@@ -247,6 +285,15 @@ impl MapPool {
             let feed = RingFeed::new(Ring::open_observer(path)?, self.shared.lateness);
             let feed = feed.map_err(|why| unreadable(path, &why))?;
             return Ok(Kind::Other(Box::new(feed)));
+        }
+        if FileKind::of(path)? == FileKind::Table {
+            #[cfg(feature = "arrow")]
+            return Ok(Kind::Table(self.table_feed(path, None)?));
+            #[cfg(not(feature = "arrow"))]
+            return Err(Error::Unsupported {
+                what: "a table (Arrow IPC file)",
+                reason: format!("{}: build with feature `arrow`", path.display()),
+            });
         }
         let found = format!("{:?}", String::from_utf8_lossy(&magic[..n]));
         Err(Error::OtherKind { path: path.to_path_buf(), expected: FileKind::Segment, found })

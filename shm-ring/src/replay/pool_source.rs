@@ -8,6 +8,8 @@ use super::row_feed::RowFeed;
 use super::shared::Shared;
 use super::source::{Next, Source, SourceError};
 use super::stage::{Place, Stage, Tags};
+#[cfg(feature = "arrow")]
+use super::table::{Row, feed::TableFeed};
 use std::path::Path;
 
 /// One source of a [`MapPool`](super::pool::MapPool).
@@ -28,6 +30,8 @@ pub struct PoolSource {
 pub(crate) enum Kind {
     Log(LogFeed),
     Rows(RowFeed),
+    #[cfg(feature = "arrow")]
+    Table(Box<TableFeed>),
     /// One that copies.
     Other(Box<dyn Feed>),
 }
@@ -65,16 +69,32 @@ pub struct Replayed<'a> {
 pub enum Body<'a> {
     /// Bytes, of a ring, a log or a file of rows.
     Bytes(&'a [u8]),
+    /// A row, of a table.
+    #[cfg(feature = "arrow")]
+    Row(Row<'a>),
 }
 
 impl<'a> Replayed<'a> {
-    /// What was recorded, as bytes; `scratch` is where they are made, if it was something else.
-    pub fn payload<'b>(&self, _scratch: &'b mut Vec<u8>) -> &'b [u8]
+    /// What was recorded, as bytes: in place, or one JSON object of a row's columns but its time, which is put into `scratch`.
+    ///
+    /// # Errors
+    ///
+    /// A row's value can't be read, because its table is corrupt.
+    pub fn payload<'s>(&self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], SourceError>
     where
-        'a: 'b,
+        'a: 's,
     {
         match self.body {
-            Body::Bytes(bytes) => bytes,
+            Body::Bytes(bytes) => {
+                let _ = scratch;
+                Ok(bytes)
+            }
+            #[cfg(feature = "arrow")]
+            Body::Row(row) => {
+                scratch.clear();
+                row.write_json(scratch)?;
+                Ok(scratch)
+            }
         }
     }
 }
@@ -102,6 +122,8 @@ impl PoolSource {
         match &self.feed {
             Kind::Log(feed) => feed,
             Kind::Rows(feed) => feed,
+            #[cfg(feature = "arrow")]
+            Kind::Table(feed) => &**feed,
             Kind::Other(feed) => &**feed,
         }
     }
@@ -117,6 +139,8 @@ impl PoolSource {
             let filled = match &mut self.feed {
                 Kind::Log(feed) => feed.fill(&mut self.stage),
                 Kind::Rows(feed) => feed.fill(&mut self.stage),
+                #[cfg(feature = "arrow")]
+                Kind::Table(feed) => feed.fill(&mut self.stage),
                 Kind::Other(feed) => feed.fill(&mut self.stage),
             };
             // What is in front of a failure is handed out first.
@@ -160,6 +184,10 @@ impl Source for PoolSource {
                 let base = match &self.feed {
                     Kind::Log(feed) => feed.base(),
                     Kind::Rows(feed) => feed.base(),
+                    #[cfg(feature = "arrow")]
+                    Kind::Table(feed) => {
+                        return Replayed { tags: staged.tags, body: Body::Row(feed.row(place)) };
+                    }
                     Kind::Other(feed) => feed.base(),
                 };
                 let at = usize::try_from(place).unwrap_or(usize::MAX);
@@ -175,6 +203,8 @@ impl Source for PoolSource {
         match &mut self.feed {
             Kind::Log(feed) => feed.seek(since_ns),
             Kind::Rows(feed) => feed.seek(since_ns),
+            #[cfg(feature = "arrow")]
+            Kind::Table(feed) => feed.seek(since_ns),
             Kind::Other(feed) => feed.seek(since_ns),
         }
     }

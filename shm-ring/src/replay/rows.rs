@@ -25,7 +25,7 @@ pub struct RowLayout {
 }
 
 /// What an integer of time counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeUnit {
     /// Seconds.
@@ -35,13 +35,14 @@ pub enum TimeUnit {
     /// Millionths.
     Micros,
     /// Billionths.
+    #[default]
     Nanos,
 }
 
 impl TimeUnit {
     /// Nanoseconds of one.
     #[inline(always)]
-    fn ns(self) -> u64 {
+    pub(super) fn ns(self) -> u64 {
         match self {
             Self::Seconds => 1_000_000_000,
             Self::Millis => 1_000_000,
@@ -69,6 +70,12 @@ impl RowLayout {
     pub(crate) fn time(&self, word: [u8; 8], row: u64) -> Result<u64, SourceError> {
         let value = i64::from_le_bytes(word);
         let time = u64::try_from(value).ok().and_then(|value| value.checked_mul(self.unit.ns()));
-        time.ok_or(SourceError::BadTime { row, value })
+        time.ok_or_else(|| self.no_time(row, value))
+    }
+
+    #[cold]
+    fn no_time(&self, row: u64, value: i64) -> SourceError {
+        let column = format!("its bytes from {} on", self.timestamp_at);
+        SourceError::NoTime { row, column, found: value.to_string() }
     }
 }

@@ -96,14 +96,22 @@ pub enum SourceError {
         /// The latest time in front of it.
         previous_ns: u64,
     },
-    /// A row has no time since the epoch that 64 bits of nanoseconds hold.
-    #[error("row {row} has the time {value}, which is before 1970 or behind the year 2554")]
-    BadTime {
-        /// Its number, from 0.
+    /// A row's time is none that can be told in ns since the Unix epoch, in 64 bits: null, before 1970, or after 2554.
+    #[error(
+        "row {row}: the time in {column} is {found}, expected one from 1970 to 2554: choose another column or unit, or mend the file"
+    )]
+    NoTime {
+        /// Its number in the file, from 0.
         row: u64,
-        /// What stands there, as a signed integer.
-        value: i64,
+        /// The column of times, or where in a row it is.
+        column: String,
+        /// What is there, in its own unit.
+        found: String,
     },
+    /// A value of a table can't be read.
+    #[cfg(feature = "arrow")]
+    #[error(transparent)]
+    Column(#[from] super::table::ColumnError),
     /// A source of the user's can't go on.
     #[error("{0}")]
     Other(Box<dyn std::error::Error + Send + Sync>),

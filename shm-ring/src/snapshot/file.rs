@@ -9,6 +9,8 @@ use super::{ReadAt, ReadError, bounds};
 use crate::error::Error;
 use crate::map::budget::{MapBudget, MapUsage, Permit};
 use std::fmt;
+#[cfg(feature = "arrow")]
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -71,6 +73,12 @@ impl FileSnapshot {
             return Err(Error::OverBudget { path: path.into(), descriptors });
         };
         Self::new(checked, path, Some(permit))
+    }
+
+    /// The file itself, for who has to know which one it is.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn file(&self) -> &File {
+        &self.opened.checked.file
     }
 
     fn new(checked: Checked, path: &Path, permit: Option<Permit>) -> Result<Self, Error> {

@@ -66,6 +66,22 @@ pub(crate) struct Mapped {
     _permit: Option<Permit>,
 }
 
+/// What a file was opened as, within a budget.
+#[derive(Debug)]
+pub(crate) enum OpenedPlain {
+    Mapped(Snapshot),
+    Copied(FileSnapshot),
+}
+
+impl OpenedPlain {
+    fn boxed(self) -> Box<dyn ReadAt> {
+        match self {
+            Self::Mapped(snapshot) => Box::new(snapshot),
+            Self::Copied(file) => Box::new(file),
+        }
+    }
+}
+
 /// How bytes will be read: hints to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,7 +136,7 @@ impl Snapshot {
     /// As of those two; and [`Error::OverBudget`] when the budget has neither a map nor a descriptor left.
     pub fn open_within(path: impl AsRef<Path>, budget: &MapBudget) -> Result<Box<dyn ReadAt>, Error> {
         let path = path.as_ref();
-        Self::within(open::sealed(path)?, path, budget)
+        Ok(Self::within(open::sealed(path)?, path, budget)?.boxed())
     }
 
     /// [`Snapshot::open_plain`] as far as the budget allows a map, and [`FileSnapshot::open_plain`] otherwise, as
@@ -146,14 +162,19 @@ impl Snapshot {
     /// As there.
     pub fn open_plain_within(path: impl AsRef<Path>, budget: &MapBudget) -> Result<Box<dyn ReadAt>, Error> {
         let path = path.as_ref();
+        Ok(Self::within(open::plain(path)?, path, budget)?.boxed())
+    }
+
+    /// The same, for who must know which of them it is.
+    pub(crate) fn plain_within(path: &Path, budget: &MapBudget) -> Result<OpenedPlain, Error> {
         Self::within(open::plain(path)?, path, budget)
     }
 
-    fn within(checked: Checked, path: &Path, budget: &MapBudget) -> Result<Box<dyn ReadAt>, Error> {
+    fn within(checked: Checked, path: &Path, budget: &MapBudget) -> Result<OpenedPlain, Error> {
         if checked.may_be_mapped(path).is_ok() {
             if let Some(permit) = budget.try_acquire(usage(checked.len)) {
                 match Self::new(&checked, path, Some(permit)) {
-                    Ok(snapshot) => return Ok(Box::new(snapshot)),
+                    Ok(snapshot) => return Ok(OpenedPlain::Mapped(snapshot)),
                     // As many maps, as much address space or as much locked memory as the system allows: its own budget. Or the file
                     // system maps nothing.
                     Err(Error::Io { source, .. })
@@ -165,7 +186,7 @@ impl Snapshot {
                 }
             }
         }
-        Ok(Box::new(FileSnapshot::within(checked, path, budget)?))
+        Ok(OpenedPlain::Copied(FileSnapshot::within(checked, path, budget)?))
     }
 
     fn new(checked: &Checked, path: &Path, permit: Option<Permit>) -> Result<Self, Error> {

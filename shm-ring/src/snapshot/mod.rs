@@ -30,6 +30,7 @@ pub(crate) mod open;
 pub use error::ReadError;
 pub use file::FileSnapshot;
 pub use memory::MemorySnapshot;
+pub(crate) use mmap::OpenedPlain;
 pub use mmap::{Advice, Snapshot};
 
 #[cfg(feature = "bytes")]
