@@ -36,8 +36,8 @@ mod stage;
 
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
-pub use pool::{MapPool, PoolOptions, PoolStats};
-pub use pool_source::{Body, PoolSource, Replayed};
+pub use pool::{MapPool, PoolOptions, PoolStats, RowLayout, TimeUnit};
+pub use pool_source::{Body, PoolSource, Replayed, SourceStats};
 pub use replayer::{Control, Progress, Replayer};
 pub use source::{Next, Source, SourceError, Stamp};
 pub use stage::{Order, Tags};

@@ -11,7 +11,10 @@ use crate::log::item::LogItem;
 use crate::log::reader::LogReader;
 use crate::log::seek::LogStart;
 use crate::map::budget::MapBudget;
-use std::path::Path;
+use crate::ring::Ring;
+use crate::ring::names::Start;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How a pool opens, and what it may use.
 #[derive(Clone, Debug)]
@@ -19,6 +22,7 @@ pub struct PoolOptions {
     budget: MapBudget,
     memory_bytes: Option<u64>,
     order: Order,
+    lateness: Option<Duration>,
 }
 
 impl Default for PoolOptions {
@@ -30,7 +34,7 @@ impl Default for PoolOptions {
 impl PoolOptions {
     /// Half of the maps and descriptors that the process may have, as much memory as is useful, a re-order window of 1,024 records.
     pub fn new() -> Self {
-        Self { budget: MapBudget::new(), memory_bytes: None, order: Order::Reorder { n_records: 1024 } }
+        Self { budget: MapBudget::new(), memory_bytes: None, order: Order::Reorder { n_records: 1024 }, lateness: None }
     }
 
     /// Maps and descriptors at most; what has none is read by system calls.
@@ -51,6 +55,13 @@ impl PoolOptions {
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
+        self
+    }
+
+    /// Sources that grow are followed; a record may come so long after its time.
+    #[must_use]
+    pub fn follow(mut self, lateness: Duration) -> Self {
+        self.lateness = Some(lateness);
         self
     }
 
@@ -100,11 +111,80 @@ impl MapPool {
     /// What can't be opened, or is none of these.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolSource, Error> {
         let path = path.as_ref();
+        if path.is_file() {
+            return self.open_ring(path);
+        }
         let mut reader = LogReader::open(path)?;
         // What can't be read is told by the first step.
         let _ = reader.seek(LogStart::Oldest);
         let stage = Stage::new(self.options.order);
-        Ok(PoolSource::log(path.display().to_string(), stage, LogFeed { reader }))
+        Ok(PoolSource::log(path.display().to_string(), stage, LogFeed { reader, lateness: self.options.lateness, n_gaps: 0 }))
+    }
+
+    fn open_ring(&self, path: &Path) -> Result<PoolSource, Error> {
+        let mut observer = Ring::open_observer(path)?;
+        let _ = observer.seek(Start::Oldest);
+        let mut loaded = Loaded::default();
+        let mut payload = vec![];
+        while let Ok(Some(info)) = observer.try_next(&mut payload) {
+            let stamp =
+                Stamp { timestamp_ns: info.timestamp_ns.unwrap_or_default(), sequence: info.position };
+            let tags = Tags { producer: info.producer, level: info.level, kind: info.kind };
+            loaded.records.push((stamp, payload.clone(), tags));
+        }
+        let stage = Stage::new(self.options.order);
+        Ok(PoolSource::loaded(path.display().to_string(), stage, loaded))
+    }
+
+    /// Opens a file of rows.
+    ///
+    /// # Errors
+    ///
+    /// What can't be read.
+    pub fn open_rows(&self, path: impl AsRef<Path>, layout: RowLayout) -> Result<PoolSource, Error> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| Error::Io {
+            operation: "read",
+            path: path.into(),
+            source,
+        })?;
+        let mut loaded = Loaded::default();
+        for (sequence, row) in (0..).zip(bytes.chunks_exact(layout.row_bytes)) {
+            let time = &row[layout.timestamp_at..layout.timestamp_at + 8];
+            let ns = u64::from_le_bytes(time.try_into().expect("eight bytes")) * layout.unit.ns();
+            loaded.records.push((Stamp { timestamp_ns: ns, sequence }, row.to_vec(), Tags::default()));
+        }
+        let stage = Stage::new(self.options.order);
+        Ok(PoolSource::loaded(path.display().to_string(), stage, loaded))
+    }
+
+    /// Opens a log that is gone on with in its ring.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with_ring(&self, log: impl AsRef<Path>, _ring: impl AsRef<Path>) -> Result<PoolSource, Error> {
+        self.open(log)
+    }
+
+    /// What there is to open in a directory, by name.
+    ///
+    /// # Errors
+    ///
+    /// What can't be listed.
+    pub fn find(directory: impl AsRef<Path>) -> Result<Vec<PathBuf>, Error> {
+        let path = directory.as_ref();
+        let failed = |source| Error::Io { operation: "list", path: path.into(), source };
+        let mut found = vec![];
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let is_ring = path.is_file() && Ring::open_observer(&path).is_ok();
+            if is_ring || path.is_dir() && LogReader::open(&path).is_ok() {
+                found.push(path);
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// What it has done.
@@ -117,6 +197,71 @@ impl MapPool {
 #[derive(Debug)]
 pub(crate) struct LogFeed {
     reader: LogReader,
+    lateness: Option<Duration>,
+    pub(crate) n_gaps: u64,
+}
+
+/// Rows of a fixed size.
+#[derive(Clone, Copy, Debug)]
+pub struct RowLayout {
+    /// Bytes of a row.
+    pub row_bytes: usize,
+    /// Where in it its time is, an integer of 64 bits.
+    pub timestamp_at: usize,
+    /// Of the time.
+    pub unit: TimeUnit,
+}
+
+/// Of times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// 1 s
+    Second,
+    /// 1e-3 s
+    Millisecond,
+    /// 1e-6 s
+    Microsecond,
+    /// 1e-9 s
+    Nanosecond,
+}
+
+impl TimeUnit {
+    fn ns(self) -> u64 {
+        match self {
+            Self::Second => 1_000_000_000,
+            Self::Millisecond => 1_000_000,
+            Self::Microsecond => 1_000,
+            Self::Nanosecond => 1,
+        }
+    }
+}
+
+/// Everything in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    records: Vec<(Stamp, Vec<u8>, Tags)>,
+    at: usize,
+}
+
+impl Feed for Loaded {
+    fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError> {
+        let from = self.at;
+        while let (1.., Some((stamp, payload, tags))) = (stage.room(), self.records.get(self.at)) {
+            stage.push_copy(*stamp, payload, *tags);
+            self.at += 1;
+        }
+        Ok(if self.at > from { Filled::Some } else { Filled::End })
+    }
+
+    fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
+        let later = |record: &(Stamp, Vec<u8>, Tags)| record.0.timestamp_ns >= since_ns;
+        self.at = self.records.iter().position(later).unwrap_or(self.records.len());
+        Ok(())
+    }
+
+    fn bytes(&self, _: &Staged, _: u64) -> &[u8] {
+        &[]
+    }
 }
 
 impl Feed for LogFeed {
@@ -131,11 +276,19 @@ impl Feed for LogFeed {
                     stage.push_copy(stamp, &record, tags);
                     n += 1;
                 }
-                Some(LogItem::Gap(_)) => {}
+                Some(LogItem::Gap(_)) => self.n_gaps += 1,
                 None => break,
             }
         }
-        Ok(if n > 0 { Filled::Some } else { Filled::End })
+        Ok(match self.lateness {
+            _ if n > 0 => Filled::Some,
+            None => Filled::End,
+            Some(lateness) => {
+                let late = u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX);
+                let not_before_ns = crate::map::clock::realtime_ns().saturating_sub(late);
+                Filled::NotYet { not_before_ns }
+            }
+        })
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {

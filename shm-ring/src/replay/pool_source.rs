@@ -3,7 +3,7 @@
 //! (I1) a step that finds something staged does nothing else.
 
 use super::feed::{Feed, Filled};
-use super::pool::LogFeed;
+use super::pool::{Loaded, LogFeed};
 use super::source::{Next, Source, SourceError};
 use super::stage::{Place, Stage, Tags};
 
@@ -18,6 +18,7 @@ pub struct PoolSource {
 #[derive(Debug)]
 enum Kind {
     Log(LogFeed),
+    Loaded(Loaded),
 }
 
 /// A record of a pool's source.
@@ -37,15 +38,49 @@ pub enum Body<'a> {
     Bytes(&'a [u8]),
 }
 
+/// What a source has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceStats {
+    /// Places where something is missing.
+    pub n_gaps: u64,
+    /// Records that are missing, where that is known.
+    pub missing_records: u64,
+    /// Bytes that are missing, where that is known.
+    pub missing_bytes: u64,
+    /// Records that were older than one in front of them.
+    pub n_disordered: u64,
+}
+
+impl Replayed<'_> {
+    /// Its bytes; of a row, one JSON object.
+    pub fn payload<'b>(&'b self, _scratch: &'b mut Vec<u8>) -> &'b [u8] {
+        match self.body {
+            Body::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 impl PoolSource {
     pub(crate) fn log(name: String, stage: Stage, feed: LogFeed) -> Self {
         Self { stage, feed: Kind::Log(feed), name }
+    }
+
+    pub(crate) fn loaded(name: String, stage: Stage, feed: Loaded) -> Self {
+        Self { stage, feed: Kind::Loaded(feed), name }
+    }
+
+    /// What it has come to.
+    pub fn stats(&self) -> SourceStats {
+        let n_gaps = if let Kind::Log(feed) = &self.feed { feed.n_gaps } else { 0 };
+        SourceStats { n_gaps, n_disordered: self.stage.n_disordered(), ..SourceStats::default() }
     }
 
     fn refill(&mut self) -> Result<Next, SourceError> {
         self.stage.begin();
         let filled = match &mut self.feed {
             Kind::Log(feed) => feed.fill(&mut self.stage)?,
+            Kind::Loaded(feed) => feed.fill(&mut self.stage)?,
         };
         self.stage.finish(filled == Filled::End)?;
         match (self.stage.step(), filled) {
@@ -74,6 +109,7 @@ impl Source for PoolSource {
             Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
             Place::There(place) => match &self.feed {
                 Kind::Log(feed) => feed.bytes(staged, place),
+                Kind::Loaded(feed) => feed.bytes(staged, place),
             },
         };
         Replayed { tags: staged.tags, body: Body::Bytes(bytes) }
@@ -83,6 +119,7 @@ impl Source for PoolSource {
         self.stage.forget();
         match &mut self.feed {
             Kind::Log(feed) => feed.seek(since_ns),
+            Kind::Loaded(feed) => feed.seek(since_ns),
         }
     }
 

@@ -3,13 +3,17 @@
 use super::merge::{Event, Merge, MergeError};
 use super::pace::{Lag, Pace, Waiting};
 use super::source::Source;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// A merge, paced.
 #[derive(Debug)]
 pub struct Replayer<S> {
     merge: Merge<S>,
-    pace: Pace,
+    state: Arc<Mutex<State>>,
+    over: bool,
+    anchor: Option<(Instant, u64)>,
+    progress: Progress,
     lag: Lag,
     waiting: Waiting,
     from_ns: Option<u64>,
@@ -18,7 +22,7 @@ pub struct Replayer<S> {
 
 /// Steers a [`Replayer`] from another thread.
 #[derive(Clone, Debug)]
-pub struct Control;
+pub struct Control(Arc<Mutex<State>>);
 
 /// How far a replay has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,13 +41,24 @@ pub struct Progress {
 impl<S: Source> Replayer<S> {
     /// As fast as records can be read, all of them.
     pub fn new(merge: Merge<S>) -> Self {
-        Self { merge, pace: Pace::Max, lag: Lag::CatchUp, waiting: Waiting::Spin, from_ns: None, to_ns: None }
+        let state = State { paused: false, stopped: false, steps: 0, seek: None, pace: Pace::Max };
+        Self {
+            merge,
+            state: Arc::new(Mutex::new(state)),
+            over: false,
+            anchor: None,
+            progress: Progress::default(),
+            lag: Lag::CatchUp,
+            waiting: Waiting::Spin,
+            from_ns: None,
+            to_ns: None,
+        }
     }
 
     /// How fast.
     #[must_use]
-    pub fn pace(mut self, pace: Pace) -> Self {
-        self.pace = pace;
+    pub fn pace(self, pace: Pace) -> Self {
+        self.control().set_pace(pace);
         self
     }
 
@@ -82,31 +97,112 @@ impl<S: Source> Replayer<S> {
     /// As [`Merge::next`].
     #[expect(clippy::should_implement_trait, reason = "an event borrows the replayer")]
     pub fn next(&mut self) -> Result<Option<Event<S::Record<'_>>>, MergeError> {
-        self.merge.next()
+        if let Some(from_ns) = self.from_ns.take() {
+            self.merge.seek(from_ns)?;
+        }
+        loop {
+            let mut state = self.state.lock().expect("nobody panics with it");
+            if state.stopped || self.over {
+                self.over = true;
+                return Ok(None);
+            }
+            if let Some(to) = state.seek.take() {
+                drop(state);
+                self.anchor = None;
+                self.merge.seek(to)?;
+                continue;
+            }
+            if state.steps > 0 {
+                state.steps -= 1;
+                break;
+            }
+            if !state.paused && state.pace != Pace::Step {
+                break;
+            }
+            drop(state);
+            self.anchor = None;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let Some(event) = self.merge.next()? else { return Ok(None) };
+        if self.to_ns.is_some_and(|to_ns| event.stamp.timestamp_ns >= to_ns) {
+            self.over = true;
+            return Ok(None);
+        }
+        loop {
+            let state = self.state.lock().expect("nobody panics with it");
+            let Pace::Speed(speed) = state.pace else { break };
+            if state.stopped || state.seek.is_some() {
+                break;
+            }
+            drop(state);
+            let (at, ns) = *self.anchor.get_or_insert((Instant::now(), event.stamp.timestamp_ns));
+            let due = at
+                + Duration::from_nanos(event.stamp.timestamp_ns.saturating_sub(ns)).div_f64(speed);
+            let Some(left) = due.checked_duration_since(Instant::now()) else { break };
+            std::thread::sleep(left.min(Duration::from_millis(5)));
+        }
+        self.progress.n_records += 1;
+        self.progress.timestamp_ns = event.stamp.timestamp_ns;
+        Ok(Some(event))
+    }
+
+    /// Whether nothing more will come.
+    pub fn is_over(&self) -> bool {
+        self.over || self.merge.is_over()
+    }
+
+    /// What is replayed.
+    pub fn merge(&self) -> &Merge<S> {
+        &self.merge
     }
 
     /// To steer it with, from another thread.
     pub fn control(&self) -> Control {
-        Control
+        Control(Arc::clone(&self.state))
     }
 
     /// How far it has come.
     pub fn progress(&self) -> Progress {
-        Progress::default()
+        self.progress
     }
 }
 
+#[derive(Debug)]
+struct State {
+    paused: bool,
+    stopped: bool,
+    steps: u64,
+    seek: Option<u64>,
+    pace: Pace,
+}
+
 impl Control {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.lock().expect("nobody panics with it"));
+    }
+
     /// Holds it.
-    pub fn pause(&self) {}
+    pub fn pause(&self) {
+        self.change(|state| state.paused = true);
+    }
     /// Lets it go on.
-    pub fn resume(&self) {}
+    pub fn resume(&self) {
+        self.change(|state| state.paused = false);
+    }
     /// One record, of [`Pace::Step`] or while it is held.
-    pub fn step(&self) {}
+    pub fn step(&self) {
+        self.change(|state| state.steps += 1);
+    }
     /// Another pace from now on.
-    pub fn set_pace(&self, _: Pace) {}
+    pub fn set_pace(&self, pace: Pace) {
+        self.change(|state| state.pace = pace);
+    }
     /// To the first record of that time or later.
-    pub fn seek(&self, _timestamp_ns: u64) {}
+    pub fn seek(&self, timestamp_ns: u64) {
+        self.change(|state| state.seek = Some(timestamp_ns));
+    }
     /// Ends it.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        self.change(|state| state.stopped = true);
+    }
 }
