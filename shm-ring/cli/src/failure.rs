@@ -12,6 +12,7 @@
 //!
 //! (I1) every message about a ring names its path.
 
+use shm_ring::replay::{MergeError, SourceError};
 use shm_ring::{ClaimError, Error, LogError, LogReadError, PollError};
 use std::io;
 use std::path::Path;
@@ -103,6 +104,17 @@ impl Failure {
         Self::new(code, format!("{path:?}: {error}"))
     }
 
+    /// One of many sources can't be read on.
+    pub(crate) fn of_source(error: &MergeError) -> Self {
+        let path = Path::new(&error.name);
+        match &error.error {
+            SourceError::Log(error) => Self::log_read(path, *error),
+            SourceError::Ring(error) => Self::poll(path, *error),
+            SourceError::Open(error) => Self::new(code_of(error), error.to_string()),
+            error => Self::new(Code::Runtime, format!("{path:?}: {error}")),
+        }
+    }
+
     /// Nothing more to read.
     pub(crate) fn poll(path: &Path, error: PollError) -> Self {
         let code = match error {
@@ -115,17 +127,20 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let code = match error {
-            Error::NotFound { .. } => Code::NotFound,
-            Error::NotRegular { .. }
-            | Error::NotARing { .. }
-            | Error::OtherKind { .. }
-            | Error::Truncated { .. }
-            | Error::Corrupt { .. }
-            | Error::VersionMismatch { .. } => Code::Corrupt,
-            Error::Invalid { .. } => Code::Usage,
-            _ => Code::Runtime,
-        };
-        Self::new(code, error.to_string())
+        Self::new(code_of(&error), error.to_string())
+    }
+}
+
+fn code_of(error: &Error) -> Code {
+    match error {
+        Error::NotFound { .. } => Code::NotFound,
+        Error::NotRegular { .. }
+        | Error::NotARing { .. }
+        | Error::OtherKind { .. }
+        | Error::Truncated { .. }
+        | Error::Corrupt { .. }
+        | Error::VersionMismatch { .. } => Code::Corrupt,
+        Error::Invalid { .. } => Code::Usage,
+        _ => Code::Runtime,
     }
 }

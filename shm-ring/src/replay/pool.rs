@@ -34,7 +34,12 @@ impl Default for PoolOptions {
 impl PoolOptions {
     /// Half of the maps and descriptors that the process may have, as much memory as is useful, a re-order window of 1,024 records.
     pub fn new() -> Self {
-        Self { budget: MapBudget::new(), memory_bytes: None, order: Order::Reorder { n_records: 1024 }, lateness: None }
+        Self {
+            budget: MapBudget::new(),
+            memory_bytes: None,
+            order: Order::Reorder { n_records: 1024 },
+            lateness: None,
+        }
     }
 
     /// Maps and descriptors at most; what has none is read by system calls.
@@ -118,7 +123,11 @@ impl MapPool {
         // What can't be read is told by the first step.
         let _ = reader.seek(LogStart::Oldest);
         let stage = Stage::new(self.options.order);
-        Ok(PoolSource::log(path.display().to_string(), stage, LogFeed { reader, lateness: self.options.lateness, n_gaps: 0 }))
+        Ok(PoolSource::log(
+            path.display().to_string(),
+            stage,
+            LogFeed { reader, lateness: self.options.lateness, n_gaps: 0 },
+        ))
     }
 
     fn open_ring(&self, path: &Path) -> Result<PoolSource, Error> {
@@ -163,7 +172,11 @@ impl MapPool {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn open_with_ring(&self, log: impl AsRef<Path>, _ring: impl AsRef<Path>) -> Result<PoolSource, Error> {
+    pub fn open_with_ring(
+        &self,
+        log: impl AsRef<Path>,
+        _ring: impl AsRef<Path>,
+    ) -> Result<PoolSource, Error> {
         self.open(log)
     }
 

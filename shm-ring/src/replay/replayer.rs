@@ -136,8 +136,7 @@ impl<S: Source> Replayer<S> {
             }
             drop(state);
             let (at, ns) = *self.anchor.get_or_insert((Instant::now(), event.stamp.timestamp_ns));
-            let due = at
-                + Duration::from_nanos(event.stamp.timestamp_ns.saturating_sub(ns)).div_f64(speed);
+            let due = at + Duration::from_nanos(event.stamp.timestamp_ns.saturating_sub(ns)).div_f64(speed);
             let Some(left) = due.checked_duration_since(Instant::now()) else { break };
             std::thread::sleep(left.min(Duration::from_millis(5)));
         }
