@@ -79,7 +79,8 @@ impl Terminal {
 
     /// Whether this process is in front of it.
     pub(crate) fn is_ours(&self) -> bool {
-        tcgetpgrp(&self.stdin).is_ok_and(|front| front == getpgrp())
+        // Where it is nobody's, nobody is in front.
+        tcgetpgrp(&self.stdin).map_or(true, |front| front == getpgrp())
     }
 
     /// Readable when there is a key, or a signal to be [handled](Self::handle_signals).
