@@ -158,8 +158,8 @@ impl MapPool {
             source,
         })?;
         let mut loaded = Loaded::default();
-        for (sequence, row) in (0..).zip(bytes.chunks_exact(layout.row_bytes)) {
-            let time = &row[layout.timestamp_at..layout.timestamp_at + 8];
+        for (sequence, row) in (0..).zip(bytes.chunks_exact(layout.row_bytes as usize)) {
+            let time = &row[layout.timestamp_at as usize..][..8];
             let ns = u64::from_le_bytes(time.try_into().expect("eight bytes")) * layout.unit.ns();
             loaded.records.push((Stamp { timestamp_ns: ns, sequence }, row.to_vec(), Tags::default()));
         }
@@ -218,9 +218,9 @@ pub(crate) struct LogFeed {
 #[derive(Clone, Copy, Debug)]
 pub struct RowLayout {
     /// Bytes of a row.
-    pub row_bytes: usize,
+    pub row_bytes: u32,
     /// Where in it its time is, an integer of 64 bits.
-    pub timestamp_at: usize,
+    pub timestamp_at: u32,
     /// Of the time.
     pub unit: TimeUnit,
 }
@@ -229,22 +229,22 @@ pub struct RowLayout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
     /// 1 s
-    Second,
+    Seconds,
     /// 1e-3 s
-    Millisecond,
+    Millis,
     /// 1e-6 s
-    Microsecond,
+    Micros,
     /// 1e-9 s
-    Nanosecond,
+    Nanos,
 }
 
 impl TimeUnit {
     fn ns(self) -> u64 {
         match self {
-            Self::Second => 1_000_000_000,
-            Self::Millisecond => 1_000_000,
-            Self::Microsecond => 1_000,
-            Self::Nanosecond => 1,
+            Self::Seconds => 1_000_000_000,
+            Self::Millis => 1_000_000,
+            Self::Micros => 1_000,
+            Self::Nanos => 1,
         }
     }
 }

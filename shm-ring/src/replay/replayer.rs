@@ -2,7 +2,7 @@
 
 use super::merge::{Event, Merge, MergeError};
 use super::pace::{Lag, Pace, Waiting};
-use super::source::Source;
+use super::source::{Source, Stamp};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ pub struct Replayer<S> {
     state: Arc<Mutex<State>>,
     over: bool,
     anchor: Option<(Instant, u64)>,
-    progress: Progress,
+    kept: Option<(usize, Stamp)>,
     lag: Lag,
     waiting: Waiting,
     from_ns: Option<u64>,
@@ -41,13 +41,20 @@ pub struct Progress {
 impl<S: Source> Replayer<S> {
     /// As fast as records can be read, all of them.
     pub fn new(merge: Merge<S>) -> Self {
-        let state = State { paused: false, stopped: false, steps: 0, seek: None, pace: Pace::Max };
+        let state = State {
+            paused: false,
+            stopped: false,
+            steps: 0,
+            seek: None,
+            pace: Pace::Max,
+            progress: Progress::default(),
+        };
         Self {
             merge,
             state: Arc::new(Mutex::new(state)),
             over: false,
             anchor: None,
-            progress: Progress::default(),
+            kept: None,
             lag: Lag::CatchUp,
             waiting: Waiting::Spin,
             from_ns: None,
@@ -97,9 +104,19 @@ impl<S: Source> Replayer<S> {
     /// As [`Merge::next`].
     #[expect(clippy::should_implement_trait, reason = "an event borrows the replayer")]
     pub fn next(&mut self) -> Result<Option<Event<S::Record<'_>>>, MergeError> {
+        self.next_timeout(Duration::from_secs(1 << 30))
+    }
+
+    /// The next record, if it is due within that time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Merge::next`].
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event<S::Record<'_>>>, MergeError> {
         if let Some(from_ns) = self.from_ns.take() {
             self.merge.seek(from_ns)?;
         }
+        let until = Instant::now() + timeout;
         loop {
             let mut state = self.state.lock().expect("nobody panics with it");
             if state.stopped || self.over {
@@ -108,41 +125,57 @@ impl<S: Source> Replayer<S> {
             }
             if let Some(to) = state.seek.take() {
                 drop(state);
-                self.anchor = None;
+                (self.anchor, self.kept) = (None, None);
                 self.merge.seek(to)?;
                 continue;
             }
-            if state.steps > 0 {
-                state.steps -= 1;
-                break;
-            }
-            if !state.paused && state.pace != Pace::Step {
-                break;
+            let is_step = state.steps > 0;
+            let is_held = (state.paused || state.pace == Pace::Step) && !is_step;
+            let pace = state.pace;
+            if is_held {
+                self.anchor = None;
+            } else {
+                if self.kept.is_none() {
+                    self.kept = self.merge.next()?.map(|event| (event.source, event.stamp));
+                }
+                match self.kept {
+                    Some((_, stamp)) if self.to_ns.is_some_and(|to_ns| stamp.timestamp_ns >= to_ns) => {
+                        self.over = true;
+                        return Ok(None);
+                    }
+                    Some((source, stamp)) => {
+                        let due = match pace {
+                            Pace::Speed(speed) if !is_step => {
+                                let (at, ns) =
+                                    *self.anchor.get_or_insert((Instant::now(), stamp.timestamp_ns));
+                                at + Duration::from_nanos(stamp.timestamp_ns.saturating_sub(ns))
+                                    .div_f64(speed)
+                            }
+                            _ => Instant::now(),
+                        };
+                        if due <= Instant::now() {
+                            state.steps = state.steps.saturating_sub(1);
+                            state.progress.n_records += 1;
+                            state.progress.timestamp_ns = stamp.timestamp_ns;
+                            drop(state);
+                            self.kept = None;
+                            let record = self.merge.sources()[source].record();
+                            return Ok(Some(Event { source, stamp, record }));
+                        }
+                    }
+                    None if self.merge.is_over() => {
+                        self.over = true;
+                        return Ok(None);
+                    }
+                    None => {}
+                }
             }
             drop(state);
-            self.anchor = None;
+            if Instant::now() >= until {
+                return Ok(None);
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let Some(event) = self.merge.next()? else { return Ok(None) };
-        if self.to_ns.is_some_and(|to_ns| event.stamp.timestamp_ns >= to_ns) {
-            self.over = true;
-            return Ok(None);
-        }
-        loop {
-            let state = self.state.lock().expect("nobody panics with it");
-            let Pace::Speed(speed) = state.pace else { break };
-            if state.stopped || state.seek.is_some() {
-                break;
-            }
-            drop(state);
-            let (at, ns) = *self.anchor.get_or_insert((Instant::now(), event.stamp.timestamp_ns));
-            let due = at + Duration::from_nanos(event.stamp.timestamp_ns.saturating_sub(ns)).div_f64(speed);
-            let Some(left) = due.checked_duration_since(Instant::now()) else { break };
-            std::thread::sleep(left.min(Duration::from_millis(5)));
-        }
-        self.progress.n_records += 1;
-        self.progress.timestamp_ns = event.stamp.timestamp_ns;
-        Ok(Some(event))
     }
 
     /// Whether nothing more will come.
@@ -162,7 +195,7 @@ impl<S: Source> Replayer<S> {
 
     /// How far it has come.
     pub fn progress(&self) -> Progress {
-        self.progress
+        self.control().progress()
     }
 }
 
@@ -173,11 +206,22 @@ struct State {
     steps: u64,
     seek: Option<u64>,
     pace: Pace,
+    progress: Progress,
 }
 
 impl Control {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.0.lock().expect("nobody panics with it"));
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        self.0.lock().expect("nobody panics with it").progress
+    }
+
+    /// Which it has.
+    pub fn pace(&self) -> Pace {
+        self.0.lock().expect("nobody panics with it").pace
     }
 
     /// Holds it.

@@ -131,10 +131,10 @@ fn parse_rows(text: &str) -> Result<RowLayout, String> {
     let (row_bytes, rest) = text.split_once('@').ok_or("expected BYTES@OFFSET[:UNIT], as in 32@0:us")?;
     let (timestamp_at, unit) = rest.split_once(':').unwrap_or((rest, "ns"));
     let unit = match unit {
-        "s" => TimeUnit::Second,
-        "ms" => TimeUnit::Millisecond,
-        "us" => TimeUnit::Microsecond,
-        "ns" => TimeUnit::Nanosecond,
+        "s" => TimeUnit::Seconds,
+        "ms" => TimeUnit::Millis,
+        "us" => TimeUnit::Micros,
+        "ns" => TimeUnit::Nanos,
         _ => return Err("the unit is one of s, ms, us, ns".to_owned()),
     };
     let number =
@@ -145,7 +145,7 @@ fn parse_rows(text: &str) -> Result<RowLayout, String> {
             "a time of 8 bytes at {timestamp_at} is not inside of a row of {row_bytes} bytes"
         ));
     }
-    Ok(RowLayout { row_bytes: row_bytes as usize, timestamp_at: timestamp_at as usize, unit })
+    Ok(RowLayout { row_bytes, timestamp_at, unit })
 }
 
 fn parse_order(text: &str) -> Result<Order, String> {
@@ -208,10 +208,10 @@ mod tests {
     fn rows_have_their_time_inside() {
         let layout =
             |text| parse_rows(text).map(|layout| (layout.row_bytes, layout.timestamp_at, layout.unit));
-        assert_eq!(layout("32@0"), Ok((32, 0, TimeUnit::Nanosecond)));
-        assert_eq!(layout("32@24:us"), Ok((32, 24, TimeUnit::Microsecond)));
-        assert_eq!(layout("8@0:s"), Ok((8, 0, TimeUnit::Second)));
-        assert_eq!(layout("9@1:ms"), Ok((9, 1, TimeUnit::Millisecond)));
+        assert_eq!(layout("32@0"), Ok((32, 0, TimeUnit::Nanos)));
+        assert_eq!(layout("32@24:us"), Ok((32, 24, TimeUnit::Micros)));
+        assert_eq!(layout("8@0:s"), Ok((8, 0, TimeUnit::Seconds)));
+        assert_eq!(layout("9@1:ms"), Ok((9, 1, TimeUnit::Millis)));
         for text in ["", "32", "32@", "@0", "32@25", "8@1", "0@0", "32@0:", "32@0:h", "-8@0", "32@4294967295"]
         {
             assert!(layout(text).is_err(), "{text}");

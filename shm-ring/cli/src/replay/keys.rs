@@ -12,38 +12,14 @@
 
 use crate::size::{show_count, show_duration, show_time};
 use shm_ring::replay::{Control, Pace};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 const STEP: i64 = 10;
 const STEP_SHIFTED: i64 = 60;
 const SPEED_MAX: f64 = 1024.0;
 const SPEED_MIN: f64 = 1.0 / 64.0;
-
-/// Where a replay is, as those who watch it may know.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// Records that were handed out.
-    pub(crate) n_records: AtomicU64,
-    /// The time of the last one.
-    pub(crate) timestamp_ns: AtomicU64,
-    /// How late it was.
-    pub(crate) late_ns: AtomicU64,
-    /// Whether it waits until records are due.
-    pub(crate) is_paced: AtomicBool,
-}
-
-impl Place {
-    /// At the beginning.
-    pub(crate) fn new(pace: Pace) -> Self {
-        Self {
-            n_records: AtomicU64::new(0),
-            timestamp_ns: AtomicU64::new(0),
-            late_ns: AtomicU64::new(0),
-            is_paced: AtomicBool::new(pace != Pace::Max),
-        }
-    }
-}
+/// Less is nobody's business.
+const LATE: Duration = Duration::from_millis(100);
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +51,13 @@ impl Steering {
     }
 
     /// What was typed.
-    pub(crate) fn typed(&mut self, bytes: &[u8], place: &Place) {
+    pub(crate) fn typed(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
         let mut at = 0;
         while let Some((key, n)) = next_key(&self.pending[at..]) {
             at += n;
             if let Some(key) = key {
-                self.press(key, place);
+                self.press(key);
             }
         }
         self.pending.drain(..at);
@@ -105,15 +81,15 @@ impl Steering {
     }
 
     /// A line that says how it stands.
-    pub(crate) fn status(&self, place: &Place) -> String {
-        let (n_records, at_ns) =
-            (place.n_records.load(Ordering::Relaxed), place.timestamp_ns.load(Ordering::Relaxed));
-        let time = if n_records == 0 { "before the first record".to_owned() } else { show_time(at_ns) };
-        let late = Duration::from_nanos(place.late_ns.load(Ordering::Relaxed));
+    pub(crate) fn status(&self) -> String {
+        let at = self.control.progress();
+        let time =
+            if at.n_records == 0 { "before the first record".to_owned() } else { show_time(at.timestamp_ns) };
         let late = match self.pace {
-            Pace::Speed(_) if late >= Duration::from_millis(100) => format!(", {} late", show_duration(late)),
+            Pace::Speed(_) if at.late >= LATE => format!(", {} late", show_duration(at.late)),
             _ => String::new(),
         };
+        let n_records = at.n_records;
         let state = if self.is_paused { ", paused" } else { "" };
         format!(
             "{time}, {}, {}{state}{late}",
@@ -122,17 +98,17 @@ impl Steering {
         )
     }
 
-    fn press(&mut self, key: Key, place: &Place) {
+    fn press(&mut self, key: Key) {
         match key {
             // A replay in steps goes on at its own speed.
-            Key::Pause if self.pace == Pace::Step => self.go_at(Pace::Speed(1.0), place),
+            Key::Pause if self.pace == Pace::Step => self.go_at(Pace::Speed(1.0)),
             Key::Pause => {
                 self.is_paused = !self.is_paused;
                 if self.is_paused { self.control.pause() } else { self.control.resume() }
             }
-            Key::Seek(seconds) => self.seek(seconds, place),
-            Key::Faster => self.go_at(faster(self.pace), place),
-            Key::Slower => self.go_at(slower(self.pace), place),
+            Key::Seek(seconds) => self.seek(seconds),
+            Key::Faster => self.go_at(faster(self.pace)),
+            Key::Slower => self.go_at(slower(self.pace)),
             Key::Step => {
                 if !self.is_paused && self.pace != Pace::Step {
                     self.is_paused = true;
@@ -144,22 +120,21 @@ impl Steering {
         }
     }
 
-    fn go_at(&mut self, pace: Pace, place: &Place) {
+    fn go_at(&mut self, pace: Pace) {
         self.pace = pace;
-        place.is_paced.store(pace != Pace::Max, Ordering::Relaxed);
         self.control.set_pace(pace);
     }
 
-    fn seek(&mut self, seconds: i64, place: &Place) {
-        let n_records = place.n_records.load(Ordering::Relaxed);
+    fn seek(&mut self, seconds: i64) {
+        let at = self.control.progress();
         let from_ns = match self.sought {
             // That one has not come to a record.
-            Some((to_ns, then)) if then == n_records => to_ns,
-            _ if n_records == 0 => return,
-            _ => place.timestamp_ns.load(Ordering::Relaxed),
+            Some((to_ns, then)) if then == at.n_records => to_ns,
+            _ if at.n_records == 0 => return,
+            _ => at.timestamp_ns,
         };
         let to_ns = from_ns.saturating_add_signed(seconds.saturating_mul(1_000_000_000));
-        self.sought = Some((to_ns, n_records));
+        self.sought = Some((to_ns, at.n_records));
         self.control.seek(to_ns);
     }
 }

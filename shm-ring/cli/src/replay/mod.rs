@@ -3,7 +3,7 @@
 //! ```text
 //!   SRC... --> sources --> merge ----> merged --> tail's loop --> show --> stdout
 //!                |           |
-//!                |           +-------> play: each when it is due --> show, writer --> stdout
+//!                |           +-------> play: each when it is due --> show --> stdout
 //!                |           |           ^            +--> into --> ring
 //!                |           |          keys
 //!                |           +-------> compact --> log
@@ -17,7 +17,6 @@
 //! | merged | a merge as something that `tail` reads |
 //! | merge, play, compact | a command each |
 //! | keys, terminal | steering on a terminal, which is always left as it was |
-//! | writer | stdout that never lags behind, though nobody knows when the next record is due |
 //! | into | records into a ring |
 //!
 //! (I1) one source's failure is its own: the others go on, and the exit code remembers it.
@@ -31,7 +30,6 @@ mod merged;
 mod play;
 mod sources;
 mod terminal;
-mod writer;
 
 pub(crate) use compact::run as compact;
 pub(crate) use merge::run as merge;

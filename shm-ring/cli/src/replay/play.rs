@@ -1,23 +1,23 @@
 //! Play: many sources as one stream, each record when it is due.
 //!
 //! ```text
-//!   main:      next, which waits --> --grep --> ring, stdout --> next
-//!   attendant: signals, keys --> control        what main has shown --> stdout        how it stands --> stderr
+//!   main:      due now? --yes--> --grep --> ring, buffer --> 64 KiB? --> stdout
+//!                 |no: the buffer to stdout, then wait
+//!   attendant: signals, keys --> control        how it stands --> stderr
 //! ```
 //!
-//! (I1) stdout has everything within a few ms, also while the replay waits or is held; (I2) a signal, a key or a closed pipe ends it
-//! between two records; (I3) the terminal is left as it was.
+//! (I1) stdout has everything before anything waits; (I2) a signal, a key or a closed pipe ends it between two records; (I3) the terminal
+//! is left as it was.
 
 use super::account::{self, Account};
 use super::into::Into;
-use super::keys::{Place, Steering};
+use super::keys::Steering;
 use super::merged;
 use super::sources;
 use super::terminal::{Restoring, Terminal};
-use super::writer::{Writer, Written};
 use crate::args::{Color, Format, Replay};
 use crate::failure::{Code, Failure};
-use crate::output::{self, Messages};
+use crate::output::{self, Messages, write_patiently};
 use crate::progress::Progress;
 use crate::show::{Seen, Show};
 use crate::size::{show_count, show_duration};
@@ -26,22 +26,21 @@ use crate::tail::time_of;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use shm_ring::replay::{Pace, PoolSource, Replayer, Source, Waiting};
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{ErrorKind, IsTerminal};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long something that was shown may wait to be written.
-const FLUSH_EVERY_MS: u16 = 5;
+/// What is written at once.
+const FLUSH_BYTES: usize = 64 * 1024;
+/// How often signals and a closed pipe are looked for.
+const STEP: Duration = Duration::from_millis(100);
 /// How often it is said how it stands.
-const NEWS_EVERY: Duration = Duration::from_millis(100);
-/// How often it is looked whether something has come.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// A record that is later than that is written with those behind it.
-const IN_TIME: Duration = Duration::from_millis(1);
+const NEWS_EVERY_MS: u16 = 100;
 
 /// Runs the command.
 pub(crate) fn run(args: &Replay, color: Color, messages: Messages) -> Result<(), Failure> {
@@ -73,33 +72,16 @@ pub(crate) fn run(args: &Replay, color: Color, messages: Messages) -> Result<(),
     if let Some(to_ns) = to_ns {
         replayer = replayer.to_ns(to_ns);
     }
-    let writer = format.map(|_| Writer::new(stop.blocking().clone())).transpose()?;
-    let place = Place::new(args.speed);
+    let control = replayer.control();
     // Data on a terminal is progress enough, and would be torn by it.
     let has_progress = format.is_none() || !std::io::stdout().is_terminal();
     let progress = has_progress.then(|| Progress::of_time("replaying".to_owned(), messages));
-    let steering = Steering::new(replayer.control(), args.speed);
     let (over, is_over) = UnixStream::pair().map_err(|error| Failure::io("make a socket", &error))?;
-    let attendant = Attendant {
-        stop: &stop,
-        terminal,
-        writer: writer.as_ref(),
-        place: &place,
-        progress: progress.as_ref(),
-        is_over,
-    };
-    let player = Player {
-        args,
-        names,
-        show: Show::new(format.unwrap_or(Format::Short), output::is_colored(color)),
-        replayer,
-        into,
-        writer: writer.as_ref(),
-        stop: &stop,
-        place: &place,
-        account,
-    };
+    let attendant = Attendant { stop: &stop, terminal, progress: progress.as_ref(), is_over };
+    let shown = format.map(|format| Shown::new(format, color)).transpose()?;
+    let player = Player { args, names, replayer, into, shown, stop: &stop, account };
     let began = Instant::now();
+    let steering = Steering::new(control.clone(), args.speed);
     let played = std::thread::scope(|scope| {
         scope.spawn(move || attendant.attend(steering));
         let played = player.play();
@@ -107,9 +89,9 @@ pub(crate) fn run(args: &Replay, color: Color, messages: Messages) -> Result<(),
         played
     });
     drop(progress);
-    let account = played?;
-    let records = show_count(place.n_records.load(Ordering::Relaxed), "record", "records");
+    let records = show_count(control.progress().n_records, "record", "records");
     messages.detail(&format!("replayed {records} in {}", show_duration(began.elapsed())));
+    let account = played?;
     account.finish()?;
     if account.is_lossy() && args.fail_on_loss {
         return Err(Failure::new(Code::Loss, "records are missing in a source"));
@@ -118,7 +100,7 @@ pub(crate) fn run(args: &Replay, color: Color, messages: Messages) -> Result<(),
 }
 
 /// What ends the process when the main thread can't, because a call blocks.
-fn leave(args: &Replay, terminal: Option<std::sync::Arc<Terminal>>) -> impl Fn() + Send + 'static {
+fn leave(args: &Replay, terminal: Option<Arc<Terminal>>) -> impl Fn() + Send + 'static {
     let into = args.into.clone();
     move || {
         if let Some(terminal) = &terminal {
@@ -140,89 +122,102 @@ fn is_pipe(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo())
 }
 
+/// Whether it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goes {
+    On,
+    /// It is over, or nobody reads our stdout.
+    NoFurther,
+}
+
 /// Hands out records when they are due.
 #[derive(Debug)]
 struct Player<'a> {
     args: &'a Replay,
     names: Vec<String>,
-    show: Show,
     replayer: Replayer<PoolSource>,
     into: Option<Into>,
-    writer: Option<&'a Writer>,
+    shown: Option<Shown>,
     stop: &'a Stop,
-    place: &'a Place,
     account: Account,
 }
 
 impl Player<'_> {
     /// Until it is over, and everything is written.
     fn play(mut self) -> Result<Account, Failure> {
-        let played = self.records();
-        let flushed = self.writer.map_or(Ok(Written::Fine), Writer::flush);
+        let (mut scratch, mut timeout) = (Vec::new(), Duration::ZERO);
+        let mut played = Ok(Goes::On);
+        while !self.stop.is_asked() && matches!(played, Ok(Goes::On)) {
+            played = self.step(&mut timeout, &mut scratch);
+        }
+        // What was shown before an error counts, too.
+        let flushed = self.flush();
         self.account.tell_missing(account::stats(self.replayer.merge().sources()));
-        played.and(flushed.map(|_| self.account))
+        played.and(flushed).map(|_| self.account)
     }
 
-    fn records(&mut self) -> Result<(), Failure> {
-        let mut scratch = Vec::new();
-        let mut n_records = 0;
-        while !self.stop.is_asked() {
-            let event = match self.replayer.next() {
-                Ok(Some(event)) => event,
-                Ok(None) => {
-                    if self.replayer.is_over() || self.is_closed_while_waiting()? {
-                        break;
-                    }
-                    continue;
-                }
-                Err(error) => {
-                    self.account.fail_in(&error);
-                    continue;
-                }
-            };
-            n_records += 1;
-            self.place.n_records.store(n_records, Ordering::Relaxed);
-            self.place.timestamp_ns.store(event.stamp.timestamp_ns, Ordering::Relaxed);
-            let found = merged::found(&event);
-            let payload = event.record.payload(&mut scratch);
-            let seen = Seen::new(found.info, payload);
-            if self.args.grep.as_ref().is_some_and(|grep| !grep.is_match(seen.message)) {
-                continue;
+    /// A record; or, if there is none within that time, everything to stdout.
+    fn step(&mut self, timeout: &mut Duration, scratch: &mut Vec<u8>) -> Result<Goes, Failure> {
+        // Who shows nothing has nothing to write before it waits.
+        let found = match self.shown {
+            Some(_) => self.replayer.next_timeout(*timeout),
+            None => self.replayer.next(),
+        };
+        let event = match found {
+            Ok(Some(event)) => event,
+            Ok(None) => {
+                *timeout = STEP;
+                return if self.replayer.is_over() { Ok(Goes::NoFurther) } else { self.flush() };
             }
-            if let Some(into) = &mut self.into {
-                into.push(event.record.tags, payload, self.stop.blocking())?;
+            Err(error) => {
+                self.account.fail_in(&error);
+                return Ok(Goes::On);
             }
-            if let Some(writer) = self.writer {
-                let seen = seen.with_origin(Some(&self.names[event.source]), found.is_row);
-                let written = writer.show(|out| self.show.show(&seen, out))?;
-                if written == Written::Closed || self.write_if_in_time(writer)? == Written::Closed {
-                    break;
-                }
-            }
+        };
+        *timeout = Duration::ZERO;
+        let (found, payload) = (merged::found(&event), event.record.payload(scratch));
+        let seen = Seen::new(found.info, payload);
+        if self.args.grep.as_ref().is_some_and(|grep| !grep.is_match(seen.message)) {
+            return Ok(Goes::On);
         }
-        Ok(())
+        if let Some(into) = &mut self.into {
+            into.push(event.record.tags, payload, self.stop.blocking())?;
+        }
+        let Some(shown) = &mut self.shown else { return Ok(Goes::On) };
+        let seen = seen.with_origin(Some(&self.names[event.source]), found.is_row);
+        shown.show.show(&seen, &mut shown.out);
+        if shown.out.len() < FLUSH_BYTES { Ok(Goes::On) } else { self.flush() }
     }
 
-    /// What is late goes with what comes behind it, which is late as well.
-    fn write_if_in_time(&self, writer: &Writer) -> Result<Written, Failure> {
-        let late = self.replayer.progress().late;
-        self.place.late_ns.store(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        if self.place.is_paced.load(Ordering::Relaxed) && late < IN_TIME {
-            writer.flush()
-        } else {
-            Ok(Written::Fine)
+    /// Writes what was shown.
+    fn flush(&mut self) -> Result<Goes, Failure> {
+        let Some(shown) = &mut self.shown else { return Ok(Goes::On) };
+        let call = self.stop.blocking().enter();
+        let written = write_patiently(&mut shown.stdout, &shown.out);
+        drop(call);
+        shown.out.clear();
+        match written {
+            Ok(()) if output::is_closed(&shown.stdout) => Ok(Goes::NoFurther),
+            Ok(()) => Ok(Goes::On),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Goes::NoFurther),
+            Err(error) => Err(Failure::io("write to stdout", &error)),
         }
     }
+}
 
-    /// Nothing is there yet: waits a little.
-    fn is_closed_while_waiting(&self) -> Result<bool, Failure> {
-        if let Some(writer) = self.writer {
-            if writer.flush()? == Written::Closed || writer.is_closed() {
-                return Ok(true);
-            }
-        }
-        std::thread::sleep(LOOK_EVERY);
-        Ok(false)
+/// What is shown.
+#[derive(Debug)]
+struct Shown {
+    show: Show,
+    stdout: File,
+    /// What was not yet written.
+    out: Vec<u8>,
+}
+
+impl Shown {
+    fn new(format: Format, color: Color) -> Result<Self, Failure> {
+        let (show, stdout) = (Show::new(format, output::is_colored(color)), output::stdout()?);
+        Ok(Self { show, stdout, out: Vec::with_capacity(2 * FLUSH_BYTES) })
     }
 }
 
@@ -231,8 +226,6 @@ impl Player<'_> {
 struct Attendant<'a> {
     stop: &'a Stop,
     terminal: Option<&'a Terminal>,
-    writer: Option<&'a Writer>,
-    place: &'a Place,
     progress: Option<&'a Progress>,
     /// At its end when the player is.
     is_over: UnixStream,
@@ -240,9 +233,7 @@ struct Attendant<'a> {
 
 impl Attendant<'_> {
     fn attend(&self, mut steering: Steering) {
-        let mut news = Instant::now();
         let mut terminal = self.terminal;
-        let timeout = if self.writer.is_some() { FLUSH_EVERY_MS } else { 100 };
         loop {
             let mut fds = vec![
                 PollFd::new(self.is_over.as_fd(), PollFlags::POLLIN),
@@ -255,7 +246,7 @@ impl Attendant<'_> {
                     fds.push(PollFd::new(keys, PollFlags::POLLIN));
                 }
             }
-            let polled = poll(&mut fds, PollTimeout::from(timeout));
+            let polled = poll(&mut fds, PollTimeout::from(NEWS_EVERY_MS));
             let is_there = |n: usize| {
                 let events = fds.get(n).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
                 matches!(polled, Ok(1..)) && !events.is_empty()
@@ -272,18 +263,13 @@ impl Attendant<'_> {
             if let Some(ours) = terminal.filter(|_| is_there(3)) {
                 let mut keys = [0; 64];
                 match ours.read(&mut keys) {
-                    Some(n) => steering.typed(&keys[..n], self.place),
+                    Some(n) => steering.typed(&keys[..n]),
                     // It was hung up.
                     None => terminal = None,
                 }
             }
-            if let Some(writer) = self.writer {
-                // The player hears of it, too.
-                let _ = writer.flush();
-            }
-            if let Some(progress) = self.progress.filter(|_| news.elapsed() >= NEWS_EVERY) {
-                progress.say(steering.status(self.place));
-                news = Instant::now();
+            if let Some(progress) = self.progress {
+                progress.say(steering.status());
             }
         }
     }
