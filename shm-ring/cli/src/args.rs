@@ -193,16 +193,16 @@ pub(crate) enum Command {
     /// Replay many rings, logs, segments and tables as one stream, ordered by time: as it was recorded, or at another speed.
     ///
     /// Each record is shown, or put into a ring with --into, when it is due: by its distance in time from the first one, divided by the speed.
-    /// Order, failures and JSON keys are those of merge. In the ring, records get the time of now, and keep their level and kind; a reader
-    /// can't tell them from live ones. A row of a table becomes a JSON object.
+    /// Order, failures and JSON keys are those of merge. In the ring, records keep their time, level and kind, and those of one producer of one
+    /// source come from one producer there, while it has slots; a reader can't tell them from live ones. A row of a table becomes a JSON object.
     ///
     /// On a terminal, keys steer it: space pauses and goes on; right and left go 10 s of recorded time ahead and back, with shift 1 min; + and -
     /// double and halve the speed; . or n shows one record, and holds; q ends it.
     Replay(Replay),
     /// Write many rings, logs, segments and tables into one log, ordered by time: merge once, replay many times.
     ///
-    /// The log has the records' times, levels and kinds; which source and which producer they come from is not kept, and a row of a table becomes
-    /// a JSON object. It is made as DST.unfinished, read again in full with every checksum, counted, brought to the medium, and renamed:
+    /// The log has the records' times, levels, kinds and producers; which source they come from is not kept, and a row of a table becomes a
+    /// JSON object. It is made as DST.unfinished, read again in full with every checksum, counted, brought to the medium, and renamed:
     /// under its name it is complete, or not there. What a killed run leaves is DST.unfinished, to be removed by hand. A source that fails
     /// ends it, and leaves nothing.
     Compact(Compact),

@@ -106,8 +106,8 @@ impl Failure {
 
     /// One of many sources can't be read on.
     pub(crate) fn of_source(error: &MergeError) -> Self {
-        let path = Path::new(&error.name);
-        match &error.error {
+        let (path, of): (_, &SourceError) = (Path::new(&error.name), &error.error);
+        match of {
             SourceError::Log(error) => Self::log_read(path, *error),
             SourceError::Ring(error) => Self::poll(path, *error),
             SourceError::Open(error) => Self::new(code_of(error), error.to_string()),

@@ -26,6 +26,7 @@
 //! (I1) nothing is read before it is wanted but the window in front of each cursor; (I2) time is an integer, in ns since the Unix epoch.
 
 mod feed;
+mod into;
 mod merge;
 mod pace;
 mod pool;
@@ -34,6 +35,7 @@ mod replayer;
 mod source;
 mod stage;
 
+pub use into::{LogWriter, RingWriteError, RingWriter};
 pub use merge::{Event, Merge, MergeError, MergeStats};
 pub use pace::{Lag, Pace, Waiting};
 pub use pool::{MapPool, PoolOptions, PoolStats, RowLayout, TimeUnit};

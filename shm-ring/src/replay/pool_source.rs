@@ -45,16 +45,19 @@ pub struct SourceStats {
     /// Places where something is missing.
     pub n_gaps: u64,
     /// Records that are missing, where that is known.
-    pub missing_records: u64,
+    pub n_missing_records: u64,
     /// Bytes that are missing, where that is known.
-    pub missing_bytes: u64,
+    pub n_missing_bytes: u64,
     /// Records that were older than one in front of them.
     pub n_disordered: u64,
 }
 
-impl Replayed<'_> {
+impl<'a> Replayed<'a> {
     /// Its bytes; of a row, one JSON object.
-    pub fn payload<'b>(&'b self, _scratch: &'b mut Vec<u8>) -> &'b [u8] {
+    pub fn payload<'b>(&self, _scratch: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
         match self.body {
             Body::Bytes(bytes) => bytes,
         }

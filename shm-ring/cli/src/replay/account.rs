@@ -79,11 +79,11 @@ fn news(before: &SourceStats, now: &SourceStats) -> Vec<String> {
     let gaps = more(now.n_gaps, before.n_gaps);
     if gaps > 0 {
         let mut line = format!("something is missing at {}", show_count(gaps, "place", "places"));
-        let records = more(now.missing_records, before.missing_records);
+        let records = more(now.n_missing_records, before.n_missing_records);
         if records > 0 {
             line.push_str(&format!(", {}", show_count(records, "record", "records")));
         }
-        let bytes = more(now.missing_bytes, before.missing_bytes);
+        let bytes = more(now.n_missing_bytes, before.n_missing_bytes);
         if bytes > 0 {
             line.push_str(&format!(", {}", show_count(bytes, "byte", "bytes")));
         }
@@ -103,12 +103,12 @@ mod tests {
         let mut now = SourceStats::default();
         account.tell_missing([("a", now)]);
         assert!(!account.is_lossy());
-        (now.n_gaps, now.missing_records) = (2, 7);
+        (now.n_gaps, now.n_missing_records) = (2, 7);
         assert_eq!(news(&SourceStats::default(), &now), ["something is missing at 2 places, 7 records"]);
         account.tell_missing([("a", now)]);
         assert!(account.is_lossy() && account.told == [now]);
         let before = now;
-        (now.n_gaps, now.missing_bytes) = (3, 1);
+        (now.n_gaps, now.n_missing_bytes) = (3, 1);
         assert_eq!(news(&before, &now), ["something is missing at 1 place, 1 byte"]);
         assert!(news(&now, &now).is_empty() && account.finish().is_ok());
     }

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::size::show_count;
 use crate::stop::Stop;
 use crate::tail::{ALL_TIMES, time_of};
-use shm_ring::replay::{Merge, PoolSource};
+use shm_ring::replay::{LogWriter, Merge, PoolSource};
 use shm_ring::{Appender, Log, LogOptions};
 use std::fs::File;
 use std::ops::Range;
@@ -59,13 +59,13 @@ pub(crate) fn run(args: &Compact, messages: Messages) -> Result<(), Failure> {
 /// All records of those times; how many they were. They are on the medium.
 fn fill(
     merge: &mut Merge<PoolSource>,
-    mut log: Appender,
+    log: Appender,
     times: Range<u64>,
     path: &Path,
     stop: &Stop,
     progress: &Progress,
 ) -> Result<u64, Failure> {
-    let mut scratch = Vec::new();
+    let mut writer = LogWriter::new(log);
     let mut n_records = 0;
     let failed = |error| Failure::log(path, error);
     merge.seek(times.start).map_err(|error| Failure::of_source(&error))?;
@@ -73,10 +73,7 @@ fn fill(
         if event.stamp.timestamp_ns >= times.end {
             break;
         }
-        let (tags, payload) = (event.record.tags, event.record.payload(&mut scratch));
-        // Brought to the medium by the end, all at once.
-        let _ =
-            log.append_tagged(event.stamp.timestamp_ns, tags.level, tags.kind, payload).map_err(failed)?;
+        writer.push(&event).map_err(failed)?;
         n_records += 1;
         if n_records % LOOK_EVERY == 0 {
             if stop.is_asked() {
@@ -88,7 +85,7 @@ fn fill(
             progress.say(format!("{path:?}: {}", show_count(n_records, "record", "records")));
         }
     }
-    log.close().map_err(failed)?;
+    writer.into_log().close().map_err(failed)?;
     Ok(n_records)
 }
 

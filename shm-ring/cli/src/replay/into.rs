@@ -1,22 +1,22 @@
-//! Into: records into a ring, one by one, as if they were made now.
+//! Into: replayed records into a ring that is there.
 //!
-//! (I1) each is committed before the next is looked for; (I2) level and kind are kept, time and sequence are the ring's.
+//! (I1) each is committed before the next is looked for.
 
 use crate::failure::{Code, Failure};
 use crate::stop::Blocking;
-use shm_ring::replay::Tags;
-use shm_ring::{ClaimError, Error, Producer, RingOptions, Wait};
+use shm_ring::replay::{Event, Replayed, RingWriteError, RingWriter};
+use shm_ring::{Error, RingOptions, Wait};
 use std::path::{Path, PathBuf};
 
 /// See the file's header.
 #[derive(Debug)]
 pub(crate) struct Into {
     path: PathBuf,
-    producer: Producer,
+    writer: RingWriter,
 }
 
 impl Into {
-    /// Takes a producer slot of a ring that is there.
+    /// A ring that is there.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let ring = match RingOptions::new().wait(Wait::Block).open(path) {
             Err(error @ Error::NotFound { .. }) => {
@@ -25,19 +25,19 @@ impl Into {
             }
             ring => ring?,
         };
-        Ok(Self { path: path.into(), producer: ring.producer()? })
+        Ok(Self { path: path.into(), writer: RingWriter::new(&ring) })
     }
 
     /// Puts a record in; waits while the ring is full, which `blocking` is told.
-    pub(crate) fn push(&mut self, tags: Tags, payload: &[u8], blocking: &Blocking) -> Result<(), Failure> {
-        let failed = |error: ClaimError| Failure::claim(&self.path, error);
+    pub(crate) fn push(&mut self, event: &Event<Replayed<'_>>, blocking: &Blocking) -> Result<(), Failure> {
         let call = blocking.enter();
-        let mut claim = self.producer.claim(payload.len()).map_err(failed)?;
+        let pushed = self.writer.push(event);
         drop(call);
-        claim.set_kind(tags.kind);
-        claim.set_level(tags.level);
-        claim.copy_from_slice(payload);
-        claim.commit();
-        Ok(())
+        match pushed {
+            Ok(_) => Ok(()),
+            Err(RingWriteError::Claim(error)) => Err(Failure::claim(&self.path, error)),
+            Err(RingWriteError::Ring(error)) => Err(error.into()),
+            Err(error) => Err(Failure::new(Code::Runtime, format!("{:?}: {error}", self.path))),
+        }
     }
 }

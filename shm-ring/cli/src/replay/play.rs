@@ -181,7 +181,7 @@ impl Player<'_> {
             return Ok(Goes::On);
         }
         if let Some(into) = &mut self.into {
-            into.push(event.record.tags, payload, self.stop.blocking())?;
+            into.push(&event, self.stop.blocking())?;
         }
         let Some(shown) = &mut self.shown else { return Ok(Goes::On) };
         let seen = seen.with_origin(Some(&self.names[event.source]), found.is_row);
