@@ -106,8 +106,13 @@ impl Failure {
 
     /// One of many sources can't be read on.
     pub(crate) fn of_source(error: &MergeError) -> Self {
-        let (path, of): (_, &SourceError) = (Path::new(&error.name), &error.error);
-        match of {
+        Self::of_source_named(&error.name, &error.error)
+    }
+
+    /// The same, of what it has handed out.
+    pub(crate) fn of_source_named(name: &str, error: &SourceError) -> Self {
+        let path = Path::new(name);
+        match error {
             SourceError::Log(error) => Self::log_read(path, *error),
             SourceError::Ring(error) => Self::poll(path, *error),
             SourceError::Open(error) => Self::new(code_of(error), error.to_string()),

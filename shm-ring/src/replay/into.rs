@@ -45,7 +45,7 @@ impl RingWriter {
             Some(producer) => producer,
             None => self.producer.insert(self.ring.producer()?),
         };
-        let payload = event.record.payload(&mut self.scratch);
+        let payload = event.record.payload(&mut self.scratch).expect("none fails");
         let mut claim = producer.claim(payload.len())?;
         claim.copy_from_slice(payload);
         claim.set_level(event.record.tags.level);
@@ -73,7 +73,8 @@ impl LogWriter {
     ///
     /// [`LogError`].
     pub fn push(&mut self, event: &Event<Replayed<'_>>) -> Result<Position, LogError> {
-        let (tags, payload) = (event.record.tags, event.record.payload(&mut self.scratch));
+        let (tags, payload) =
+            (event.record.tags, event.record.payload(&mut self.scratch).expect("none fails"));
         let _ = self.log.append_tagged(event.stamp.timestamp_ns, tags.level, tags.kind, payload)?;
         Ok(self.log.end())
     }

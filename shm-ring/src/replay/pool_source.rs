@@ -54,12 +54,16 @@ pub struct SourceStats {
 
 impl<'a> Replayed<'a> {
     /// Its bytes; of a row, one JSON object.
-    pub fn payload<'b>(&self, _scratch: &'b mut Vec<u8>) -> &'b [u8]
+    ///
+    /// # Errors
+    ///
+    /// None yet.
+    pub fn payload<'b>(&self, _scratch: &'b mut Vec<u8>) -> Result<&'b [u8], SourceError>
     where
         'a: 'b,
     {
         match self.body {
-            Body::Bytes(bytes) => bytes,
+            Body::Bytes(bytes) => Ok(bytes),
         }
     }
 }

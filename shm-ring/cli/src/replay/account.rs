@@ -5,7 +5,8 @@
 use crate::failure::{Code, Failure};
 use crate::output::{self, Messages};
 use crate::size::show_count;
-use shm_ring::replay::{MergeError, PoolSource, SourceStats};
+use shm_ring::replay::{MergeError, PoolSource, SourceError, SourceStats};
+use std::collections::HashSet;
 
 /// See the file's header.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Account {
     messages: Messages,
     first: Option<Code>,
     n_failed: u64,
+    /// Sources of which a record could not be read.
+    unreadable: HashSet<usize>,
     /// What was told of each source.
     told: Vec<SourceStats>,
     /// Whether anything is missing.
@@ -22,7 +25,14 @@ pub(crate) struct Account {
 impl Account {
     /// Nothing so far.
     pub(crate) fn new(messages: Messages) -> Self {
-        Self { messages, first: None, n_failed: 0, told: Vec::new(), is_lossy: false }
+        Self {
+            messages,
+            first: None,
+            n_failed: 0,
+            unreadable: HashSet::new(),
+            told: Vec::new(),
+            is_lossy: false,
+        }
     }
 
     /// A source can't be opened.
@@ -35,6 +45,13 @@ impl Account {
     /// A source can't be read on.
     pub(crate) fn fail_in(&mut self, error: &MergeError) {
         self.fail(&Failure::of_source(error));
+    }
+
+    /// A record of a source can't be read; told once of each source.
+    pub(crate) fn fail_at(&mut self, number: usize, name: &str, error: &SourceError) {
+        if self.unreadable.insert(number) {
+            self.fail(&Failure::of_source_named(name, error));
+        }
     }
 
     /// Tells what is missing in each source and was not told before.

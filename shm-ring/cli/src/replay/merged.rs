@@ -47,11 +47,18 @@ impl MergedSource {
         while !self.is_over {
             match self.merge.next() {
                 Ok(Some(event)) if event.stamp.timestamp_ns >= self.to_ns => self.is_over = true,
-                Ok(Some(event)) => {
-                    payload.clear();
-                    payload.extend_from_slice(event.record.payload(&mut self.scratch));
-                    return Some(found(&event));
-                }
+                Ok(Some(event)) => match event.record.payload(&mut self.scratch) {
+                    Ok(bytes) => {
+                        payload.clear();
+                        payload.extend_from_slice(bytes);
+                        return Some(found(&event));
+                    }
+                    Err(error) => {
+                        let number = event.source;
+                        let name = self.merge.sources()[number].name();
+                        self.account.fail_at(number, name, &error);
+                    }
+                },
                 Ok(None) => {
                     self.is_over = self.merge.is_over();
                     return None;

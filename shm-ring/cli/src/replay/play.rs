@@ -175,7 +175,14 @@ impl Player<'_> {
             }
         };
         *timeout = Duration::ZERO;
-        let (found, payload) = (merged::found(&event), event.record.payload(scratch));
+        let found = merged::found(&event);
+        let payload = match event.record.payload(scratch) {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.account.fail_at(event.source, &self.names[event.source], &error);
+                return Ok(Goes::On);
+            }
+        };
         let seen = Seen::new(found.info, payload);
         if self.args.grep.as_ref().is_some_and(|grep| !grep.is_match(seen.message)) {
             return Ok(Goes::On);
