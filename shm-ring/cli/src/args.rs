@@ -4,6 +4,7 @@
 //! Describes; performs nothing.
 
 mod logs;
+mod replay;
 
 use crate::size::{
     CpuList, parse_cpus, parse_duration, parse_level, parse_mode, parse_rate, parse_seconds, parse_size,
@@ -11,6 +12,7 @@ use crate::size::{
 use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use logs::{Cursor, CursorAction, Gc, Record, SyncWhen, Verify};
 use regex::bytes::Regex;
+pub(crate) use replay::{Compact, Merge, Opening, Replay};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -176,6 +178,34 @@ pub(crate) enum Command {
     /// which not everything is written is refused; with --partial, zeros stand where nothing is written, so that every byte is at its place,
     /// and stderr says how many they are. Changes nothing, and works on files of others.
     Cat(Cat),
+    /// Show the records of many rings, logs, segments and tables as one stream, ordered by time.
+    ///
+    /// Records of one time come in the order of their sources, as given, or by name within a directory; those of one source as they are in it.
+    /// Without -f, ends after what is there. With -f, goes on with what comes to rings and logs, each record when no older one can come any
+    /// more: --lateness after its time, or as soon as all sources have a newer one. Watches without disturbing anybody.
+    ///
+    /// A source that can't be opened or read on is named on stderr, and the others go on; in the end the code is that of the first such failure.
+    /// What is missing in a source is told on stderr, in sums, when it ends.
+    ///
+    /// JSON keys: source, then those of tail; position is the row in a table. A row of a table has the key row instead of a message, an
+    /// object with its columns but the time.
+    Merge(Merge),
+    /// Replay many rings, logs, segments and tables as one stream, ordered by time: as it was recorded, or at another speed.
+    ///
+    /// Each record is shown, or put into a ring with --into, when it is due: by its distance in time from the first one, divided by the speed.
+    /// Order, failures and JSON keys are those of merge. In the ring, records keep their time, level and kind, and those of one producer of one
+    /// source come from one producer there, while it has slots; a reader can't tell them from live ones. A row of a table becomes a JSON object.
+    ///
+    /// On a terminal, keys steer it: space pauses and goes on; right and left go 10 s of recorded time ahead and back, with shift 1 min; + and -
+    /// double and halve the speed; . or n shows one record, and holds; q ends it.
+    Replay(Replay),
+    /// Write many rings, logs, segments and tables into one log, ordered by time: merge once, replay many times.
+    ///
+    /// The log has the records' times, levels, kinds and producers; which source they come from is not kept, and a row of a table becomes a
+    /// JSON object. It is made as DST.unfinished, read again in full with every checksum, counted, brought to the medium, and renamed:
+    /// under its name it is complete, or not there. What a killed run leaves is DST.unfinished, to be removed by hand. A source that fails
+    /// ends it, and leaves nothing.
+    Compact(Compact),
     /// Finish an append file or a ranged file: its bytes get a checksum, and nobody writes it any more.
     ///
     /// Of a ranged file, every byte has to be written. Fails while somebody else has the file open for writing.

@@ -12,6 +12,8 @@
 //!
 //! (I1) every message about a ring names its path.
 
+use shm_ring::replay::WriteError;
+use shm_ring::replay::{MergeError, SourceError};
 use shm_ring::{ClaimError, Error, LogError, LogReadError, PollError};
 use std::io;
 use std::path::Path;
@@ -83,6 +85,16 @@ impl Failure {
         Self::new(code, format!("{path:?}: {error}"))
     }
 
+    /// A replayed record that could not be put into a ring or a log.
+    pub(crate) fn write(path: &Path, error: WriteError) -> Self {
+        match error {
+            WriteError::Claim(error) => Self::claim(path, error),
+            WriteError::Ring(error) => error.into(),
+            WriteError::Log(error) => Self::log(path, error),
+            error => Self::new(Code::Runtime, format!("{path:?}: {error}")),
+        }
+    }
+
     /// A log takes no more.
     pub(crate) fn log(path: &Path, error: LogError) -> Self {
         let code = match error {
@@ -103,6 +115,22 @@ impl Failure {
         Self::new(code, format!("{path:?}: {error}"))
     }
 
+    /// One of many sources can't be read on.
+    pub(crate) fn of_source(error: &MergeError) -> Self {
+        Self::of_source_named(&error.name, &error.error)
+    }
+
+    /// The same, of what it has handed out.
+    pub(crate) fn of_source_named(name: &str, error: &SourceError) -> Self {
+        let path = Path::new(name);
+        match error {
+            SourceError::Log(error) => Self::log_read(path, *error),
+            SourceError::Ring(error) => Self::poll(path, *error),
+            SourceError::Open(error) => Self::new(code_of(error), error.to_string()),
+            error => Self::new(Code::Runtime, format!("{path:?}: {error}")),
+        }
+    }
+
     /// Nothing more to read.
     pub(crate) fn poll(path: &Path, error: PollError) -> Self {
         let code = match error {
@@ -115,17 +143,20 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let code = match error {
-            Error::NotFound { .. } => Code::NotFound,
-            Error::NotRegular { .. }
-            | Error::NotARing { .. }
-            | Error::OtherKind { .. }
-            | Error::Truncated { .. }
-            | Error::Corrupt { .. }
-            | Error::VersionMismatch { .. } => Code::Corrupt,
-            Error::Invalid { .. } => Code::Usage,
-            _ => Code::Runtime,
-        };
-        Self::new(code, error.to_string())
+        Self::new(code_of(&error), error.to_string())
+    }
+}
+
+fn code_of(error: &Error) -> Code {
+    match error {
+        Error::NotFound { .. } => Code::NotFound,
+        Error::NotRegular { .. }
+        | Error::NotARing { .. }
+        | Error::OtherKind { .. }
+        | Error::Truncated { .. }
+        | Error::Corrupt { .. }
+        | Error::VersionMismatch { .. } => Code::Corrupt,
+        Error::Invalid { .. } => Code::Usage,
+        _ => Code::Runtime,
     }
 }

@@ -1,7 +1,7 @@
 //! shm-ring: creates, fills, follows and inspects rings; records them into logs; inspects and finishes mapped files.
 //!
 //! ```text
-//!   args --> create | push | exec | record | tail | stat | doctor | repair | verify | gc | cursor | cat | seal | import | bench --> exit code
+//!   args --> create | push | exec | record | tail | merge | replay | compact | stat | doctor | ... | bench --> exit code
 //!                       \      \      |       \
 //!                        input --> sink --> ring --> source --> show --> stdout
 //!                                     |        log -----^
@@ -14,6 +14,7 @@
 //! | create, push, exec, tail, stat, repair | a command each |
 //! | record  | a ring into a log |
 //! | logs    | logs: what `tail`, `cat`, `stat`, `doctor` and `repair` do with them, and `verify`, `gc`, `cursor` |
+//! | replay  | many sources in one order: `merge`, `replay`, `compact` |
 //! | doctor  | what is wrong with a ring, who is in whose way, and what to do |
 //! | mapped  | append files and ranged files: what `stat` and `doctor` say of them, and `cat`, `seal`, `import` |
 //! | bench   | rings between processes, measured next to the machine itself |
@@ -47,6 +48,7 @@ mod progress;
 mod push;
 mod record;
 mod repair;
+mod replay;
 mod show;
 mod sink;
 mod size;
@@ -89,6 +91,9 @@ fn run(args: &Args, messages: Messages) -> Result<ExitCode, Failure> {
         Command::Cursor(cursor) => logs::cursor(cursor)?,
         Command::Cat(cat) if logs::is_log(&cat.file) => logs::cat(cat, args.color, messages)?,
         Command::Cat(cat) => mapped::cat(cat, messages)?,
+        Command::Merge(merge) => replay::merge(merge, args.color, messages)?,
+        Command::Replay(args_of) => replay::replay(args_of, args.color, messages)?,
+        Command::Compact(compact) => replay::compact(compact, messages)?,
         Command::Seal(seal) => mapped::seal(seal, messages)?,
         Command::Import(import) => mapped::import(import, messages)?,
         Command::Bench(bench) => bench::run(bench, args.color, messages)?,

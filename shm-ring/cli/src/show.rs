@@ -6,6 +6,9 @@
 //! | json   | every key                                                       | `pid`, `tid`, `stream`, `tag` are null |
 //! | raw    | the message and a newline                                       | the payload and a newline |
 //!
+//! Of many sources, each record has its source's name: in `short` behind the time, in `json` as the first key, `source`. A row of a table is a
+//! JSON object already: it stands under the key `row`.
+//!
 //! In `short`, control characters and what is not UTF-8 are escaped (`\r`, `\x1b`), so that a record is a line and can't command the
 //! terminal; a record of a ring without metadata has `-` for its time, and behind it `(redelivered)` says that a member of the group died
 //! who may have written it already. What is missing is a line that begins with `--`, or an object with an `event`.
@@ -18,6 +21,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Serialize;
+use shm_ring::replay::{Event, Replayed};
 use shm_ring::{LEVEL_NONE, LOG_KIND, LogRecord, LoggedInfo, RecordInfo, Stream};
 use std::io::Write;
 
@@ -32,6 +36,21 @@ pub(crate) struct Info {
     producer: u16,
     level: u8,
     kind: u8,
+}
+
+impl Info {
+    /// Of a record of one of many sources.
+    pub(crate) fn of_event(event: &Event<Replayed<'_>>) -> Self {
+        let (stamp, tags) = (event.stamp, event.record.tags);
+        Self {
+            position: stamp.sequence,
+            timestamp_ns: Some(stamp.timestamp_ns),
+            sequence: None,
+            producer: tags.producer,
+            level: tags.level,
+            kind: tags.kind,
+        }
+    }
 }
 
 impl From<RecordInfo> for Info {
@@ -66,6 +85,8 @@ pub(crate) struct Seen<'a> {
     info: Info,
     log: Option<LogRecord<'a>>,
     redelivered: Option<bool>,
+    source: Option<&'a str>,
+    is_row: bool,
     /// A log record's message, any other record's payload.
     pub(crate) message: &'a [u8],
 }
@@ -75,12 +96,24 @@ impl<'a> Seen<'a> {
     pub(crate) fn new(info: impl Into<Info>, payload: &'a [u8]) -> Self {
         let info = info.into();
         let log = if info.kind == LOG_KIND { LogRecord::decode(payload) } else { None };
-        Self { info, log, redelivered: None, message: log.map_or(payload, |log| log.message) }
+        Self {
+            info,
+            log,
+            redelivered: None,
+            source: None,
+            is_row: false,
+            message: log.map_or(payload, |log| log.message),
+        }
     }
 
     /// In a group: whether another member may have written it already.
     pub(crate) fn with_redelivered(self, redelivered: Option<bool>) -> Self {
         Self { redelivered, ..self }
+    }
+
+    /// Of many sources: which one; and whether it is a table, whose rows are JSON objects.
+    pub(crate) fn with_origin(self, source: Option<&'a str>, is_row: bool) -> Self {
+        Self { source, is_row, ..self }
     }
 
     fn level(&self) -> Option<u8> {
@@ -98,12 +131,16 @@ pub(crate) struct Show {
     colored: bool,
     /// A second and how it is written: most records share theirs with the one before.
     second: (u64, String),
+    source_width: usize,
 }
+
+/// A column is not made wider than that for the names of sources.
+const SOURCE_WIDTH_MAX: usize = 32;
 
 impl Show {
     /// In that format; `short` with colour or without.
     pub(crate) fn new(format: Format, colored: bool) -> Self {
-        Self { format, colored, second: (u64::MAX, String::new()) }
+        Self { format, colored, second: (u64::MAX, String::new()), source_width: 0 }
     }
 
     /// Appends the record to `out`.
@@ -133,10 +170,16 @@ impl Show {
             out.extend_from_slice(color.as_bytes());
         }
         self.time(seen.info.timestamp_ns, out);
+        if let Some(source) = seen.source {
+            out.push(b' ');
+            self.source(source, out);
+        }
         if seen.redelivered == Some(true) {
             out.extend_from_slice(b" (redelivered)");
         }
         let written = match &seen.log {
+            // A table has no producers.
+            None if seen.is_row => write!(out, ": "),
             None => write!(out, " #{}: ", seen.info.producer),
             Some(log) => {
                 out.push(b' ');
@@ -152,6 +195,15 @@ impl Show {
         if color.is_some() {
             out.extend_from_slice(b"\x1b[0m");
         }
+    }
+
+    /// In a column, as wide as the widest name so far.
+    fn source(&mut self, source: &str, out: &mut Vec<u8>) {
+        let before = out.len();
+        escape(source.as_bytes(), out);
+        let n = out.len() - before;
+        self.source_width = self.source_width.max(n.min(SOURCE_WIDTH_MAX));
+        out.resize(out.len() + self.source_width.saturating_sub(n), b' ');
     }
 
     fn time(&mut self, timestamp_ns: Option<u64>, out: &mut Vec<u8>) {
@@ -170,6 +222,8 @@ impl Show {
 /// The keys, in this order.
 #[derive(Serialize)]
 struct Json<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
     position: u64,
     timestamp_ns: Option<u64>,
     producer: u16,
@@ -190,8 +244,10 @@ struct Json<'a> {
 
 fn json(seen: &Seen<'_>, out: &mut Vec<u8>) {
     let (info, log) = (&seen.info, seen.log.as_ref());
-    let message = std::str::from_utf8(seen.message).ok();
+    let message = std::str::from_utf8(seen.message).ok().filter(|_| !seen.is_row);
+    let is_text = message.is_some() || seen.is_row;
     let object = Json {
+        source: seen.source,
         position: info.position,
         timestamp_ns: info.timestamp_ns,
         producer: info.producer,
@@ -203,10 +259,17 @@ fn json(seen: &Seen<'_>, out: &mut Vec<u8>) {
         stream: log.and_then(|log| stream_name(log.stream)),
         tag: log.map(|log| log.tag).filter(|tag| !tag.is_empty()),
         message,
-        message_base64: if message.is_none() { Some(STANDARD.encode(seen.message)) } else { None },
+        message_base64: if is_text { None } else { Some(STANDARD.encode(seen.message)) },
         redelivered: seen.redelivered,
     };
-    serde_json::to_writer(out, &object).expect("a Vec takes all bytes, and the keys are strings");
+    serde_json::to_writer(&mut *out, &object).expect("a Vec takes all bytes, and the keys are strings");
+    if seen.is_row {
+        // Before the closing brace.
+        out.truncate(out.len() - 1);
+        out.extend_from_slice(b",\"row\":");
+        out.extend_from_slice(seen.message);
+        out.push(b'}');
+    }
 }
 
 fn stream_name(stream: Stream) -> Option<&'static str> {

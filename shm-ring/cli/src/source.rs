@@ -6,6 +6,7 @@
 //! | reliable | a consumer | by hand, when everything that was read has been written |
 //! | shared | a member of a group | by the next look |
 //! | logged | a log's reader | it holds none; its cursor's place is saved instead (`logs/source.rs`) |
+//! | merged | many of them, in one order | they hold none (`replay/merged.rs`) |
 //!
 //! A member gets one record at a time, and the next look releases the last one: who reads from a
 //! [shared](Source::is_shared) source writes each record before it asks for the next, or [abandons](Source::abandon) the source.
@@ -15,6 +16,7 @@
 
 use crate::failure::Failure;
 use crate::logs::LogSource;
+use crate::replay::MergedSource;
 use crate::show::{Info, Seen};
 use regex::bytes::Regex;
 use shm_ring::{
@@ -48,6 +50,17 @@ pub(crate) struct Found {
     pub(crate) info: Info,
     /// Whether a member of the group died that may have written it already; `None` outside of groups.
     pub(crate) redelivered: Option<bool>,
+    /// The number of its source, where there are many.
+    pub(crate) origin: Option<usize>,
+    /// Whether the payload is a JSON object, made of a table's row.
+    pub(crate) is_row: bool,
+}
+
+impl Found {
+    /// Of a ring or log of its own, and of no group.
+    pub(crate) fn alone(info: impl Into<Info>) -> Self {
+        Self { info: info.into(), redelivered: None, origin: None, is_row: false }
+    }
 }
 
 /// Why there is no record.
@@ -79,6 +92,7 @@ enum Reader {
     Alone(Consumer, Option<Position>),
     Shared(Member),
     Logged(Box<LogSource>),
+    Merged(Box<MergedSource>),
     /// Nobody any more.
     Gone(Position),
 }
@@ -138,10 +152,19 @@ impl Source {
         Ok(Self { path: path.into(), reader, missed_bytes: 0, end, capacity_bytes: u64::MAX })
     }
 
+    /// Many sources in one order.
+    pub(crate) fn merged(merged: MergedSource) -> Self {
+        let reader = Reader::Merged(Box::new(merged));
+        // Without following, it is over when all sources are.
+        Self { path: PathBuf::new(), reader, missed_bytes: 0, end: Position::MAX, capacity_bytes: u64::MAX }
+    }
+
     /// The next record, if it is there.
     pub(crate) fn try_next(&mut self, payload: &mut Vec<u8>) -> Result<Option<Found>, Trouble> {
-        if let Reader::Logged(log) = &mut self.reader {
-            return log.next(payload, Duration::ZERO).map_err(Trouble::Failed);
+        match &mut self.reader {
+            Reader::Logged(log) => return log.next(payload, Duration::ZERO).map_err(Trouble::Failed),
+            Reader::Merged(merged) => return Ok(merged.try_next(payload)),
+            _ => {}
         }
         self.try_next_of_ring(payload).map_err(|error| self.trouble(error))
     }
@@ -160,7 +183,7 @@ impl Source {
                 Ok(consumer.try_poll()?.and_then(|frame| take(frame, *end, payload)))
             }
             Reader::Shared(member) => Ok(member.try_poll()?.map(|delivery| keep(delivery, payload))),
-            Reader::Logged(_) | Reader::Gone(_) => Ok(None),
+            Reader::Logged(_) | Reader::Merged(_) | Reader::Gone(_) => Ok(None),
         }
     }
 
@@ -170,8 +193,10 @@ impl Source {
         payload: &mut Vec<u8>,
         timeout: Duration,
     ) -> Result<Option<Found>, Trouble> {
-        if let Reader::Logged(log) = &mut self.reader {
-            return log.next(payload, timeout).map_err(Trouble::Failed);
+        match &mut self.reader {
+            Reader::Logged(log) => return log.next(payload, timeout).map_err(Trouble::Failed),
+            Reader::Merged(merged) => return Ok(merged.next_timeout(payload, timeout)),
+            _ => {}
         }
         self.next_of_ring(payload, timeout).map_err(|error| self.trouble(error))
     }
@@ -185,7 +210,7 @@ impl Source {
             Reader::Shared(member) => {
                 Ok(member.poll_timeout(timeout)?.map(|delivery| keep(delivery, payload)))
             }
-            Reader::Logged(_) | Reader::Gone(_) => Ok(None),
+            Reader::Logged(_) | Reader::Merged(_) | Reader::Gone(_) => Ok(None),
         }
     }
 
@@ -194,6 +219,7 @@ impl Source {
         match &mut self.reader {
             Reader::Alone(consumer, _) => consumer.release(),
             Reader::Logged(log) => log.release()?,
+            Reader::Merged(merged) => merged.tell(),
             Reader::Watching(_) | Reader::Shared(_) | Reader::Gone(_) => {}
         }
         Ok(())
@@ -201,12 +227,29 @@ impl Source {
 
     /// It is over, and everything that was read was written: of a log, saves the cursor.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
-        if let Reader::Logged(log) = &mut self.reader { log.finish() } else { Ok(()) }
+        match &mut self.reader {
+            Reader::Logged(log) => log.finish(),
+            Reader::Merged(merged) => merged.finish(),
+            _ => Ok(()),
+        }
     }
 
     /// What a log says is missing, each once.
     pub(crate) fn take_gaps(&mut self) -> Vec<LogGap> {
         if let Reader::Logged(log) = &mut self.reader { log.take_gaps() } else { Vec::new() }
+    }
+
+    /// Whether something is missing that is told in sums, by the source itself.
+    pub(crate) fn is_lossy(&self) -> bool {
+        matches!(&self.reader, Reader::Merged(merged) if merged.is_lossy())
+    }
+
+    /// The name of one of many.
+    pub(crate) fn name_of(&self, origin: Option<usize>) -> Option<&str> {
+        match (&self.reader, origin) {
+            (Reader::Merged(merged), Some(number)) => Some(merged.name(number)),
+            _ => None,
+        }
     }
 
     /// Whether each look releases what the last one found.
@@ -234,6 +277,8 @@ impl Source {
             Reader::Alone(consumer, _) => consumer.position(),
             Reader::Shared(member) => member.position(),
             Reader::Logged(log) => log.position(),
+            Reader::Merged(merged) if merged.is_over() => Position::MAX,
+            Reader::Merged(_) => 0,
             Reader::Gone(position) => *position,
         }
     }
@@ -254,7 +299,7 @@ impl Source {
             Reader::Watching(observer) => observer.lost(),
             Reader::Alone(consumer, _) => consumer.lost(),
             Reader::Shared(member) => member.lost(),
-            Reader::Logged(_) | Reader::Gone(_) => Vec::new(),
+            Reader::Logged(_) | Reader::Merged(_) | Reader::Gone(_) => Vec::new(),
         }
     }
 
@@ -280,7 +325,7 @@ fn missed(ring: &Ring, is_it: impl Fn(&ConsumerStats) -> bool) -> Result<u64, Fa
 
 /// What an observer has copied.
 fn seen(info: RecordInfo) -> Found {
-    Found { info: info.into(), redelivered: None }
+    Found::alone(info)
 }
 
 /// Copies a record, unless it is for the next reader under the name.
@@ -299,7 +344,7 @@ fn take(frame: Frame<'_>, end: Option<Position>, payload: &mut Vec<u8>) -> Optio
 fn keep(delivery: Delivery<'_>, payload: &mut Vec<u8>) -> Found {
     payload.clear();
     payload.extend_from_slice(&delivery);
-    let found = Found { info: delivery.info().into(), redelivered: Some(delivery.is_redelivered()) };
+    let found = Found { redelivered: Some(delivery.is_redelivered()), ..Found::alone(delivery.info()) };
     std::mem::forget(delivery);
     found
 }

@@ -61,6 +61,18 @@ pub(crate) fn show(
         (None, Some(name)) => Source::share(&args.ring, name, args.durable, begin)?,
         (None, None) => Source::watch(&args.ring, begin)?,
     };
+    show_source(args, source, times, color, messages)
+}
+
+/// Shows what is wanted of a source that is open already.
+pub(crate) fn show_source(
+    args: &Tail,
+    source: Source,
+    times: Range<u64>,
+    color: Color,
+    messages: Messages,
+) -> Result<(), Failure> {
+    let follow = args.follow || args.idle.is_some();
     // Whoever does not empty our pipe keeps what was not released in the ring.
     let stop = Stop::watch(|| std::process::exit(0))?;
     let losses = Losses::new(source.missed_bytes());
@@ -81,7 +93,7 @@ pub(crate) fn show(
     };
     let end = tailer.run()?;
     tailer.source.finish()?;
-    if tailer.losses.any && args.fail_on_loss {
+    if (tailer.losses.any || tailer.source.is_lossy()) && args.fail_on_loss {
         return Err(Failure::new(Code::Loss, format!("{:?}: records were lost", args.ring)));
     }
     match (end, args.count) {
@@ -172,6 +184,7 @@ impl Tailer<'_> {
             self.tell_losses(found.info.position);
         }
         let seen = Seen::new(found.info, payload).with_redelivered(found.redelivered);
+        let seen = seen.with_origin(self.source.name_of(found.origin), found.is_row);
         let is_of_times = self.times == ALL_TIMES
             || found.info.timestamp_ns.is_none_or(|timestamp_ns| self.times.contains(&timestamp_ns));
         if is_of_times && self.args.grep.as_ref().is_none_or(|grep| grep.is_match(seen.message)) {
@@ -269,13 +282,49 @@ fn begin_of(args: &Tail) -> Result<Begin, Failure> {
 
 /// A moment, ns since the Unix epoch.
 pub(crate) fn time_of(option: &str, since: &str) -> Result<u64, Failure> {
-    let time = match parse_duration(since) {
+    if let Some(ns) = since_epoch(since) {
+        return Ok(ns);
+    }
+    let time = match parse_duration(since.strip_suffix("ago").map_or(since, str::trim_end)) {
         Ok(ago) => SystemTime::now().checked_sub(ago),
         Err(_) => since.parse::<Timestamp>().ok().map(SystemTime::from),
     };
-    let expected = "expected a time like 2026-11-21T09:15:02Z, or how long ago, like 5m";
+    let expected = "expected a time like 2026-11-21T09:15:02Z, seconds since 1970, or how long ago, like 5m";
     let time = time.ok_or_else(|| Failure::new(Code::Usage, format!("{option} {since:?}: {expected}")))?;
     // What lies before 1970 is older than any record.
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Seconds with up to nine digits behind the point, in ns.
+fn since_epoch(text: &str) -> Option<u64> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if seconds.is_empty() || fraction.len() > 9 || !is_number(seconds) || !is_number(fraction) {
+        return None;
+    }
+    let ns = format!("{fraction:0<9}").parse::<u64>().ok()?;
+    seconds.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: a time means what it says, to the nanosecond. Method: one of each kind, and what is none.
+    #[test]
+    fn times_mean_what_they_say() {
+        let time = |text| time_of("--from", text).map_err(|failure| failure.code);
+        assert_eq!(time("1970-01-01T00:00:01Z"), Ok(1_000_000_000));
+        assert_eq!(
+            [time("0"), time("1.5"), time("2.000000001")],
+            [Ok(0), Ok(1_500_000_000), Ok(2_000_000_001)]
+        );
+        assert!(time("5m").unwrap() <= time("4m ago").unwrap());
+        for text in
+            ["", ".", ".5", "1.0000000001", "-1", "1e9", "ago", "yesterday", "99999999999999999999", "5 ago"]
+        {
+            assert_eq!(time(text), Err(Code::Usage), "{text}");
+        }
+    }
 }

@@ -100,7 +100,7 @@ impl LogSource {
     ) -> Result<Option<Found>, Failure> {
         loop {
             match self.step(payload, timeout)? {
-                Met::Record(info) => return Ok(Some(Found { info: info.into(), redelivered: None })),
+                Met::Record(info) => return Ok(Some(Found::alone(info))),
                 Met::Gap(gap) => self.gaps.push(gap),
                 Met::Nothing => return Ok(None),
             }

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod helper;
+pub(crate) mod history;
 
 use shm_ring::{LogRecord, Ring, Start, Stream};
 use std::ffi::OsStr;
