@@ -113,6 +113,12 @@ fn check(found: &[(u64, u64)], n_each: u64) {
     assert!(next.values().all(|n| *n == n_each), "{next:?}");
 }
 
+/// Gaps, and the records and bytes that are missing in them.
+fn missed(source: &PoolSource) -> [u64; 3] {
+    let stats = source.stats();
+    [stats.n_gaps, stats.n_missing_records, stats.n_missing_bytes]
+}
+
 #[test]
 fn a_ring_ends_where_it_did_when_it_was_opened() {
     // Goal: a ring that is not followed is what it was: everything that was there, with time, level, kind and producer, and nothing later.
@@ -145,7 +151,7 @@ fn a_ring_ends_where_it_did_when_it_was_opened() {
     assert_eq!(source.step().unwrap(), Next::End);
     source.seek(1_020).unwrap();
     assert_eq!(step(&mut source), Some(wanted[60].clone()));
-    assert_eq!((source.stats(), source.name()), (Default::default(), path.to_str().unwrap()));
+    assert_eq!((missed(&source), source.name()), ([0; 3], path.to_str().unwrap()));
     // Followed, it goes on, and says how far it is when nothing is there.
     let mut source = following().open(&path).unwrap();
     let all: Vec<_> = std::iter::from_fn(|| step(&mut source)).collect();
@@ -252,7 +258,7 @@ fn an_archive_goes_over_into_its_ring() {
         let rest = (N_PRODUCERS * N_EACH) as usize - found.len();
         found.extend(some_time(&mut source, rest));
         check(&found, N_EACH);
-        assert_eq!(source.stats(), Default::default(), "run {run}");
+        assert_eq!(missed(&source), [0; 3], "run {run}");
         assert!(matches!(source.step().unwrap(), Next::NotYet { .. }), "run {run}: one too many");
         // A record that nobody records yet has come out of the ring.
         recorder.tell("stop");
@@ -366,7 +372,7 @@ fn a_recorder_that_is_gone_is_not_needed() {
         producer.push(&payload(0, n + 1)).unwrap();
         recorder.drain().unwrap();
         assert_eq!(numbers(&mut source), [n + 1]);
-        assert_eq!(source.stats(), Default::default());
+        assert_eq!(missed(&source), [0; 3]);
     }
 }
 
@@ -395,7 +401,7 @@ fn who_was_lapped_goes_back_to_the_log() {
             found.extend(numbers(&mut source));
         }
         assert!(found.iter().copied().eq(0..n), "stopped behind {stop}: {} of {n}", found.len());
-        assert_eq!(source.stats(), Default::default());
+        assert_eq!(missed(&source), [0; 3]);
     }
 }
 
@@ -476,7 +482,7 @@ fn a_seek_finds_its_place_in_log_and_ring() {
         source.seek(1_000 + from).unwrap();
         assert!(numbers(&mut source).into_iter().eq(from..350), "from {from}");
     }
-    assert_eq!(source.stats(), Default::default());
+    assert_eq!(missed(&source), [0; 3]);
     // And when it was lapped behind a seek.
     source.seek(1_345).unwrap();
     assert_eq!(numbers(&mut source), [345, 346, 347, 348, 349]);

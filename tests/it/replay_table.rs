@@ -403,7 +403,7 @@ fn a_row_without_a_time_is_named() {
         }
         let error = source.step().unwrap_err();
         assert!(matches!(error, SourceError::NoTime { row: 2, .. }));
-        let text = format!("row 2: column \"t\" is {found}, expected a time from 1970 to 2554: ");
+        let text = format!("row 2 has the time {found} in t, expected one from 1970 to 2554: ");
         assert!(error.to_string().starts_with(&text), "{error}");
     }
 }

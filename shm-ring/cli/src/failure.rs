@@ -12,8 +12,7 @@
 //!
 //! (I1) every message about a ring names its path.
 
-use shm_ring::replay::WriteError;
-use shm_ring::replay::{MergeError, SourceError};
+use shm_ring::replay::{MergeError, SourceError, WriteError};
 use shm_ring::{ClaimError, Error, LogError, LogReadError, PollError};
 use std::io;
 use std::path::Path;

@@ -98,7 +98,7 @@ pub enum SourceError {
     },
     /// A row's time is none that can be told in ns since the Unix epoch, in 64 bits: null, before 1970, or after 2554.
     #[error(
-        "row {row}: the time in {column} is {found}, expected one from 1970 to 2554: choose another column or unit, or mend the file"
+        "row {row} has the time {found} in {column}, expected one from 1970 to 2554: choose another column or unit, or mend the file"
     )]
     NoTime {
         /// Its number in the file, from 0.
