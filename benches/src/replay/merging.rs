@@ -164,11 +164,12 @@ impl Contestant {
 
     fn merge(self, times: &[Vec<u64>], n: usize, take: impl FnMut(u64, usize)) -> Result<(), String> {
         match self {
-            Self::Ours => merge(times, n, take).map(drop),
-            Self::PeekMut => Ok(peek_mut(times, n, take)),
-            Self::PopPush => Ok(pop_push(times, n, take)),
-            Self::Scan => Ok(scan(times, n, take)),
+            Self::Ours => return merge(times, n, take).map(drop),
+            Self::PeekMut => peek_mut(times, n, take),
+            Self::PopPush => pop_push(times, n, take),
+            Self::Scan => scan(times, n, take),
         }
+        Ok(())
     }
 }
 
@@ -184,8 +185,11 @@ fn merge(times: &[Vec<u64>], n: usize, mut take: impl FnMut(u64, usize)) -> Resu
     Ok(merge.stats())
 }
 
+/// Times and sources, the least first.
+type Heap = BinaryHeap<Reverse<(u64, usize)>>;
+
 /// Heads of all sources, and what is behind them.
-fn heads(times: &[Vec<u64>]) -> (BinaryHeap<Reverse<(u64, usize)>>, Vec<Iter<'_, u64>>) {
+fn heads(times: &[Vec<u64>]) -> (Heap, Vec<Iter<'_, u64>>) {
     let mut rest: Vec<_> = times.iter().map(|times| times.iter()).collect();
     let firsts = rest.iter_mut().enumerate();
     let heap = firsts.filter_map(|(source, rest)| Some(Reverse((*rest.next()?, source)))).collect();

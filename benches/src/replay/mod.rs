@@ -3,11 +3,13 @@
 //! | file | what |
 //! |------|------|
 //! | `merging` | keys in memory, merged: scan, heaps, ours; comparisons |
+//! | `seeking` | a merge goes to another time |
 //! | `shapes` | the times that are merged |
 //!
-//! A part is a module with `cells`, `facts` and `targets`, named in [`measure`].
+//! A part is a module with some of `cells`, `facts` and `targets`, named in [`measure`].
 
 mod merging;
+mod seeking;
 mod shapes;
 
 use std::path::PathBuf;
@@ -33,15 +35,12 @@ pub struct Plan {
 pub fn measure(plan: &Plan, mut tell: impl FnMut(&str)) -> Result<Results, String> {
     let mut results = Results::new("Replay");
     let turns = Turns { n_repetitions: plan.n_repetitions, only: &plan.only };
-    for set_up in [merging::cells] {
+    for set_up in [merging::cells, seeking::cells] {
         for planned in set_up(plan) {
             results.take_turns(&turns, planned, &mut tell);
         }
     }
-    for facts in [merging::facts] {
-        tell("counts");
-        results.add_facts(&turns, facts(plan)?);
-    }
-    let targets = [merging::targets];
-    Ok(results.finish(|results| targets.iter().flat_map(|of| of(results)).collect()))
+    tell("counts");
+    results.add_facts(&turns, merging::facts(plan)?);
+    Ok(results.finish(merging::targets))
 }

@@ -79,8 +79,8 @@ fn runs(k: usize, n: usize, mut next: impl FnMut(u64) -> (usize, usize, u64, u64
 /// Runs of equal times, each as long as it happens that three in four go on.
 fn tick(k: usize) -> impl FnMut(u64) -> (usize, usize, u64, u64) {
     move |random| {
-        let part = (random >> 40) as f64 / (1_u64 << 24) as f64;
-        let source = ((part.powi(3) * k as f64) as usize).min(k - 1);
+        let part = random >> 44;
+        let source = below(((part * part * part) >> 28) << 32, k);
         let mut len = 1;
         while random >> (2 * len) & 3 != 0 && len < 18 {
             len += 1;
@@ -91,7 +91,7 @@ fn tick(k: usize) -> impl FnMut(u64) -> (usize, usize, u64, u64) {
 }
 
 fn below(random: u64, k: usize) -> usize {
-    usize::try_from((random >> 32) * k as u64 >> 32).expect("less than k")
+    usize::try_from(((random >> 32) * k as u64) >> 32).expect("less than k")
 }
 
 fn real(k: usize, n: usize, paths: &[PathBuf]) -> Result<Vec<Vec<u64>>, String> {

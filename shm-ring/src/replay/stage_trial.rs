@@ -50,7 +50,7 @@ fn staged(order: Order, arrivals: &[Arrival]) -> (Outcome, u64) {
     let payloads: Vec<Vec<u8>> = (0..arrivals.len() as u64).map(payload).collect();
     let bytes = |staged: &Staged, place: u64| -> &[u8] {
         assert_eq!(place, staged.stamp.sequence);
-        &payloads[staged.stamp.sequence as usize]
+        &payloads[usize::try_from(place).unwrap()]
     };
     let mut drain = |stage: &mut Stage| {
         while let Some(stamp) = stage.step() {
@@ -82,7 +82,7 @@ fn staged(order: Order, arrivals: &[Arrival]) -> (Outcome, u64) {
         if arrival.is_copied {
             stage.push_copy(stamp, &payload, Tags::default());
         } else {
-            stage.push(stamp, sequence, payload.len() as u32, Tags::default());
+            stage.push(stamp, sequence, u32::try_from(payload.len()).unwrap(), Tags::default());
         }
     }
     stage.finish(Filled::End);

@@ -128,11 +128,11 @@ fn comparisons_stay_within_what_is_allowed_in_bad_patterns() {
     // Goal: no order of records costs more than ceil(log2 k) + 1 comparisons a record, at any time, for any number of sources.
     // Method: each source wins n times and then comes behind all others, for each n, so that galloping is always tried in vain; runs in which
     // it was good before, so that all credit is spent; the count after each single record.
-    for k in (1..=70).chain([127, 128, 129, 255, 256, 257, 300, 1000, 1024, 1025, 3000]) {
+    for k in (1..=70_u64).chain([127, 128, 129, 255, 256, 257, 300, 1000, 1024, 1025, 3000]) {
         for run in 1..12 {
             let mut both = Both::new();
-            both.add(0..k as u64);
-            let (mut n_left, mut latest) = (run, k as u64);
+            both.add(0..k);
+            let (mut n_left, mut latest) = (run, k);
             for event in 0..4000 {
                 let source = both.tree.winner().source();
                 let is_good = event % 2000 < 500;
