@@ -16,6 +16,7 @@
 //! | `turns` | contestants of one process that take turns, timed; their report |
 //! | `log` | the log, beside what the machine allows |
 //! | `mapped` | append files, ranged files and snapshots, in one process |
+//! | `replay` | thousands of sources in one order |
 //!
 //! `cargo bench -p benches --bench rivals` runs all of it that is between processes, and `--bench mapped` what is not;
 //! `-- --help` lists the options.
@@ -30,6 +31,7 @@ pub mod mapped;
 pub mod minimal;
 pub mod ours;
 pub mod process;
+pub mod replay;
 pub mod report;
 #[cfg(feature = "rivals")]
 mod rivals;
