@@ -63,7 +63,7 @@ pub struct Replayer<S> {
     orders: Orders,
     /// The orders that were taken; others have another number.
     seen: u32,
-    /// Nothing stands between the merge and the user.
+    /// Nothing stands between the merge and the user: the first record behind the last seek has gone, and the others follow.
     is_free: bool,
     lag: Lag,
     waiting: Waiting,
@@ -84,7 +84,6 @@ pub struct Replayer<S> {
     has_latest: bool,
     /// The earliest time that was met or asked for; all ones: none.
     first_ns: u64,
-    n_records: u64,
     late_max_ns: u64,
     margin_ns: u64,
 }
@@ -129,7 +128,6 @@ impl<S: Source> Replayer<S> {
             latest_ns: 0,
             has_latest: false,
             first_ns: u64::MAX,
-            n_records: 0,
             late_max_ns: 0,
             margin_ns: MARGIN_NS,
         }
@@ -342,6 +340,10 @@ impl<S: Source> Replayer<S> {
     /// A record goes.
     fn depart(&mut self, stamp: Stamp, late_ns: u64, is_held: bool) {
         self.kept = None;
+        (self.latest_ns, self.has_latest) = (self.latest_ns.max(stamp.timestamp_ns), true);
+        if stamp.timestamp_ns < self.first_ns {
+            self.tell_first(stamp.timestamp_ns);
+        }
         if is_held {
             self.orders.n_steps -= 1;
             if let (Pace::Speed(times), Some(paused_ns)) = (self.orders.pace, self.paused_ns) {
@@ -365,14 +367,9 @@ impl<S: Source> Replayer<S> {
     #[inline(always)]
     fn hand_out(&mut self, kept: Kept) -> Event<S::Record<'_>> {
         let Kept { source, stamp } = kept;
-        self.n_records += 1;
-        (self.latest_ns, self.has_latest) = (self.latest_ns.max(stamp.timestamp_ns), true);
-        if stamp.timestamp_ns < self.first_ns {
-            self.tell_first(stamp.timestamp_ns);
-        }
         let told = self.control.told();
-        // ORDER none (Relaxed), for both: for display.
-        told.n_records.store(self.n_records, Ordering::Relaxed);
+        sync::add_alone(&told.n_records, 1);
+        // ORDER none (Relaxed): for display, and written by this thread alone.
         told.timestamp_ns.store(stamp.timestamp_ns, Ordering::Relaxed);
         Event { source, stamp, record: self.merge.sources()[source].record() }
     }
@@ -386,7 +383,7 @@ impl<S: Source> Replayer<S> {
     fn obey(&mut self) -> Result<(), MergeError> {
         let before = self.orders.pace;
         (self.orders, self.seen) = self.control.take();
-        self.is_free = false;
+        self.leave_free();
         if self.orders.is_stopped {
             self.end();
             self.phase = Phase::Stopped;
@@ -413,6 +410,14 @@ impl<S: Source> Replayer<S> {
             self.phase = Phase::Going;
         }
         Ok(())
+    }
+
+    /// From now on there is more to do for each record; what was not done for each is done once.
+    fn leave_free(&mut self) {
+        if std::mem::take(&mut self.is_free) {
+            // ORDER none (Relaxed): written by this thread.
+            self.latest_ns = self.latest_ns.max(self.control.told().timestamp_ns.load(Ordering::Relaxed));
+        }
     }
 
     fn change_pace(&mut self, before: Pace, now_ns: u64) {
