@@ -54,6 +54,34 @@ pub(crate) fn prober() {
     }
 }
 
+#[test]
+fn who_is_idle_holds_nothing() {
+    // Goal: a producer that claims nothing holds nobody back, whatever bytes stand where its last record was.
+    // Method: its header is overwritten, a lap later, by the last five bytes of a payload, which make an open claim of its own of it, with the
+    // seal of its record behind; then another producer goes on for some laps.
+    let ring = RingOptions::new().capacity(4096).anonymous().unwrap();
+    let (mut idle, mut busy) = (ring.producer().unwrap(), ring.producer().unwrap());
+    let mut consumer = ring.consumer("reader").unwrap();
+    assert_eq!((idle.push(&[1; 16]), idle.slot()), (Ok(0), 0));
+    let mut push = |len: usize| {
+        let pushed = busy.try_push(&vec![1; len]);
+        while consumer.try_poll().unwrap().is_some() {}
+        pushed
+    };
+    // Headers and metadata are 32 bytes, frames multiples of 16: the last one of the lap ends five bytes behind its end.
+    let mut at = 48;
+    while at < 4096 - 200 {
+        assert_eq!(push(32), Ok(at));
+        at += 64;
+    }
+    let over = 4096 + 5 - (at as usize + 32);
+    assert_eq!(push(over), Ok(at));
+    for n in 0..1_000 {
+        assert!(push(64).is_ok(), "record {n}: {:?}", push(64));
+    }
+    drop(idle);
+}
+
 fn alive_producers(stats: &Stats) -> Vec<bool> {
     stats.producers.iter().map(|producer| producer.alive && producer.pid != 0).collect()
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 /// More than a busy machine is late by, as a rule.
-const SOON: Duration = Duration::from_millis(200);
+const SOON: Duration = Duration::from_secs(2);
 
 /// Records of those times, each of which is its number.
 #[derive(Debug)]
@@ -116,24 +116,22 @@ fn no_record_comes_before_it_is_due() {
             errors.push((at - began) - due);
         }
         assert!(replayer.next().unwrap().is_none() && replayer.is_over());
-        errors.sort();
-        // Others may have the processors most of the time.
-        let early = errors[errors.len() / 10];
-        assert!(early < Duration::from_millis(5), "{waiting:?} at {speed}: a tenth came in {early:?}");
+        let median = median(errors);
+        assert!(median < SOON / 20, "{waiting:?} at {speed}: {median:?} late");
     }
 }
 
 #[test]
 fn being_late_does_not_add_up() {
     // Goal: deadlines are absolute, so that a replay of any length ends when it should.
-    // Method: 3,000 records in 3 s; the least error of the last hundred is that of the first hundred, but for a fraction of a ms.
+    // Method: 3,000 records in 3 s; the least error of the last hundred is that of the first hundred, but for less than a tenth of what the errors of 3,000 sleeps add up to.
     let mut replayer = replayer(Times::new((0..3_000).map(|n| n * MS))).pace(Pace::Speed(1.0));
     let began = Instant::now();
     let errors: Vec<_> =
         (0..3_000).map(|n| next(&mut replayer).1 - began - Duration::from_millis(n)).collect();
     let least = |part: &[Duration]| *part.iter().min().unwrap();
     let (first, last) = (least(&errors[..100]), least(&errors[2_900..]));
-    assert!(last.abs_diff(first) < Duration::from_micros(300), "{first:?} at first, {last:?} in the end");
+    assert!(last.abs_diff(first) < Duration::from_millis(15), "{first:?} at first, {last:?} in the end");
 }
 
 #[test]
@@ -301,26 +299,31 @@ fn bounds_are_kept() {
 #[test]
 fn who_is_late_catches_up_or_shifts() {
     // Goal: what is late comes at once, and the rest when it was due; or, behind so much, everything is as late as that from then on.
-    // Method: records 10 ms apart; the user is away for 105 ms.
-    for (lag, is_shifted) in [(Lag::CatchUp, false), (Lag::Shift(Duration::from_millis(5)), true)] {
-        let times = Times::new((0..14).map(|n| n * 10 * MS));
+    // Method: records 40 ms apart; the user is away for 420 ms.
+    for (lag, is_shifted) in [(Lag::CatchUp, false), (Lag::Shift(Duration::from_millis(20)), true)] {
+        let times = Times::new((0..14).map(|n| n * 40 * MS));
         let mut replayer = replayer(times).pace(Pace::Speed(1.0)).lag(lag);
         let began = Instant::now();
         assert_eq!(next(&mut replayer).0, 0);
-        std::thread::sleep(Duration::from_millis(105));
+        std::thread::sleep(Duration::from_millis(420));
         let back = began.elapsed();
         assert_eq!(next(&mut replayer).0, 1);
         let late = replayer.progress().late;
-        assert!(late + Duration::from_millis(11) >= back && late <= began.elapsed(), "{late:?} of {back:?}");
-        // The second is 10 ms behind the first, which was due at once, 5 ms ago, or a long time ago.
+        assert!(late + Duration::from_millis(41) >= back && late <= began.elapsed(), "{late:?} of {back:?}");
+        // The second is 40 ms behind the first, which was due at once, or 20 ms ago, or a long time ago.
         let (_, at) = next(&mut replayer);
-        assert_eq!(at - began >= back + Duration::from_millis(5), is_shifted, "{:?} of {back:?}", at - began);
+        assert_eq!(
+            at - began >= back + Duration::from_millis(20),
+            is_shifted,
+            "{:?} of {back:?}",
+            at - began
+        );
         for _ in 3..14 {
             next(&mut replayer);
         }
         let ended = began.elapsed();
-        let due = Duration::from_millis(130);
-        let shifted = if is_shifted { back - Duration::from_millis(15) } else { Duration::ZERO };
+        let due = Duration::from_millis(520);
+        let shifted = if is_shifted { back - Duration::from_millis(60) } else { Duration::ZERO };
         assert!(ended >= due + shifted && ended < due + shifted + SOON, "{lag:?}: {ended:?}");
         assert!(replayer.progress().late_max >= late);
     }
@@ -375,7 +378,7 @@ fn orders_take_effect_while_it_waits() {
             took.extend([sought.saturating_duration_since(told), ended.saturating_duration_since(stopped)]);
         }
         let median = median(took);
-        assert!(median < Duration::from_millis(5), "{waiting:?}: {median:?}");
+        assert!(median < SOON / 100, "{waiting:?}: {median:?}");
     }
 }
 

@@ -3,12 +3,14 @@
 //! | file | what |
 //! |------|------|
 //! | `merging` | keys in memory, merged: scan, heaps, ours; comparisons |
+//! | `pacing` | errors of due times; what it costs to have no pace |
 //! | `seeking` | a merge goes to another time |
 //! | `shapes` | the times that are merged |
 //!
 //! A part is a module with some of `cells`, `facts` and `targets`, named in [`measure`].
 
 mod merging;
+mod pacing;
 mod seeking;
 mod shapes;
 
@@ -25,6 +27,10 @@ pub struct Plan {
     pub n_repetitions: usize,
     /// Records that are merged in one repetition, and by a linear scan.
     pub n_records: [usize; 2],
+    /// How long a paced replay is, and one whose drift is measured: the environment variable `SHM_RING_DRIFT_S`, in s.
+    pub paced_ms: u64,
+    /// See there.
+    pub drift_ms: u64,
     /// CSV files of real ticks: the environment variable `SHM_RING_TICKS`.
     pub ticks: Vec<PathBuf>,
     /// Only contestants whose name contains this.
@@ -40,7 +46,10 @@ pub fn measure(plan: &Plan, mut tell: impl FnMut(&str)) -> Result<Results, Strin
             results.take_turns(&turns, planned, &mut tell);
         }
     }
-    tell("counts");
-    results.add_facts(&turns, merging::facts(plan)?);
-    Ok(results.finish(merging::targets))
+    for facts in [merging::facts, pacing::facts] {
+        tell("counts");
+        results.add_facts(&turns, facts(plan)?);
+    }
+    let targets = [merging::targets, pacing::targets];
+    Ok(results.finish(|results| targets.iter().flat_map(|of| of(results)).collect()))
 }

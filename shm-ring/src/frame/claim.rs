@@ -392,10 +392,12 @@ impl Claimer {
 
 /// Whether the slot `index` may still have an unfinished frame at its intent.
 pub(crate) fn holds(table: &Table, intent: u64, index: usize) -> bool {
-    match table.frames.sealed(intent) {
+    let is_open = match table.frames.sealed(intent) {
         // Somebody's frame stands there. Only while it is this slot's own, and open, is it unfinished.
         Some(head) => head.state == State::Claimed && usize::from(head.slot) == index,
-        // The place was granted again: a stale intent, of a race that was lost a lap ago.
-        None => intent.saturating_add(table.frames.capacity_bytes()) >= table.granted(),
-    }
+        None => true,
+    };
+    // Or the place was granted again: a stale intent, of a race that was lost a lap ago, or of a frame that was finished then, whose header
+    // is payload by now. Its seal may be left, for what a frame does not fill is not written.
+    is_open && intent.saturating_add(table.frames.capacity_bytes()) >= table.granted()
 }

@@ -63,13 +63,15 @@ pub struct Replayer<S> {
     orders: Orders,
     /// The orders that were taken; others have another number.
     seen: u32,
-    /// Nothing stands between the merge and the user.
+    /// Nothing stands between the merge and the user: the first record behind the last seek has gone, and the others follow.
     is_free: bool,
     lag: Lag,
     waiting: Waiting,
     from_ns: Option<u64>,
-    /// The last time that is handed out; `None`: nothing is.
-    last_ns: Option<u64>,
+    /// The last time that is handed out.
+    last_ns: u64,
+    /// Not even that is.
+    is_empty: bool,
     phase: Phase,
     /// The record that is not due yet, or not asked for.
     kept: Option<Kept>,
@@ -77,10 +79,11 @@ pub struct Replayer<S> {
     course: Option<Course>,
     /// Since when no time passes.
     paused_ns: Option<u64>,
-    /// The newest record that was handed out.
-    latest_ns: Option<u64>,
-    first_ns: Option<u64>,
-    n_records: u64,
+    /// Of the records that were handed out since a seek, the newest; 0 without one.
+    latest_ns: u64,
+    has_latest: bool,
+    /// The earliest time that was met or asked for; all ones: none.
+    first_ns: u64,
     late_max_ns: u64,
     margin_ns: u64,
 }
@@ -116,14 +119,15 @@ impl<S: Source> Replayer<S> {
             lag: Lag::CatchUp,
             waiting: Waiting::Spin,
             from_ns: None,
-            last_ns: Some(u64::MAX),
+            last_ns: u64::MAX,
+            is_empty: false,
             phase: Phase::New,
             kept: None,
             course: None,
             paused_ns: None,
-            latest_ns: None,
-            first_ns: None,
-            n_records: 0,
+            latest_ns: 0,
+            has_latest: false,
+            first_ns: u64::MAX,
             late_max_ns: 0,
             margin_ns: MARGIN_NS,
         }
@@ -165,7 +169,7 @@ impl<S: Source> Replayer<S> {
     /// Only records before that time: the first one of that time or later ends the replay.
     #[must_use]
     pub fn to_ns(mut self, timestamp_ns: u64) -> Self {
-        self.last_ns = timestamp_ns.checked_sub(1);
+        (self.last_ns, self.is_empty) = (timestamp_ns.saturating_sub(1), timestamp_ns == 0);
         // ORDER none (Relaxed): for display.
         self.control.told().end_ns.store(timestamp_ns, Ordering::Relaxed);
         self
@@ -183,7 +187,7 @@ impl<S: Source> Replayer<S> {
         if self.is_free && !self.control.has_changed(self.seen) {
             let found = self.merge.next()?.map(|event| Kept { source: event.source, stamp: event.stamp });
             match found {
-                Some(found) if Some(found.stamp.timestamp_ns) <= self.last_ns => {
+                Some(found) if found.stamp.timestamp_ns <= self.last_ns => {
                     return Ok(Some(self.hand_out(found)));
                 }
                 Some(_) => self.end(),
@@ -308,10 +312,12 @@ impl<S: Source> Replayer<S> {
 
     /// The record that is kept, or the merge's next; `None`: there is none yet, or all is over.
     fn fetch(&mut self) -> Result<Option<Kept>, MergeError> {
-        if self.kept.is_none() {
+        if self.is_empty {
+            self.end();
+        } else if self.kept.is_none() {
             let found = self.merge.next()?.map(|event| Kept { source: event.source, stamp: event.stamp });
             match found {
-                Some(found) if Some(found.stamp.timestamp_ns) <= self.last_ns => self.kept = Some(found),
+                Some(found) if found.stamp.timestamp_ns <= self.last_ns => self.kept = Some(found),
                 None if !self.merge.is_over() => {}
                 _ => self.end(),
             }
@@ -323,9 +329,10 @@ impl<S: Source> Replayer<S> {
     fn due_ns(&mut self, stamp: Stamp, now_ns: u64) -> u64 {
         let Pace::Speed(times) = self.orders.pace else { return now_ns };
         // What comes too late in its source is as old as what it comes behind.
-        let timestamp_ns = stamp.timestamp_ns.max(self.latest_ns.unwrap_or(0));
+        let timestamp_ns = stamp.timestamp_ns.max(self.latest_ns);
         if self.course.is_none() {
-            self.course = Course::new(now_ns, self.latest_ns.unwrap_or(timestamp_ns), times);
+            let since_ns = if self.has_latest { self.latest_ns } else { timestamp_ns };
+            self.course = Course::new(now_ns, since_ns, times);
         }
         self.course.map_or(now_ns, |course| course.due_ns(timestamp_ns))
     }
@@ -333,6 +340,10 @@ impl<S: Source> Replayer<S> {
     /// A record goes.
     fn depart(&mut self, stamp: Stamp, late_ns: u64, is_held: bool) {
         self.kept = None;
+        (self.latest_ns, self.has_latest) = (self.latest_ns.max(stamp.timestamp_ns), true);
+        if stamp.timestamp_ns < self.first_ns {
+            self.tell_first(stamp.timestamp_ns);
+        }
         if is_held {
             self.orders.n_steps -= 1;
             if let (Pace::Speed(times), Some(paused_ns)) = (self.orders.pace, self.paused_ns) {
@@ -356,14 +367,9 @@ impl<S: Source> Replayer<S> {
     #[inline(always)]
     fn hand_out(&mut self, kept: Kept) -> Event<S::Record<'_>> {
         let Kept { source, stamp } = kept;
-        self.n_records += 1;
-        self.latest_ns = self.latest_ns.max(Some(stamp.timestamp_ns));
-        if self.first_ns.is_none_or(|first| stamp.timestamp_ns < first) {
-            self.tell_first(stamp.timestamp_ns);
-        }
         let told = self.control.told();
-        // ORDER none (Relaxed), for both: for display.
-        told.n_records.store(self.n_records, Ordering::Relaxed);
+        sync::add_alone(&told.n_records, 1);
+        // ORDER none (Relaxed): for display, and written by this thread alone.
         told.timestamp_ns.store(stamp.timestamp_ns, Ordering::Relaxed);
         Event { source, stamp, record: self.merge.sources()[source].record() }
     }
@@ -377,7 +383,7 @@ impl<S: Source> Replayer<S> {
     fn obey(&mut self) -> Result<(), MergeError> {
         let before = self.orders.pace;
         (self.orders, self.seen) = self.control.take();
-        self.is_free = false;
+        self.leave_free();
         if self.orders.is_stopped {
             self.end();
             self.phase = Phase::Stopped;
@@ -406,6 +412,14 @@ impl<S: Source> Replayer<S> {
         Ok(())
     }
 
+    /// From now on there is more to do for each record; what was not done for each is done once.
+    fn leave_free(&mut self) {
+        if std::mem::take(&mut self.is_free) {
+            // ORDER none (Relaxed): written by this thread.
+            self.latest_ns = self.latest_ns.max(self.control.told().timestamp_ns.load(Ordering::Relaxed));
+        }
+    }
+
     fn change_pace(&mut self, before: Pace, now_ns: u64) {
         if before == self.orders.pace {
             return;
@@ -414,21 +428,18 @@ impl<S: Source> Replayer<S> {
         self.course = match (self.course, self.orders.pace) {
             (Some(course), Pace::Speed(times)) => course.turned(now_ns, next_ns, times),
             // As if the last one had been played just now.
-            (None, Pace::Speed(times)) => {
-                self.latest_ns.and_then(|latest| Course::new(now_ns, latest, times))
-            }
+            (None, Pace::Speed(times)) if self.has_latest => Course::new(now_ns, self.latest_ns, times),
             _ => None,
         };
     }
 
     fn go_to(&mut self, to_ns: u64, now_ns: u64) -> Result<(), MergeError> {
-        (self.kept, self.latest_ns, self.course) = (None, None, None);
+        (self.kept, self.course) = (None, None);
+        (self.latest_ns, self.has_latest) = (0, false);
         self.phase = Phase::Going;
         // ORDER none (Relaxed): for display.
         self.control.told().is_over.store(0, Ordering::Relaxed);
-        if let (Pace::Speed(times), true) =
-            (self.orders.pace, self.first_ns.is_some_and(|first| to_ns > first))
-        {
+        if let (Pace::Speed(times), true) = (self.orders.pace, to_ns > self.first_ns) {
             self.course = Course::new(self.paused_ns.unwrap_or(now_ns), to_ns, times);
         }
         self.merge.seek(to_ns)
@@ -442,7 +453,7 @@ impl<S: Source> Replayer<S> {
 
     #[cold]
     fn tell_first(&mut self, timestamp_ns: u64) {
-        self.first_ns = Some(timestamp_ns);
+        self.first_ns = timestamp_ns;
         // ORDER none (Relaxed): for display.
         self.control.told().first_ns.store(timestamp_ns, Ordering::Relaxed);
     }
