@@ -21,7 +21,7 @@ pub struct PoolSource {
 enum Kind {
     Log(LogFeed),
     #[cfg(feature = "arrow")]
-    Table(Box<TableFeed>),
+    Table(TableFeed),
 }
 
 /// A record of a pool's source.
@@ -76,7 +76,7 @@ impl PoolSource {
 
     #[cfg(feature = "arrow")]
     pub(crate) fn table(name: String, stage: Stage, feed: TableFeed) -> Self {
-        Self { stage, feed: Kind::Table(Box::new(feed)), name }
+        Self { stage, feed: Kind::Table(feed), name }
     }
 
     fn refill(&mut self) -> Result<Next, SourceError> {
