@@ -121,10 +121,9 @@ fn columns_are_slices_of_the_map() {
         let batch = table.batch(at).unwrap();
         let prices: &[f64] = batch.column("price").unwrap();
         let volumes = batch.column::<u64>(2usize).unwrap();
-        for (from, to) in [(prices.as_ptr_range().start.addr(), prices.as_ptr_range().end.addr())] {
-            assert!(mapped.contains(&from) && to <= mapped.end, "{from:x} in {mapped:x?}");
-            assert_eq!(from % 64, 0);
-        }
+        let (from, to) = (prices.as_ptr_range().start.addr(), prices.as_ptr_range().end.addr());
+        assert!(mapped.contains(&from) && to <= mapped.end, "{from:x} in {mapped:x?}");
+        assert_eq!(from % 64, 0);
         let text = batch.row(0).text("symbol").unwrap();
         assert!(mapped.contains(&text.as_ptr().addr()));
         assert_eq!(batch.copied_bytes(), 0);
@@ -354,7 +353,7 @@ fn the_column_of_times_is_found_or_chosen() {
     let directory = directory();
     let path = directory.path().join("t.arrow");
     let integers = |n: i64| Arc::new(Int64Array::from(vec![n])) as ArrayRef;
-    let columns = vec![
+    let columns = [
         ("date", Arc::new(Date32Array::from(vec![1])) as ArrayRef),
         ("time", integers(2)),
         ("ts", integers(3)),

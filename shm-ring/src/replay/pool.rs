@@ -227,7 +227,7 @@ impl MapPool {
     }
 
     #[cfg(feature = "arrow")]
-    fn table_feed(&self, path: &Path, time: Option<(&str, TimeUnit)>) -> Result<Box<TableFeed>, Error> {
+    fn table_feed(&self, path: &Path, time: Option<(&str, TimeUnit)>) -> Result<TableFeed, Error> {
         let table = match Table::open_within(path, &self.shared.budget) {
             Err(Error::OverBudget { .. }) => Table::open_parked(path)?,
             opened => opened?,
@@ -236,7 +236,7 @@ impl MapPool {
             Some((name, unit)) => table.time_column(name, unit)?,
             None => table,
         };
-        Ok(Box::new(TableFeed::new(table, self.shared.order, TABLE_WINDOW_BYTES)?))
+        TableFeed::new(table, self.shared.order, TABLE_WINDOW_BYTES)
     }
 
     /// What there is to open below a directory, in the order of names: logs (their directories), segments outside of logs, tables, rings.

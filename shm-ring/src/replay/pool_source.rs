@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     Log(LogFeed),
     Rows(RowFeed),
     #[cfg(feature = "arrow")]
-    Table(Box<TableFeed>),
+    Table(TableFeed),
     /// One that copies.
     Other(Box<dyn Feed>),
 }
@@ -123,7 +123,7 @@ impl PoolSource {
             Kind::Log(feed) => feed,
             Kind::Rows(feed) => feed,
             #[cfg(feature = "arrow")]
-            Kind::Table(feed) => &**feed,
+            Kind::Table(feed) => feed,
             Kind::Other(feed) => &**feed,
         }
     }

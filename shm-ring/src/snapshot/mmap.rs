@@ -166,6 +166,7 @@ impl Snapshot {
     }
 
     /// The same, for who must know which of them it is.
+    #[cfg(feature = "arrow")]
     pub(crate) fn plain_within(path: &Path, budget: &MapBudget) -> Result<OpenedPlain, Error> {
         Self::within(open::plain(path)?, path, budget)
     }

@@ -30,6 +30,7 @@ pub(crate) mod open;
 pub use error::ReadError;
 pub use file::FileSnapshot;
 pub use memory::MemorySnapshot;
+#[cfg(feature = "arrow")]
 pub(crate) use mmap::OpenedPlain;
 pub use mmap::{Advice, Snapshot};
 

@@ -4,7 +4,7 @@
 //!   mapped        | batch: all of its rows, in place          | next batch ...
 //!   compressed    | batch: unpacked into memory               |
 //!   by pread      | window of rows | window | ...             |     as many rows as the window's bytes are
-//!                   ^ kept as long as a row of it is staged
+//!                   ^ kept as long as a row of it is staged; in front of the cursor, a window's part of each buffer is read ahead
 //! ```
 //!
 //! (I1) the place of a row is its number in the table, and so is its sequence; (I2) what is staged, and what is held back, can be read; (I3)
@@ -51,6 +51,8 @@ struct Loaded {
     rows: TableBatch,
     /// The next one to be staged.
     at: usize,
+    /// Up to here, rows were asked for ahead; all, where that is not wanted.
+    asked: usize,
 }
 
 impl TableFeed {
@@ -77,7 +79,7 @@ impl TableFeed {
     /// Stages rows of what was loaded last.
     fn fill_from_loaded(&mut self, stage: &mut Stage, n_staged: &mut usize) -> Result<(), SourceError> {
         let Self { loaded, time, since_ns, table, .. } = self;
-        let Some(Loaded { first, rows, at }) = loaded.back_mut() else { return Ok(()) };
+        let Some(Loaded { first, rows, at, .. }) = loaded.back_mut() else { return Ok(()) };
         let (times, width) = (rows.data(time.at), time.width);
         let values = times.fixed();
         while *at < rows.n_rows() && stage.room() > 0 {
@@ -92,6 +94,20 @@ impl TableFeed {
             *at += 1;
         }
         Ok(())
+    }
+
+    /// Has the rows in front of the cursor read, a window of bytes at a time: of each column its part, since these lie far from each other.
+    fn read_ahead(&mut self) {
+        let (Some(loaded), Some((_, head))) = (self.loaded.back_mut(), &self.head) else { return };
+        let n = usize::try_from(self.window_bytes / row_bytes(head)).unwrap_or(usize::MAX).max(Stage::ROOM);
+        let end = loaded.rows.n_rows();
+        if loaded.asked == end || loaded.asked > loaded.at.saturating_add(n / 2) {
+            return;
+        }
+        let to = loaded.asked.max(loaded.at).saturating_add(n).min(end);
+        head.places(&(loaded.asked.max(loaded.at)..to))
+            .for_each(|place| self.table.reader().read_ahead(&place));
+        loaded.asked = to;
     }
 
     /// Goes on to the next rows; `false`: there are none.
@@ -115,7 +131,11 @@ impl TableFeed {
             };
             let head = self.head.as_ref().map(|(_, head)| head).expect("looked at above");
             let rows = TableBatch::load(&self.table, head, rows)?;
-            self.loaded.push_back(Loaded { first, rows, at });
+            let is_long = self.table.is_mapped()
+                && head.codec.is_none()
+                && row_bytes(head) * rows.n_rows() as u64 > self.window_bytes;
+            let asked = if is_long { at } else { rows.n_rows() };
+            self.loaded.push_back(Loaded { first, rows, at, asked });
             return Ok(true);
         }
         Ok(false)
@@ -142,21 +162,40 @@ impl TableFeed {
         loaded.rows.row(usize::try_from(place - loaded.first).expect("a row of a batch"))
     }
 
-    /// When a row was.
-    fn time_of(&mut self, row: u64) -> Result<u64, SourceError> {
+    /// When a row was. `seen` is the column of times of the batch that was looked at last, where it costs no more than one of its values.
+    fn time_of(&mut self, row: u64, seen: &mut Option<(usize, ColumnData)>) -> Result<u64, SourceError> {
         let at = self.firsts.partition_point(|first| *first <= row) - 1;
         let in_batch = usize::try_from(row - self.firsts[at]).map_err(|_| self.too_many())?;
-        self.head(at)?;
-        let (_, head) = self.head.as_ref().expect("looked at just now");
-        let table = &self.table;
-        let lent = table.reader().lend()?;
-        let mut buffers = Buffers::new(&*lent, head, table.path(), table.is_mapped())?;
-        let layouts = table.columns().iter().map(TableColumn::layout);
-        let span = head.spans(layouts, table.path()).nth(self.time.at).expect("the column is there")?;
-        let layout = Layout::Fixed { width: self.time.width };
-        let value = ColumnData::read(&mut buffers, &span, layout, in_batch..in_batch + 1)?;
-        let ns = if value.is_null(0) { Err(None) } else { self.time.ns(value.fixed()).map_err(Some) };
-        ns.map_err(|value| no_such_time(table, &self.time, row, value))
+        let of = |times: &ColumnData, time: &TimeColumn, row: usize| {
+            if times.is_null(row) {
+                Err(None)
+            } else {
+                time.ns(times.bytes(row).map_err(|_| None)?).map_err(Some)
+            }
+        };
+        let ns = match seen {
+            Some((known, times)) if *known == at => of(times, &self.time, in_batch),
+            _ => {
+                self.head(at)?;
+                let (_, head) = self.head.as_ref().expect("looked at just now");
+                let table = &self.table;
+                let lent = table.reader().lend()?;
+                let mut buffers = Buffers::new(&*lent, head, table.path(), table.is_mapped())?;
+                let layouts = table.columns().iter().map(TableColumn::layout);
+                let span =
+                    head.spans(layouts, table.path()).nth(self.time.at).expect("the column is there")?;
+                let layout = Layout::Fixed { width: self.time.width };
+                if buffers.is_in_place() || head.codec.is_some() {
+                    let times = ColumnData::read(&mut buffers, &span, layout, 0..head.n_rows)?;
+                    let ns = of(&times, &self.time, in_batch);
+                    *seen = Some((at, times));
+                    ns
+                } else {
+                    of(&ColumnData::read(&mut buffers, &span, layout, in_batch..in_batch + 1)?, &self.time, 0)
+                }
+            }
+        };
+        ns.map_err(|value| no_such_time(&self.table, &self.time, row, value))
     }
 
     /// The number of a batch's first row.
@@ -194,11 +233,14 @@ impl TableFeed {
         if is_whole {
             return Ok(head.n_rows);
         }
-        let body_bytes = head.body.end - head.body.start;
-        let row_bytes = (body_bytes / head.n_rows.max(1) as u64).max(1);
-        let n = usize::try_from((window_bytes / row_bytes).max(Stage::ROOM as u64)).unwrap_or(usize::MAX);
+        let n = usize::try_from(window_bytes / row_bytes(head)).unwrap_or(usize::MAX).max(Stage::ROOM);
         Ok(start.saturating_add(n).min(head.n_rows))
     }
+}
+
+/// What a row has on average.
+fn row_bytes(head: &BatchHead) -> u64 {
+    ((head.body.end - head.body.start) / head.n_rows.max(1) as u64).max(1)
 }
 
 impl Feed for TableFeed {
@@ -206,6 +248,7 @@ impl Feed for TableFeed {
     fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError> {
         let mut n_staged = 0;
         while stage.room() > 0 {
+            self.read_ahead();
             match self.fill_from_loaded(stage, &mut n_staged) {
                 Ok(()) if stage.room() == 0 => break,
                 Ok(()) => {}
@@ -236,10 +279,10 @@ impl Feed for TableFeed {
             Order::Reorder { n_records } => n_records as u64,
         };
         let n_rows = self.first_of(self.table.n_batches())?;
-        let (mut low, mut high) = (0, n_rows);
+        let (mut low, mut high, mut seen) = (0, n_rows, None);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.time_of(middle)? < since_ns {
+            if self.time_of(middle, &mut seen)? < since_ns {
                 low = middle + 1;
             } else {
                 high = middle;

@@ -156,6 +156,21 @@ impl BatchHead {
         self.buffers.iter().map(length).fold(0, u64::saturating_add)
     }
 
+    /// Where some rows are in the file, a part of each buffer: exactly, where a row has a fixed size, and else as if all had the same.
+    pub(super) fn places(&self, rows: &Range<usize>) -> impl Iterator<Item = Range<u64>> {
+        let part = |len: u64, row: usize| {
+            let bytes = u128::from(len) * row as u128 / self.n_rows.max(1) as u128;
+            u64::try_from(bytes).unwrap_or(len).min(len)
+        };
+        let (start, end) = (rows.start, rows.end);
+        self.buffers.iter().filter_map(move |&(offset, length)| {
+            let (offset, length) = (u64::try_from(offset).ok()?, u64::try_from(length).ok()?);
+            let from = self.body.start.checked_add(offset)?;
+            let (from, to) = (from.checked_add(part(length, start))?, from.checked_add(part(length, end))?);
+            (from < to && to <= self.body.end).then_some(from..to)
+        })
+    }
+
     /// Where a buffer is in the file.
     pub(super) fn buffer(&self, at: usize, path: &Path) -> Result<Range<u64>, Error> {
         let (offset, length) = self.buffers[at];

@@ -1,10 +1,11 @@
 //! Open: what is checked before a file counts as a table.
 //!
 //! ```text
-//!   magic in front, length and magic at the end --> footer: verified as a whole --> columns, where the batches are
+//!   length and magic at the end --> footer: verified as a whole --> columns, where the batches are
+//!        no --> how it begins: what it is instead
 //! ```
 //!
-//! (I1) opening reads the first and the last page, and as much of the footer as there is; (I2) nothing that the footer says is believed
+//! (I1) opening reads the footer, and the first page only of what is no table; (I2) nothing that the footer says is believed
 //! beyond its own bytes: where a batch is, is checked when it is read.
 
 use super::batch::TableBatch;
@@ -264,33 +265,21 @@ impl Footer {
     fn read(bytes: &dyn ReadAt, path: &Path) -> Result<Self, Error> {
         let read = |offset, len| bytes.read_at(offset, len).map_err(|error| read_error(path, error));
         let len_bytes = bytes.len();
-        let begins = read(0, HEAD_BYTES.min(usize::try_from(len_bytes).unwrap_or(HEAD_BYTES)))?;
-        if !begins.starts_with(&MAGIC) {
-            return Err(match table::what_else(&begins, len_bytes) {
-                Some(found) => {
-                    Error::OtherKind { path: path.into(), expected: FileKind::Table, found: found.into() }
-                }
-                None => not_wanted(path.into(), FileKind::Table, &begins),
-            });
-        }
+        let tail_at = len_bytes.checked_sub(TAIL_BYTES as u64).filter(|at| *at >= HEAD_BYTES as u64);
+        let tail = tail_at.map(|at| read(at, TAIL_BYTES)).transpose()?.filter(|tail| tail[4..] == MAGIC);
+        let (Some(tail_at), Some(tail)) = (tail_at, tail) else {
+            return Err(Self::refusal(
+                &read(0, HEAD_BYTES.min(usize::try_from(len_bytes).unwrap_or(HEAD_BYTES)))?,
+                len_bytes,
+                path,
+            ));
+        };
         let corrupt = |what, expected: String, found: String| Error::Corrupt {
             path: path.into(),
             what,
             expected,
             found,
         };
-        let Some(tail_at) = len_bytes.checked_sub(TAIL_BYTES as u64).filter(|at| *at >= HEAD_BYTES as u64)
-        else {
-            let expected_bytes = (HEAD_BYTES + TAIL_BYTES) as u64;
-            let kind = FileKind::Table;
-            return Err(Error::Truncated { kind, path: path.into(), expected_bytes, found_bytes: len_bytes });
-        };
-        let tail = read(tail_at, TAIL_BYTES)?;
-        if tail[4..] != MAGIC {
-            let expected =
-                "\"ARROW1\" as its last bytes, which its writer puts there when it is closed".into();
-            return Err(corrupt("end of the table", expected, format!("\"{}\"", tail[4..].escape_ascii())));
-        }
         let footer_bytes = i32::from_le_bytes(*tail.first_chunk().expect("the tail has ten bytes"));
         let start = u64::try_from(footer_bytes).ok().and_then(|len| tail_at.checked_sub(len));
         let (Ok(len), Some(start)) =
@@ -315,6 +304,26 @@ impl Footer {
         let dictionary_blocks =
             footer.dictionaries().map_or(vec![], |found| found.iter().map(blocks).collect());
         Ok(Self { columns, batches, dictionary_blocks })
+    }
+}
+
+impl Footer {
+    /// Why a file is none that does not end as a table.
+    fn refusal(begins: &[u8], len_bytes: u64, path: &Path) -> Error {
+        let kind = FileKind::Table;
+        if begins.starts_with(&MAGIC) {
+            let expected_bytes = (HEAD_BYTES + TAIL_BYTES) as u64;
+            if len_bytes < expected_bytes {
+                return Error::Truncated { kind, path: path.into(), expected_bytes, found_bytes: len_bytes };
+            }
+            let expected = "\"ARROW1\", which its writer puts there when it is finished".into();
+            let found = "something else".into();
+            return Error::Corrupt { path: path.into(), what: "end of the table", expected, found };
+        }
+        match table::what_else(begins, len_bytes) {
+            Some(found) => Error::OtherKind { path: path.into(), expected: kind, found: found.into() },
+            None => not_wanted(path.into(), kind, begins),
+        }
     }
 }
 

@@ -11,9 +11,9 @@
 
 use crate::error::{Error, FileKind};
 use crate::map::budget::MapBudget;
-use crate::snapshot::{FileSnapshot, OpenedPlain, ReadAt, ReadError, Snapshot};
+use crate::snapshot::{Advice, FileSnapshot, OpenedPlain, ReadAt, ReadError, Snapshot};
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +69,14 @@ impl Reader {
         let file = FileSnapshot::open_plain(path)?;
         let identity = Identity::of(&file, path)?;
         Ok((Self::Parked(Parked { path: path.into(), identity }), file))
+    }
+
+    /// Has these bytes of a mapped file read, if they are not there: a hint.
+    pub(super) fn read_ahead(&self, place: &Range<u64>) {
+        if let (Self::Mapped(snapshot), Ok(len)) = (self, usize::try_from(place.end - place.start)) {
+            // Without it, they are read when they are looked at.
+            let _ = snapshot.advise(place.start, len, Advice::WillNeed);
+        }
     }
 
     /// Whether slices of it are the file's own pages.

@@ -176,8 +176,8 @@ impl TableWriter {
             let (expected, found) = (format!("{} values", self.columns.len()), row.len().to_string());
             return Err(Error::Invalid { option: "row", expected, found });
         }
-        for at in 0..row.len() {
-            if let Err(error) = self.columns[at].push(row[at]) {
+        for (at, value) in row.iter().enumerate() {
+            if let Err(error) = self.columns[at].push(*value) {
                 self.columns[..at].iter_mut().for_each(Column::pop);
                 return Err(error);
             }
@@ -294,36 +294,36 @@ macro_rules! each {
 impl Column {
     fn push(&mut self, value: CellValue<'_>) -> Result<(), Error> {
         use CellValue as V;
-        let pushed = match (&mut self.cells, value) {
-            (cells, V::Null) => {
-                each!(cells, v => v.push(None));
-                Ok(())
-            }
-            (Cells::Bool(v), V::Bool(value)) => Ok(v.push(Some(value))),
-            (Cells::I8(v), value) => integer(value).map(|value| v.push(Some(value))),
-            (Cells::I16(v), value) => integer(value).map(|value| v.push(Some(value))),
-            (Cells::I32(v), value) => integer(value).map(|value| v.push(Some(value))),
-            (Cells::I64(v), value) => integer(value).map(|value| v.push(Some(value))),
-            (Cells::U8(v), value) => integer(value).map(|value| v.push(Some(value))),
-            (Cells::U16(v), value) => integer(value).map(|value| v.push(Some(value))),
-            (Cells::U32(v), value) => integer(value).map(|value| v.push(Some(value))),
-            (Cells::U64(v), value) => integer(value).map(|value| v.push(Some(value))),
-            (Cells::F32(v), V::F32(value)) => Ok(v.push(Some(value))),
-            (Cells::F64(v), V::F64(value)) => Ok(v.push(Some(value))),
-            (Cells::F64(v), V::F32(value)) => Ok(v.push(Some(value.into()))),
-            (Cells::Text(v, len), V::Text(value)) => {
-                add(len, value.len()).map(|()| v.push(Some(value.into())))
-            }
-            (Cells::Binary(v, len), V::Binary(value)) => {
-                add(len, value.len()).map(|()| v.push(Some(value.into())))
-            }
-            _ => Err(()),
-        };
-        pushed.map_err(|()| Error::Invalid {
+        let refused = || Error::Invalid {
             option: "value",
             expected: format!("one that column {:?} of {} takes", self.name, self.column_type),
             found: format!("{value:?}"),
-        })
+        };
+        match (&mut self.cells, value) {
+            (cells, V::Null) => each!(cells, v => v.push(None)),
+            (Cells::Bool(v), V::Bool(value)) => v.push(Some(value)),
+            (Cells::I8(v), value) => v.push(Some(integer(value).ok_or_else(refused)?)),
+            (Cells::I16(v), value) => v.push(Some(integer(value).ok_or_else(refused)?)),
+            (Cells::I32(v), value) => v.push(Some(integer(value).ok_or_else(refused)?)),
+            (Cells::I64(v), value) => v.push(Some(integer(value).ok_or_else(refused)?)),
+            (Cells::U8(v), value) => v.push(Some(integer(value).ok_or_else(refused)?)),
+            (Cells::U16(v), value) => v.push(Some(integer(value).ok_or_else(refused)?)),
+            (Cells::U32(v), value) => v.push(Some(integer(value).ok_or_else(refused)?)),
+            (Cells::U64(v), value) => v.push(Some(integer(value).ok_or_else(refused)?)),
+            (Cells::F32(v), V::F32(value)) => v.push(Some(value)),
+            (Cells::F64(v), V::F64(value)) => v.push(Some(value)),
+            (Cells::F64(v), V::F32(value)) => v.push(Some(value.into())),
+            (Cells::Text(v, len), V::Text(value)) => {
+                *len = more(*len, value.len()).ok_or_else(refused)?;
+                v.push(Some(value.into()));
+            }
+            (Cells::Binary(v, len), V::Binary(value)) => {
+                *len = more(*len, value.len()).ok_or_else(refused)?;
+                v.push(Some(value.into()));
+            }
+            _ => return Err(refused()),
+        }
+        Ok(())
     }
 
     /// Takes back what was pushed last.
@@ -376,18 +376,17 @@ impl Column {
     }
 }
 
-fn integer<T: TryFrom<i64> + TryFrom<u64>>(value: CellValue<'_>) -> Result<T, ()> {
+fn integer<T: TryFrom<i64> + TryFrom<u64>>(value: CellValue<'_>) -> Option<T> {
     match value {
-        CellValue::Signed(value) => T::try_from(value).map_err(drop),
-        CellValue::Unsigned(value) => T::try_from(value).map_err(drop),
-        _ => Err(()),
+        CellValue::Signed(value) => T::try_from(value).ok(),
+        CellValue::Unsigned(value) => T::try_from(value).ok(),
+        _ => None,
     }
 }
 
-/// Text that one batch can't have beside what it has already is refused.
-fn add(len: &mut usize, more: usize) -> Result<(), ()> {
-    *len = len.checked_add(more).filter(|sum| *sum <= TEXT_BYTES_MAX).ok_or(())?;
-    Ok(())
+/// What a batch's text comes to then, if it can have that much.
+fn more(len: usize, more: usize) -> Option<usize> {
+    len.checked_add(more).filter(|sum| *sum <= TEXT_BYTES_MAX)
 }
 
 fn failed(path: &Path) -> impl Fn(ArrowError) -> Error {
