@@ -28,7 +28,7 @@ pub(crate) struct Opening {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Merge {
-    /// Rings, logs, segments of logs (*.seg), tables (Arrow IPC files), and directories of such.
+    /// Rings, logs, segments of logs, tables (Arrow IPC files); and directories, in which *.ring, logs, *.seg, *.arrow and *.feather are found.
     #[arg(required = true, value_name = "SRC", value_hint = ValueHint::AnyPath)]
     pub(crate) sources: Vec<PathBuf>,
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub(crate) struct Merge {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Replay {
-    /// Rings, logs, segments of logs (*.seg), tables (Arrow IPC files), and directories of such.
+    /// Rings, logs, segments of logs, tables (Arrow IPC files); and directories, in which *.ring, logs, *.seg, *.arrow and *.feather are found.
     #[arg(required = true, value_name = "SRC", value_hint = ValueHint::AnyPath)]
     pub(crate) sources: Vec<PathBuf>,
     #[command(flatten)]
@@ -108,7 +108,7 @@ pub(crate) struct Replay {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Compact {
-    /// Rings, logs, segments of logs (*.seg), tables (Arrow IPC files), and directories of such.
+    /// Rings, logs, segments of logs, tables (Arrow IPC files); and directories, in which *.ring, logs, *.seg, *.arrow and *.feather are found.
     #[arg(required = true, value_name = "SRC", value_hint = ValueHint::AnyPath)]
     pub(crate) sources: Vec<PathBuf>,
     /// The log to make; nothing of that name may exist.

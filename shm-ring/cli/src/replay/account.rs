@@ -5,7 +5,7 @@
 use crate::failure::{Code, Failure};
 use crate::output::{self, Messages};
 use crate::size::show_count;
-use shm_ring::replay::{MergeError, PoolSource, SourceError, SourceStats};
+use shm_ring::replay::{MergeError, PoolSource, Source, SourceError, SourceStats};
 use std::collections::HashSet;
 
 /// See the file's header.
@@ -86,7 +86,6 @@ impl Account {
 
 /// Their names, and what they have come to.
 pub(crate) fn stats(sources: &[PoolSource]) -> impl Iterator<Item = (&str, SourceStats)> {
-    use shm_ring::replay::Source;
     sources.iter().map(|source| (source.name(), source.stats()))
 }
 
