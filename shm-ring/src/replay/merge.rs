@@ -70,14 +70,7 @@ impl<S: Source> Default for Merge<S> {
 impl<S: Source> Merge<S> {
     /// Of no source yet.
     pub fn new() -> Self {
-        Self {
-            sources: vec![],
-            heads: vec![],
-            last: None,
-            stats: MergeStats::default(),
-            latest_ns: 0,
-            stops: false,
-        }
+        Self { sources: vec![], heads: vec![], last: None, stats: MergeStats::default(), latest_ns: 0, stops: false }
     }
 
     /// After a source has failed, no other one is read either.
