@@ -50,6 +50,12 @@ impl<'a> Run<'a> {
         Self { key, base, bytes, at }
     }
 
+    /// All bytes of the run.
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Where the next frame is.
     #[inline(always)]
     pub(crate) fn position(&self) -> u64 {

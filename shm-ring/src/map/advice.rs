@@ -113,7 +113,13 @@ pub(crate) fn forget_cached(path: &Path, identity: Identity, unwanted: Range<u64
     is_same && forget_cached_of(&file, unwanted)
 }
 
-/// The same by a descriptor.
+/// Of what is read through that description, nothing is read ahead.
+pub(crate) fn read_nothing_ahead_of(file: &File) {
+    // A hint.
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM);
+}
+
+/// [`forget_cached`] by a descriptor.
 pub(crate) fn forget_cached_of(file: &File, unwanted: Range<u64>) -> bool {
     let (Ok(start), Ok(length)) =
         (i64::try_from(unwanted.start), i64::try_from(unwanted.end.saturating_sub(unwanted.start)))
