@@ -87,9 +87,9 @@ impl LogFeed {
         let remembered = Remembered::of(&chart);
         let mut walk = Walk::new(Arc::new(disk), chart.state().log_uuid, shared.boot_id);
         // What can't be read is told by the first step; but not that others can write it.
-        match shared.reserve.with(is_short_read, || walk.begin_at_oldest(&chart)) {
-            Err(LogReadError::System { errno: libc::EPERM, .. }) => reader::check_writers(path)?,
-            Ok(()) | Err(_) => {}
+        let begun = shared.reserve.with(is_short_read, || walk.begin_at_oldest(&chart));
+        if let Err(LogReadError::System { errno: libc::EPERM, .. }) = begun {
+            reader::check_writers(path)?;
         }
         Ok(Self::new(walk, seat, remembered, side))
     }

@@ -88,6 +88,10 @@ impl RowFeed {
             may_be_mapped,
             map: None,
         };
+        if shared.memory_bytes.is_some() {
+            // The look at how it begins has marked pages: who reads these has more read ahead than any window.
+            advice::forget_cached_of(&checked.file, 0..checked.start.saturating_add(checked.len));
+        }
         let n_rows = checked.len / row_bytes;
         let seat = Seat::new(shared)?;
         let mut this =
