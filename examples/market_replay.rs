@@ -7,7 +7,8 @@
 
 use memmap2::Mmap;
 use shm_ring::replay::{
-    AsOf, Batches, Body, CellValue, ColumnType, MapPool, Merge, Pace, PoolOptions, PoolSource, Replayer, TableWriter,
+    AsOf, Batches, Body, CellValue, ColumnType, MapPool, Merge, Pace, PoolOptions, PoolSource, Replayer,
+    TableWriter,
 };
 use std::error::Error;
 use std::fs::File;
@@ -43,7 +44,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         began.elapsed().as_secs_f64(),
         options.mem_bytes >> 20
     );
-    println!("{:<22}{:>12}{:>10}{:>14}{:>10}{:>10}{:>12}{:>16}", "", "events", "seconds", "events/s", "ns each", "RSS MiB", "files MiB", "page cache MiB");
+    println!(
+        "{:<22}{:>12}{:>10}{:>14}{:>10}{:>10}{:>12}{:>16}",
+        "", "events", "seconds", "events/s", "ns each", "RSS MiB", "files MiB", "page cache MiB"
+    );
 
     let began = Instant::now();
     let merge = open(&paths, &options)?;
@@ -66,7 +70,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn options() -> Result<Options, Box<dyn Error>> {
     let is_quick = cfg!(debug_assertions);
     let (n_symbols, n_rows) = if is_quick { (50, 200) } else { (3_000, 1_500) };
-    let mut options = Options { n_symbols, n_rows, mem_bytes: 256 << 20, seconds: if is_quick { 1 } else { 2 } };
+    let mut options =
+        Options { n_symbols, n_rows, mem_bytes: 256 << 20, seconds: if is_quick { 1 } else { 2 } };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
         let value: u64 = args.next().ok_or(format!("{name}: a number is missing"))?.parse()?;
@@ -127,7 +132,11 @@ fn make_one(path: &Path, symbol: u64, n_rows: u64) -> Result<(), shm_ring::Error
         }
         cents = (cents + chance.below(11)).saturating_sub(5).max(1);
         let price = u32::try_from(cents).map_or(f64::MAX, f64::from) / 100.0;
-        table.push(&[CellValue::Unsigned(at_ns), price.into(), CellValue::Unsigned(100 * (1 + chance.below(20)))])?;
+        table.push(&[
+            CellValue::Unsigned(at_ns),
+            price.into(),
+            CellValue::Unsigned(100 * (1 + chance.below(20))),
+        ])?;
     }
     table.finish()
 }
@@ -187,7 +196,10 @@ fn at_noon(merge: Merge<PoolSource>, paths: &[PathBuf]) -> Result<String, Box<dy
     let known = (0..n_sources).filter(|symbol| as_of.last(*symbol).is_some()).count();
     show("last prices at noon", known as u64, began.elapsed(), paths)?;
     let first = as_of.last(0).ok_or("nothing was traded before noon")?;
-    Ok(format!("at noon, {known} symbols had been traded; the first one last at {}", String::from_utf8_lossy(&first.kept.bytes)))
+    Ok(format!(
+        "at noon, {known} symbols had been traded; the first one last at {}",
+        String::from_utf8_lossy(&first.kept.bytes)
+    ))
 }
 
 /// A stretch behind noon, so many times as fast as it was.
@@ -205,7 +217,9 @@ fn in_time(paths: &[PathBuf], options: &Options, speed: f64) -> Result<String, B
     }
     show(&format!("{speed}x, from noon on"), errors_ns.len() as u64, began.elapsed(), paths)?;
     errors_ns.sort_unstable();
-    let at = |percent: usize| errors_ns.get(errors_ns.len() * percent / 100).map_or(0.0, |ns| *ns as f64 / 1_000.0);
+    let at = |percent: usize| {
+        errors_ns.get(errors_ns.len() * percent / 100).map_or(0.0, |ns| *ns as f64 / 1_000.0)
+    };
     Ok(format!("{speed}x: in time to {:.1} us (p50), {:.1} us (p99)", at(50), at(99)))
 }
 
@@ -215,7 +229,9 @@ fn show(what: &str, n_events: u64, took: Duration, paths: &[PathBuf]) -> Result<
     let each = if n_events == 0 { 0.0 } else { seconds * 1e9 / n };
     let (rss, files) = (memory_kib("VmRSS:")? >> 10, memory_kib("RssFile:")? >> 10);
     let cached = cached_bytes(paths)? >> 20;
-    println!("{what:<22}{n_events:>12}{seconds:>10.2}{rate:>14.0}{each:>10.0}{rss:>10}{files:>12}{cached:>16}");
+    println!(
+        "{what:<22}{n_events:>12}{seconds:>10.2}{rate:>14.0}{each:>10.0}{rss:>10}{files:>12}{cached:>16}"
+    );
     Ok(())
 }
 

@@ -159,6 +159,7 @@ const ROLES: &[(&str, fn())] = &[
     ("snapshot_opening::stranger", snapshot_opening::stranger),
     ("snapshot_opening::cramped", snapshot_opening::cramped),
     ("snapshot_opening::no_descriptors", snapshot_opening::no_descriptors),
+    ("replay_pool::capped", replay_pool::capped),
     ("replay_pool::cramped", replay_pool::cramped),
     ("replay_pool::exhausted", replay_pool::exhausted),
     ("waiting::echo", waiting::echo),

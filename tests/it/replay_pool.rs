@@ -491,3 +491,86 @@ fn a_cap_that_is_too_small_says_how_much_is_needed() {
     let more: Vec<_> = (0..=sources.len()).map(|_| enough.open(&kinds.log).unwrap()).collect();
     drop(more);
 }
+
+/// What the page cache has of a file, in bytes.
+fn cached(path: &Path) -> u64 {
+    let file = fs::File::open(path).unwrap();
+    let len = file.metadata().unwrap().len() as usize;
+    let length = std::num::NonZeroUsize::new(len).unwrap();
+    let (protection, flags) = (nix::sys::mman::ProtFlags::PROT_READ, nix::sys::mman::MapFlags::MAP_SHARED);
+    // SAFETY: a new mapping at an address of the kernel's choice, of a file of this test.
+    let map = unsafe { nix::sys::mman::mmap(None, length, protection, flags, &file, 0) }.unwrap();
+    let mut pages = vec![0u8; len.div_ceil(4096)];
+    // SAFETY: the range was just mapped, and there is a byte for each of its pages.
+    let code = unsafe { nix::libc::mincore(map.as_ptr(), len, pages.as_mut_ptr()) };
+    assert_eq!(code, 0);
+    // SAFETY: the range was mapped above, and nothing refers to it.
+    unsafe { nix::sys::mman::munmap(map, len) }.unwrap();
+    pages.iter().filter(|page| **page & 1 == 1).count() as u64 * 4096
+}
+
+/// Bytes of files that this process has resident.
+fn resident() -> u64 {
+    let text = fs::read_to_string("/proc/self/status").unwrap();
+    let kib = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    (kib("RssFile:") + kib("RssAnon:") + kib("RssShmem:")) << 10
+}
+
+#[test]
+fn a_cap_holds_for_what_is_resident_and_for_what_is_cached() {
+    // Goal: under a cap, the process grows by no more than it, and the page cache has no more of the sources than that; every record comes.
+    // Method: a process of its own reads 64 files of 4 MiB on a disk, mapped and parked, and looks at both all the time.
+    alone("replay_pool::capped", &[]);
+}
+
+pub(crate) fn capped() {
+    const CAP: u64 = 16 << 20;
+    const N_ROWS: u64 = (4 << 20) / 64;
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let layout = RowLayout { row_bytes: 64, timestamp_at: 8, unit: TimeUnit::Nanos };
+    let paths: Vec<_> = (0..64).map(|n| directory.path().join(format!("{n}"))).collect();
+    for path in &paths {
+        let row = |n: u64| [n, n, 0, 0, 0, 0, 0, 0].map(u64::to_le_bytes).concat();
+        fs::write(path, (0..N_ROWS).flat_map(row).collect::<Vec<u8>>()).unwrap();
+        let file = fs::File::open(path).unwrap();
+        file.sync_all().unwrap();
+        let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        nix::fcntl::posix_fadvise(&file, 0, 0, advice).unwrap();
+    }
+    let all_cached = || paths.iter().map(|path| cached(path)).sum::<u64>();
+    if all_cached() > 0 {
+        println!("SKIPPED a_cap_holds: this file system keeps what it has cached");
+        return;
+    }
+    for maps in [1000, 0] {
+        let before = resident();
+        let options = PoolOptions::new().order(Order::Error).memory_bytes(CAP);
+        let pool = options.budget(MapBudget::new().maps(maps)).build().unwrap();
+        let mut sources: Vec<_> = paths.iter().map(|path| pool.open_rows(path, layout).unwrap()).collect();
+        let (mut most_resident, mut most_cached) = (0, 0);
+        for n in 0..N_ROWS {
+            for source in &mut sources {
+                assert!(matches!(source.step(), Ok(Next::Record(stamp)) if stamp.sequence == n));
+                assert_eq!(body(source)[..8], n.to_le_bytes());
+            }
+            if n % 1000 == 0 {
+                most_resident = most_resident.max(resident() - before);
+                most_cached = most_cached.max(all_cached());
+            }
+        }
+        let stats = pool.stats();
+        assert!(most_resident <= CAP, "{most_resident} resident, {stats:?}");
+        assert!(most_cached <= CAP, "{most_cached} cached, {stats:?}");
+        if maps > 0 {
+            assert!(stats.dropped_bytes > (200 << 20) && stats.ahead_bytes > (250 << 20), "{stats:?}");
+            assert!(most_cached > CAP / 8, "{most_cached} cached: nothing was read ahead");
+        }
+        for source in &mut sources {
+            assert!(matches!(source.step(), Ok(Next::End)));
+        }
+        assert!(all_cached() < CAP / 4, "what was read is let go of at the end: {}", all_cached());
+    }
+}

@@ -117,7 +117,7 @@ fn resident(pid: u32) -> u64 {
 fn cached(map: &Mmap) -> u64 {
     let mut pages = vec![0_u8; map.len().div_ceil(4096)];
     // SAFETY: the range is a map of this process, and there is a byte for each of its pages.
-    let code = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), pages.as_mut_ptr()) };
+    let code = unsafe { nix::libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), pages.as_mut_ptr()) };
     if code != 0 {
         return 0;
     }

@@ -93,11 +93,11 @@ fn make_segments(plan: &Plan, directory: &Path) -> Result<(), String> {
     for file in 0..plan.n_files {
         for at in 0..n_records {
             payload[..8].copy_from_slice(&(at as u64).to_le_bytes());
-            appender.append_at(time(plan, file, at), &payload).map_err(failed("append"))?;
+            let _ = appender.append_at(time(plan, file, at), &payload).map_err(failed("append"))?;
         }
     }
     // One more record seals the last one.
-    appender.append_at(0, &payload).map_err(failed("append"))?;
+    let _ = appender.append_at(0, &payload).map_err(failed("append"))?;
     appender.sync().map_err(failed("sync"))
 }
 
@@ -120,7 +120,7 @@ fn make_logs(plan: &Plan, directory: &Path) -> Result<(), String> {
     let mut appender =
         LogOptions::new().segment_bytes(segment_bytes).create(&one).map_err(failed("create a log"))?;
     for at in 0..plan.n_records.min(600) {
-        appender.append_at(time(plan, 0, at), &[7; PAYLOAD_BYTES]).map_err(failed("append"))?;
+        let _ = appender.append_at(time(plan, 0, at), &[7; PAYLOAD_BYTES]).map_err(failed("append"))?;
     }
     drop(appender);
     let names: Vec<_> = fs::read_dir(&one).map_err(failed("list"))?.flatten().collect();

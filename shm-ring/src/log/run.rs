@@ -11,6 +11,7 @@
 
 use super::view::Framed;
 use crate::layout::segment::{Covered, Key, LOG_PAYLOAD_OFFSET, LogHead, LogState};
+use crate::map::advice::prefetch;
 
 /// Where frames are, and how far they have been read.
 #[derive(Debug)]
@@ -49,6 +50,12 @@ impl<'a> Run<'a> {
         Self { key, base, bytes, at }
     }
 
+    /// All bytes of the run.
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Where the next frame is.
     #[inline(always)]
     pub(crate) fn position(&self) -> u64 {
@@ -79,6 +86,8 @@ impl<'a> Run<'a> {
         let [w0, w1, timestamp_ns, _] = self.words()?;
         let position = self.position();
         let head = LogHead::decode(w0, position)?;
+        // Where the next frame is, this one says; that it is not far, mostly.
+        prefetch(self.bytes.get(self.at + AHEAD_BYTES..).unwrap_or_default());
         if !self.key.is_stamped(position, w1) {
             return None;
         }
@@ -123,5 +132,7 @@ impl<'a> Run<'a> {
     }
 }
 
+/// How far in front of a frame that is skimmed the processor is to look.
+const AHEAD_BYTES: usize = 1024;
 const PAYLOAD: usize = 32;
 const _: () = assert!(PAYLOAD as u64 == LOG_PAYLOAD_OFFSET);

@@ -24,6 +24,26 @@ use std::path::Path;
 /// What one call reads ahead for sure.
 const PIECE_BYTES: u64 = 128 << 10;
 
+/// Bytes of a processor's cache line.
+const LINE_BYTES: usize = 64;
+
+/// Tells the processor that the first bytes are about to be read, and the last one, if they are few: it does not wait for them.
+#[inline(always)]
+pub(crate) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let first = bytes.as_ptr();
+        // SAFETY: a hint, which reads nothing and faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(first.cast()) };
+        let last = first.wrapping_add(bytes.len().clamp(1, LINE_BYTES) - 1);
+        // SAFETY: the same.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(last.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, LINE_BYTES);
+}
+
 /// A map that takes advice; offsets are from where the map begins.
 pub(crate) trait Advised {
     /// Its range; `None`: there is nothing to advise.
@@ -93,7 +113,13 @@ pub(crate) fn forget_cached(path: &Path, identity: Identity, unwanted: Range<u64
     is_same && forget_cached_of(&file, unwanted)
 }
 
-/// The same by a descriptor.
+/// Of what is read through that description, nothing is read ahead.
+pub(crate) fn read_nothing_ahead_of(file: &File) {
+    // A hint.
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM);
+}
+
+/// [`forget_cached`] by a descriptor.
 pub(crate) fn forget_cached_of(file: &File, unwanted: Range<u64>) -> bool {
     let (Ok(start), Ok(length)) =
         (i64::try_from(unwanted.start), i64::try_from(unwanted.end.saturating_sub(unwanted.start)))

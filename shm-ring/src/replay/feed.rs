@@ -3,8 +3,8 @@
 //! (I1) what was staged in place stays readable, from the start of [`Feed::base`], until the feed is filled again; before a feed lets go of
 //! these bytes, or has others there, it has the stage copy what is held back ([`Stage::keep_copies`]).
 
-use super::source::SourceError;
-use super::stage::{Place, Stage};
+use super::source::{SourceError, Stamp};
+use super::stage::{Place, Stage, Tags};
 use std::fmt::Debug;
 
 /// What came of filling a stage.
@@ -42,6 +42,28 @@ pub(crate) trait Feed: Debug + Send {
     /// What was missing so far.
     fn missed(&self) -> Missed {
         Missed::default()
+    }
+}
+
+/// Records up to this length are copied when they are staged, while their bytes are in the processor's cache: in memory of the stage they lie
+/// close together, and thousands of maps don't take turns in the processor's table of pages. (3,000 files, 64 bytes: half the time.)
+const COPIED_BYTES_MAX: usize = 256;
+
+/// Stages a record that begins there in the bytes from whose start places count.
+#[inline(always)]
+pub(crate) fn stage_record(
+    stage: &mut Stage,
+    base: &[u8],
+    at: usize,
+    len_bytes: u32,
+    stamp: Stamp,
+    tags: Tags,
+) {
+    let length = len_bytes as usize;
+    if length <= COPIED_BYTES_MAX {
+        stage.push_copy(stamp, &base[at..at + length], tags);
+    } else {
+        stage.push(stamp, at as u64, len_bytes, tags);
     }
 }
 

@@ -10,7 +10,7 @@
 //! (I1) a record is staged behind the comparison of its checksum; (I2) mapped or parked, the same records, gaps and errors come; (I3) while it
 //! is parked it has neither a map nor a descriptor, but for the moment in which it copies.
 
-use super::feed::{Feed, Filled, Missed, keep_copies, pinned};
+use super::feed::{Feed, Filled, Missed, keep_copies, pinned, stage_record};
 use super::seat::Seat;
 use super::shared::Shared;
 use super::source::{SourceError, Stamp};
@@ -87,9 +87,9 @@ impl LogFeed {
         let remembered = Remembered::of(&chart);
         let mut walk = Walk::new(Arc::new(disk), chart.state().log_uuid, shared.boot_id);
         // What can't be read is told by the first step; but not that others can write it.
-        match shared.reserve.with(is_short_read, || walk.begin_at_oldest(&chart)) {
-            Err(LogReadError::System { errno: libc::EPERM, .. }) => reader::check_writers(path)?,
-            Ok(()) | Err(_) => {}
+        let begun = shared.reserve.with(is_short_read, || walk.begin_at_oldest(&chart));
+        if let Err(LogReadError::System { errno: libc::EPERM, .. }) = begun {
+            reader::check_writers(path)?;
         }
         Ok(Self::new(walk, seat, remembered, side))
     }
@@ -150,7 +150,8 @@ impl LogFeed {
         for _ in 0..stage.room() {
             match run.next() {
                 Ok(Found { framed, payload_at }) => {
-                    stage.push(stamp_of(&framed), payload_at as u64, framed.head.len_bytes, tags_of(&framed));
+                    let (stamp, tags) = (stamp_of(&framed), tags_of(&framed));
+                    stage_record(stage, run.bytes(), payload_at, framed.head.len_bytes, stamp, tags);
                 }
                 Err(why) => {
                     stop = why;
@@ -232,7 +233,15 @@ impl LogFeed {
         let mut bytes = self.block.take().map_or_else(Vec::new, |block| block.bytes);
         bytes.clear();
         bytes.extend_from_slice(rest);
+        let read_to = offset + bytes.len() as u64;
         self.block = Some(Block { key, base: base + from, bytes });
+        if self.seat.shared.memory_bytes.is_some() {
+            if self.windowed != self.walk.number() {
+                self.windowed = self.walk.number();
+                self.seat.window.begin(&self.seat.shared, &View(&self.walk), offset);
+            }
+            self.seat.window.drop_all(&self.seat.shared, &View(&self.walk), read_to);
+        }
         Ok(true)
     }
 

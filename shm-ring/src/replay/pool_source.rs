@@ -7,9 +7,10 @@ use super::log_feed::LogFeed;
 use super::row_feed::RowFeed;
 use super::shared::Shared;
 use super::source::{Next, Source, SourceError};
-use super::stage::{Place, Stage, Tags};
+use super::stage::{Place, Stage, Staged, Tags};
 #[cfg(feature = "arrow")]
 use super::table::{Row, feed::TableFeed};
+use crate::map::advice::prefetch;
 use std::path::Path;
 
 /// One source of a [`MapPool`](super::pool::MapPool).
@@ -118,6 +119,26 @@ impl PoolSource {
         }
     }
 
+    /// Where a staged record is.
+    #[inline(always)]
+    fn bytes(&self, staged: &Staged) -> &[u8] {
+        match staged.place() {
+            Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
+            Place::There(place) => {
+                let base = match &self.feed {
+                    Kind::Log(feed) => feed.base(),
+                    Kind::Rows(feed) => feed.base(),
+                    // A row has none.
+                    #[cfg(feature = "arrow")]
+                    Kind::Table(_) => return &[],
+                    Kind::Other(feed) => feed.base(),
+                };
+                let at = usize::try_from(place).unwrap_or(usize::MAX);
+                &base[at..at + staged.len_bytes as usize]
+            }
+        }
+    }
+
     fn feed(&self) -> &dyn Feed {
         match &self.feed {
             Kind::Log(feed) => feed,
@@ -170,7 +191,11 @@ impl Source for PoolSource {
     #[inline(always)]
     fn step(&mut self) -> Result<Next, SourceError> {
         match self.stage.step() {
-            Some(stamp) => Ok(Next::Record(stamp)),
+            Some(stamp) => {
+                // Thousands of others have their turn first, and their pages, before this one is asked for.
+                prefetch(self.bytes(self.stage.current()));
+                Ok(Next::Record(stamp))
+            }
             None => self.refill(),
         }
     }
@@ -178,23 +203,11 @@ impl Source for PoolSource {
     #[inline(always)]
     fn record(&self) -> Replayed<'_> {
         let staged = self.stage.current();
-        let bytes = match staged.place() {
-            Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
-            Place::There(place) => {
-                let base = match &self.feed {
-                    Kind::Log(feed) => feed.base(),
-                    Kind::Rows(feed) => feed.base(),
-                    #[cfg(feature = "arrow")]
-                    Kind::Table(feed) => {
-                        return Replayed { tags: staged.tags, body: Body::Row(feed.row(place)) };
-                    }
-                    Kind::Other(feed) => feed.base(),
-                };
-                let at = usize::try_from(place).unwrap_or(usize::MAX);
-                &base[at..at + staged.len_bytes as usize]
-            }
-        };
-        Replayed { tags: staged.tags, body: Body::Bytes(bytes) }
+        #[cfg(feature = "arrow")]
+        if let (Kind::Table(feed), Place::There(place)) = (&self.feed, staged.place()) {
+            return Replayed { tags: staged.tags, body: Body::Row(feed.row(place)) };
+        }
+        Replayed { tags: staged.tags, body: Body::Bytes(self.bytes(staged)) }
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {

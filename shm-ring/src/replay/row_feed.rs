@@ -11,10 +11,10 @@
 //! is the same file, or an error.
 //! Compares no checksum: plain files have none, and that of a sealed one is of all its bytes.
 
-use super::feed::{Feed, Filled, keep_copies, pinned};
+use super::feed::{Feed, Filled, keep_copies, pinned, stage_record};
 use super::rows::RowLayout;
 use super::seat::Seat;
-use super::shared::Shared;
+use super::shared::{Shared, add};
 use super::source::{SourceError, Stamp};
 use super::stage::{Stage, Tags};
 use super::window::Windowed;
@@ -88,6 +88,10 @@ impl RowFeed {
             may_be_mapped,
             map: None,
         };
+        if shared.memory_bytes.is_some() {
+            // The look at how it begins has marked pages: who reads these has more read ahead than any window.
+            advice::forget_cached_of(&checked.file, 0..checked.start.saturating_add(checked.len));
+        }
         let n_rows = checked.len / row_bytes;
         let seat = Seat::new(shared)?;
         let mut this =
@@ -171,13 +175,19 @@ impl RowFeed {
         self.block.resize(length, 0);
         self.block_row = self.row;
         let offset = self.rows.start + self.row * row_bytes;
+        let is_capped = self.seat.shared.memory_bytes.is_some();
+        if is_capped {
+            advice::read_nothing_ahead_of(&checked.file);
+        }
         let n = read_at_most(&checked.file, &mut self.block, offset)
             .map_err(io_error("read", &self.rows.path))?;
         if n < length {
             return Err(self.truncated(offset + n as u64).into());
         }
-        if self.seat.shared.memory_bytes.is_some() {
+        if is_capped {
             advice::forget_cached_of(&checked.file, 0..offset + n as u64);
+            add(&self.seat.shared.counts.n_advice, 2);
+            add(&self.seat.shared.counts.dropped_bytes, n as u64);
         }
         Ok(())
     }
@@ -248,13 +258,13 @@ impl Feed for RowFeed {
             self.copy_block(stage)?;
         }
         let (layout, room, mut row) = (self.layout, stage.room(), self.row);
-        let (bytes, start) = self.at_hand();
+        let (base, start) = self.at_hand();
         let mut at = start;
         for _ in 0..room {
-            let Some(bytes) = bytes.get(at..at + layout.row_bytes as usize) else { break };
+            let Some(bytes) = base.get(at..at + layout.row_bytes as usize) else { break };
             let word = bytes[layout.timestamp_at as usize..].first_chunk().expect("checked at opening");
             let stamp = Stamp { timestamp_ns: layout.time(*word, row)?, sequence: row };
-            stage.push(stamp, at as u64, layout.row_bytes, Tags::default());
+            stage_record(stage, base, at, layout.row_bytes, stamp, Tags::default());
             (at, row) = (at + layout.row_bytes as usize, row + 1);
         }
         if self.rows.map.as_ref().is_some_and(|map| map.map().is_cut(at)) {

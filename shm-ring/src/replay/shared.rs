@@ -25,6 +25,8 @@ const WINDOW_PAGES_MIN: u64 = 8;
 pub(crate) const WINDOW_BYTES_MAX: u64 = 2 << 20;
 /// What a source takes besides its window.
 const SOURCE_BYTES: u64 = 12 << 10;
+/// What is kept of each record that is held back, besides its bytes.
+const HEAD_BYTES: u64 = 32;
 /// What the process takes besides its sources, at most; an eighth of the cap, if that is less.
 const OVERHEAD_BYTES_MAX: u64 = 24 << 20;
 
@@ -104,10 +106,21 @@ impl Shared {
         WINDOW_PAGES_MIN * page_bytes()
     }
 
+    /// What a source takes besides its window and what it holds back.
+    fn source_bytes(&self) -> u64 {
+        match self.order {
+            Order::Reorder { n_records } => {
+                SOURCE_BYTES.saturating_add(HEAD_BYTES.saturating_mul(n_records as u64))
+            }
+            _ => SOURCE_BYTES,
+        }
+    }
+
     /// What all windows may have together, if there is a cap and it leaves something.
     fn windows_bytes(&self, n_sources: u64) -> Option<u64> {
         let cap = self.memory_bytes?;
-        let overhead = OVERHEAD_BYTES_MAX.min(cap / 8) + n_sources * SOURCE_BYTES;
+        let overhead =
+            (OVERHEAD_BYTES_MAX.min(cap / 8)).saturating_add(n_sources.saturating_mul(self.source_bytes()));
         // An eighth is left for pages that reading reaches into on both sides.
         Some(cap.saturating_sub(overhead) / 8 * 7)
     }
@@ -125,7 +138,9 @@ impl Shared {
         if self.windows_bytes(n_sources).is_some_and(|bytes| bytes < least) {
             let cap = self.memory_bytes.unwrap_or(0);
             // So that seven eighths of what is left behind the overhead are enough.
-            let behind = least / 7 * 8 + 8 + n_sources * SOURCE_BYTES;
+            let behind = (least / 7 * 8 + 8)
+                .saturating_add(n_sources.saturating_mul(self.source_bytes()))
+                .min(u64::MAX / 16);
             let needed = (behind + OVERHEAD_BYTES_MAX).min(behind / 7 * 8 + 8);
             return Err(Error::Invalid {
                 option: "memory_bytes",

@@ -37,7 +37,10 @@ fn every_test_that_a_document_names_exists() {
 fn every_row_of_the_seeds_is_answered() {
     // Goal: no capability of a seed is forgotten. Method: every identifier has one row, with a test or the word why not.
     let text = texts().into_iter().find(|(path, _)| path == "shm-ring/docs/seeds.md").unwrap().1;
-    hold(unanswered_rows(&text, &[("A", 1..=21), ("R", 1..=20), ("L", 1..=17), ("H", 1..=10), ("P", 1..=18)]));
+    hold(unanswered_rows(
+        &text,
+        &[("A", 1..=21), ("R", 1..=20), ("L", 1..=17), ("H", 1..=10), ("P", 1..=18)],
+    ));
 }
 
 /// A name in a cell: its line, the kind of place, the place, the function (or what it begins with).
