@@ -1,13 +1,13 @@
 //! Replay, the pool: every record of thousands of files, mapped or not, in the memory and with the descriptors that are allowed.
 
-use crate::harness::{Script, alone, directory};
+use crate::harness::{alone, directory};
 use crate::log_read::{append, number, payload, small};
 use crate::records::mix;
 use nix::sys::resource::{Resource, setrlimit};
 use shm_ring::replay::{
     Body, MapPool, Next, Order, PoolOptions, PoolSource, RowLayout, Source, SourceError, TimeUnit,
 };
-use shm_ring::{Appender, Error, LogOptions, LogReadError, MapBudget};
+use shm_ring::{Appender, Error, LogOptions, MapBudget};
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -195,7 +195,7 @@ pub(crate) fn cramped() {
     setrlimit(Resource::RLIMIT_NOFILE, 256, 256).unwrap();
     let kept: Vec<_> = (0..150).map(|_| fs::File::open("/dev/null").unwrap()).collect();
     let expected = kinds.open(&PoolOptions::new().build().unwrap()).map(|mut source| rest(&mut source));
-    for kind in 0..3 {
+    for (kind, expected) in expected.iter().enumerate() {
         let pool = PoolOptions::new().budget(MapBudget::new().maps(200).descriptors(0)).build().unwrap();
         let mut sources: Vec<_> = (0..3000)
             .map(|_| match kind {
@@ -205,7 +205,7 @@ pub(crate) fn cramped() {
             })
             .collect();
         assert_eq!((pool.stats().n_sources, pool.stats().n_mapped), (3000, 200));
-        for one in expected[kind].iter().map(Some).chain([None]) {
+        for one in expected.iter().map(Some).chain([None]) {
             for source in &mut sources {
                 assert_eq!(step(source).as_ref(), one);
             }
@@ -249,7 +249,7 @@ fn a_slow_source_gives_its_map_to_a_fast_one() {
     let mut turn = 0u64;
     while fast.step().unwrap() != Next::End {
         turn += 1;
-        if turn % 50 == 0 {
+        if turn.is_multiple_of(50) {
             slow.step().unwrap();
         }
     }
@@ -556,7 +556,7 @@ pub(crate) fn capped() {
                 assert!(matches!(source.step(), Ok(Next::Record(stamp)) if stamp.sequence == n));
                 assert_eq!(body(source)[..8], n.to_le_bytes());
             }
-            if n % 1000 == 0 {
+            if n.is_multiple_of(1000) {
                 most_resident = most_resident.max(resident() - before);
                 most_cached = most_cached.max(all_cached());
             }

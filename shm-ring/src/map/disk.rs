@@ -32,6 +32,8 @@ use std::ptr::NonNull;
 pub(crate) struct Disk {
     path: PathBuf,
     mode: u32,
+    /// Of maps, nothing is read but what is touched or asked for.
+    is_sparing: bool,
 }
 
 /// A file in it.
@@ -40,6 +42,7 @@ pub(crate) struct DiskFile {
     file: File,
     /// What it was when it was opened.
     found: Option<Found>,
+    is_sparing: bool,
 }
 
 /// Which file it is, and how long it was.
@@ -85,7 +88,13 @@ unsafe impl Sync for DiskMap {}
 impl Disk {
     /// A directory that exists; files that are made in it get that mode.
     pub(crate) fn new(path: &Path, mode: u32) -> Self {
-        Self { path: file::absolute(path), mode }
+        Self { path: file::absolute(path), mode, is_sparing: false }
+    }
+
+    /// The same, of whose maps nothing is read but what is touched or asked for.
+    pub(crate) fn sparing(mut self) -> Self {
+        self.is_sparing = true;
+        self
     }
 
     /// Where it is.
@@ -113,7 +122,7 @@ impl Medium for Disk {
                 file::NotAllocated::Other(errno) => errno.into(),
             }
         })?;
-        Ok(DiskFile { file, found: None })
+        Ok(DiskFile { file, found: None, is_sparing: self.is_sparing })
     }
 
     fn open(&self, name: &str, writable: bool) -> io::Result<DiskFile> {
@@ -127,7 +136,7 @@ impl Medium for Disk {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
         let found = Found { identity: Identity::of(&found), len_bytes: found.len() };
-        Ok(DiskFile { file, found: Some(found) })
+        Ok(DiskFile { file, found: Some(found), is_sparing: self.is_sparing })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -209,6 +218,10 @@ impl MediumFile for DiskFile {
         let range =
             if writable { options.map_raw(&self.file) } else { options.map_raw_read_only(&self.file) }?;
         range.advise(Advice::DontFork)?;
+        if self.is_sparing {
+            // A hint.
+            let _ = range.advise(Advice::Random);
+        }
         let base = NonNull::new(range.as_mut_ptr()).expect("mmap never returns null");
         #[cfg(feature = "guard")]
         let start = base.as_ptr().addr();

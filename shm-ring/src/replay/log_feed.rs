@@ -68,7 +68,7 @@ impl LogFeed {
     /// Opens a log's directory.
     pub(crate) fn open(path: &Path, shared: &Arc<Shared>) -> Result<Self, Error> {
         let side = side(path)?;
-        let disk = Disk::new(path, 0o600);
+        let disk = disk_of(path, shared);
         let read = || Chart::read(&disk);
         let is_short_now = |trouble: &crate::log::error::Trouble| matches!(trouble, crate::log::error::Trouble::Io { source, .. } if is_short(source));
         let chart = match shared.reserve.with(is_short_now, read) {
@@ -99,7 +99,7 @@ impl LogFeed {
         let side = side(path)?;
         let kind = FileKind::Segment;
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let disk = Arc::new(Disk::new(crate::map::file::directory_of(path), 0o600));
+        let disk = Arc::new(disk_of(crate::map::file::directory_of(path), shared));
         let file = shared.reserve.with(is_short, || disk.open(name, false)).map_err(|error| {
             match (error.kind(), error.raw_os_error()) {
                 (io::ErrorKind::NotFound, _) => Error::NotFound { kind, path: path.to_path_buf() },
@@ -331,6 +331,10 @@ impl Feed for LogFeed {
             return Err(LogReadError::Forked.into());
         }
         self.settle(stage)?;
+        if self.seat.is_mapped() {
+            // In front of the first touch.
+            self.move_window(stage);
+        }
         let (was_mapped, before) = (self.seat.is_mapped(), stage.room());
         let from = self.walk.position();
         let filled = loop {
@@ -354,9 +358,7 @@ impl Feed for LogFeed {
             return Err(LogReadError::Truncated { segment }.into());
         }
         self.seat.note(self.walk.position().saturating_sub(from), was_mapped);
-        if self.seat.is_mapped() {
-            self.move_window(stage);
-        } else if self.block.is_none() {
+        if !self.seat.is_mapped() && self.block.is_none() {
             self.walk.park();
         }
         Ok(filled)
@@ -421,6 +423,12 @@ fn stamp_of(framed: &Framed) -> Stamp {
 fn tags_of(framed: &Framed) -> Tags {
     let (_, level, kind) = decode_tags(framed.tags);
     Tags { producer: framed.head.slot, level, kind }
+}
+
+/// Under a cap, no more is read than is asked for.
+fn disk_of(path: &Path, shared: &Shared) -> Disk {
+    let disk = Disk::new(path, 0o600);
+    if shared.memory_bytes.is_some() { disk.sparing() } else { disk }
 }
 
 fn is_short_read(error: &LogReadError) -> bool {

@@ -19,7 +19,7 @@ use super::source::{SourceError, Stamp};
 use super::stage::{Stage, Tags};
 use super::window::Windowed;
 use crate::error::{Error, FileKind};
-use crate::map::advice;
+use crate::map::advice::{self, Advised};
 use crate::map::budget::MapUsage;
 use crate::map::disk::Identity;
 use crate::map::file::{self, io_error, read_at_most};
@@ -107,7 +107,12 @@ impl RowFeed {
             return Ok(());
         }
         match Mapped::of(checked) {
-            Ok(map) => rows.map = Some(map),
+            Ok(map) => {
+                if self.seat.shared.memory_bytes.is_some() {
+                    map.map().read_nothing_ahead();
+                }
+                rows.map = Some(map);
+            }
             // The system's own budget is used up, or the file system maps nothing.
             Err(error) if is_short(&error) || error.raw_os_error() == Some(libc::ENODEV) => {
                 rows.may_be_mapped &= is_short(&error);
@@ -257,6 +262,16 @@ impl Feed for RowFeed {
         if !was_mapped && self.is_block_read() {
             self.copy_block(stage)?;
         }
+        if was_mapped {
+            // In front of the first touch.
+            let offset = self.offset();
+            let shared = &self.seat.shared;
+            if !std::mem::replace(&mut self.is_begun, true) {
+                self.seat.window.begin(shared, &self.rows, offset);
+            }
+            let pinned = || pinned(stage).unwrap_or(offset);
+            self.seat.window.moved(shared, &self.rows, (offset, self.rows.len_bytes), pinned);
+        }
         let (layout, room, mut row) = (self.layout, stage.room(), self.row);
         let (base, start) = self.at_hand();
         let mut at = start;
@@ -272,15 +287,6 @@ impl Feed for RowFeed {
         }
         self.row = row;
         self.seat.note((at - start) as u64, was_mapped);
-        if was_mapped {
-            let offset = self.offset();
-            let shared = &self.seat.shared;
-            if !std::mem::replace(&mut self.is_begun, true) {
-                self.seat.window.begin(shared, &self.rows, start as u64);
-            }
-            let pinned = || pinned(stage).unwrap_or(offset);
-            self.seat.window.moved(shared, &self.rows, (offset, self.rows.len_bytes), pinned);
-        }
         Ok(Filled::Some)
     }
 
