@@ -161,7 +161,7 @@ fn what_is_held_back_survives_the_loss_of_its_map() {
     let mut appender = small().create(&path).unwrap();
     let n = 2000;
     for at in 0..n {
-        appender.append_at(1000 + at - mix(at) % 50, &payload(at)).unwrap();
+        let _ = appender.append_at(1000 + at - mix(at) % 50, &payload(at)).unwrap();
     }
     drop(appender);
     let order = Order::Reorder { n_records: 200 };

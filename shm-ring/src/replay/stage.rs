@@ -251,6 +251,7 @@ impl Stage {
     }
 
     /// Memory that is used for copies.
+    #[cfg(test)]
     pub(crate) fn copies_bytes(&self) -> usize {
         self.copies.capacity() + self.moved.capacity()
     }
