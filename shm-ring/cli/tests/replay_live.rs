@@ -17,7 +17,7 @@ fn rings_are_followed_in_one_order() {
         rig.ok(["create", name, "--capacity", "64KiB"]);
     }
     let push = |n: u32| {
-        let name = if n % 3 == 0 { "x.ring" } else { "y.ring" };
+        let name = if n.is_multiple_of(3) { "x.ring" } else { "y.ring" };
         assert_eq!(rig.run_with(["push", name], format!("{n}\n").as_bytes()).code, 0);
     };
     push(1);
