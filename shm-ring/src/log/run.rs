@@ -11,7 +11,7 @@
 
 use super::view::Framed;
 use crate::layout::segment::{Covered, Key, LOG_PAYLOAD_OFFSET, LogHead, LogState};
-use crate::map::advice::prefetch;
+use crate::map::prefetch;
 
 /// Where frames are, and how far they have been read.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
         let position = self.position();
         let head = LogHead::decode(w0, position)?;
         // Where the next frame is, this one says; that it is not far, mostly.
-        prefetch(self.bytes.get(self.at + AHEAD_BYTES..).unwrap_or_default());
+        prefetch::bytes(self.bytes.get(self.at + AHEAD_BYTES..).unwrap_or_default());
         if !self.key.is_stamped(position, w1) {
             return None;
         }

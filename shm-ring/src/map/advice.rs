@@ -24,26 +24,6 @@ use std::path::Path;
 /// What one call reads ahead for sure.
 const PIECE_BYTES: u64 = 128 << 10;
 
-/// Bytes of a processor's cache line.
-const LINE_BYTES: usize = 64;
-
-/// Tells the processor that the first bytes are about to be read, and the last one, if they are few: it does not wait for them.
-#[inline(always)]
-pub(crate) fn prefetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let first = bytes.as_ptr();
-        // SAFETY: a hint, which reads nothing and faults nowhere.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(first.cast()) };
-        let last = first.wrapping_add(bytes.len().clamp(1, LINE_BYTES) - 1);
-        // SAFETY: the same.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(last.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, LINE_BYTES);
-}
-
 /// A map that takes advice; offsets are from where the map begins.
 pub(crate) trait Advised {
     /// Its range; `None`: there is nothing to advise.

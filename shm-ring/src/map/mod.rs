@@ -11,6 +11,7 @@
 //! | memfd    | the same for anonymous rings |
 //! | mirror   | the address range with the data mapped twice |
 //! | kind     | what a file is, by how it begins |
+//! | prefetch | what a processor is about to read |
 //! | readonly | a part of a file that is only read |
 //! | network  | file systems that other machines may have a share in |
 //! | reserve  | a descriptor and a map for when there are none left |
@@ -49,6 +50,8 @@ pub(crate) mod medium;
 pub(crate) mod memfd;
 pub(crate) mod mirror;
 pub(crate) mod network;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) mod prefetch;
 pub(crate) mod readonly;
 pub(crate) mod region;
 #[cfg(not(any(loom, shuttle)))]

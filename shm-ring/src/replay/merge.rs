@@ -13,6 +13,7 @@
 
 use super::source::{Next, Source, SourceError, Stamp};
 use super::tree::{Key, Tree};
+use crate::map::prefetch;
 use std::collections::VecDeque;
 use std::{error, fmt};
 
@@ -296,7 +297,9 @@ impl<S: Source> Merge<S> {
                 if self.tree.goes_on(key) {
                     return Ok(Some((source, stamp)));
                 }
-                self.tree.replace(key)
+                let winner = self.tree.replace(key);
+                self.prefetch();
+                winner
             }
             Ok(next) => self.turn(source, Ok(next))?,
             Err(error) => self.turn(source, Err(error))?,
@@ -306,6 +309,18 @@ impl<S: Source> Merge<S> {
         }
         self.at = At::Unsettled;
         self.settle()
+    }
+
+    /// Thousands of others had their turn since one was looked at, so that nothing of it is near the processor.
+    #[inline(always)]
+    fn prefetch(&self) {
+        let Some([next, others @ ..]) = self.tree.finalists() else { return };
+        if let Some(next) = self.sources.get(next) {
+            next.prefetch();
+        }
+        for other in others.into_iter().filter_map(|other| self.sources.get(other)) {
+            prefetch::lines_of(other);
+        }
     }
 
     #[inline(always)]

@@ -55,10 +55,10 @@ impl Default for PoolOptions {
 }
 
 impl PoolOptions {
-    /// Half of the maps and descriptors that the process may have, as much memory as is useful, a re-order window of 64 records, logs as
+    /// Half of the maps and descriptors that the process may have, as much memory as is useful, a re-order window of 16 records, logs as
     /// far as they go now.
     pub fn new() -> Self {
-        Self { budget: None, memory_bytes: None, order: Order::Reorder { n_records: 64 }, lateness: None }
+        Self { budget: None, memory_bytes: None, order: Order::Reorder { n_records: 16 }, lateness: None }
     }
 
     /// Maps and descriptors at most; what has no map is copied, a block at a time, for which one map and up to three descriptors more are

@@ -10,13 +10,24 @@ use super::source::{Next, Source, SourceError};
 use super::stage::{Place, Stage, Staged, Tags};
 #[cfg(feature = "arrow")]
 use super::table::{Row, feed::TableFeed};
-use crate::map::advice::prefetch;
+use crate::map::prefetch;
 use std::path::Path;
 
 /// One source of a [`MapPool`](super::pool::MapPool).
+///
+/// Two cache lines, in which is what a step needs: a merge of thousands goes from one to another.
 #[derive(Debug)]
+#[repr(C, align(128))]
 pub struct PoolSource {
     stage: Stage,
+    rest: Box<Rest>,
+}
+
+const _: () = assert!(size_of::<PoolSource>() == 128);
+
+/// What only a refill needs, and records that are too long to be copied.
+#[derive(Debug)]
+struct Rest {
     feed: Kind,
     name: Box<str>,
     n_refills: u64,
@@ -103,15 +114,16 @@ impl<'a> Replayed<'a> {
 impl PoolSource {
     pub(crate) fn new(path: &Path, feed: Kind, shared: &Shared) -> Self {
         let name = path.to_string_lossy().into();
-        Self { stage: Stage::new(shared.order), feed, name, n_refills: 0, n_staged: 0, failure: None }
+        let rest = Rest { feed, name, n_refills: 0, n_staged: 0, failure: None };
+        Self { stage: Stage::new(shared.order), rest: Box::new(rest) }
     }
 
     /// What it has done.
     pub fn stats(&self) -> SourceStats {
         let missed = self.feed().missed();
         SourceStats {
-            n_records: self.n_staged,
-            n_refills: self.n_refills,
+            n_records: self.rest.n_staged,
+            n_refills: self.rest.n_refills,
             n_gaps: missed.n_gaps,
             n_missing_records: missed.n_records,
             n_missing_bytes: missed.n_bytes,
@@ -125,7 +137,7 @@ impl PoolSource {
         match staged.place() {
             Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
             Place::There(place) => {
-                let base = match &self.feed {
+                let base = match &self.rest.feed {
                     Kind::Log(feed) => feed.base(),
                     Kind::Rows(feed) => feed.base(),
                     // A row has none.
@@ -140,7 +152,7 @@ impl PoolSource {
     }
 
     fn feed(&self) -> &dyn Feed {
-        match &self.feed {
+        match &self.rest.feed {
             Kind::Log(feed) => feed,
             Kind::Rows(feed) => feed,
             #[cfg(feature = "arrow")]
@@ -153,11 +165,11 @@ impl PoolSource {
     fn refill(&mut self) -> Result<Next, SourceError> {
         loop {
             self.stage.begin()?;
-            if let Some(error) = self.failure.take() {
+            if let Some(error) = self.rest.failure.take() {
                 return Err(*error);
             }
             let room = self.stage.room();
-            let filled = match &mut self.feed {
+            let filled = match &mut self.rest.feed {
                 Kind::Log(feed) => feed.fill(&mut self.stage),
                 Kind::Rows(feed) => feed.fill(&mut self.stage),
                 #[cfg(feature = "arrow")]
@@ -166,11 +178,11 @@ impl PoolSource {
             };
             // What is in front of a failure is handed out first.
             let filled = filled.unwrap_or_else(|error| {
-                self.failure = Some(Box::new(error));
+                self.rest.failure = Some(Box::new(error));
                 Filled::End
             });
-            self.n_refills += 1;
-            self.n_staged += room.saturating_sub(self.stage.room()) as u64;
+            self.rest.n_refills += 1;
+            self.rest.n_staged += room.saturating_sub(self.stage.room()) as u64;
             self.stage.finish(filled);
             if let Some(stamp) = self.stage.step() {
                 return Ok(Next::Record(stamp));
@@ -178,7 +190,7 @@ impl PoolSource {
             match filled {
                 Filled::Some => {}
                 Filled::NotYet { not_before_ns } => return Ok(Next::NotYet { not_before_ns }),
-                Filled::End if self.failure.is_none() => return self.stage.begin().map(|()| Next::End),
+                Filled::End if self.rest.failure.is_none() => return self.stage.begin().map(|()| Next::End),
                 Filled::End => {}
             }
         }
@@ -191,20 +203,22 @@ impl Source for PoolSource {
     #[inline(always)]
     fn step(&mut self) -> Result<Next, SourceError> {
         match self.stage.step() {
-            Some(stamp) => {
-                // Thousands of others have their turn first, and their pages, before this one is asked for.
-                prefetch(self.bytes(self.stage.current()));
-                Ok(Next::Record(stamp))
-            }
+            Some(stamp) => Ok(Next::Record(stamp)),
             None => self.refill(),
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(&self) {
+        prefetch::bytes(self.bytes(self.stage.current()));
+        self.stage.prefetch();
     }
 
     #[inline(always)]
     fn record(&self) -> Replayed<'_> {
         let staged = self.stage.current();
         #[cfg(feature = "arrow")]
-        if let (Kind::Table(feed), Place::There(place)) = (&self.feed, staged.place()) {
+        if let (Kind::Table(feed), Place::There(place)) = (&self.rest.feed, staged.place()) {
             return Replayed { tags: staged.tags, body: Body::Row(feed.row(place)) };
         }
         Replayed { tags: staged.tags, body: Body::Bytes(self.bytes(staged)) }
@@ -212,8 +226,8 @@ impl Source for PoolSource {
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
         self.stage.forget();
-        self.failure = None;
-        match &mut self.feed {
+        self.rest.failure = None;
+        match &mut self.rest.feed {
             Kind::Log(feed) => feed.seek(since_ns),
             Kind::Rows(feed) => feed.seek(since_ns),
             #[cfg(feature = "arrow")]
@@ -223,6 +237,6 @@ impl Source for PoolSource {
     }
 
     fn name(&self) -> &str {
-        &self.name
+        &self.rest.name
     }
 }

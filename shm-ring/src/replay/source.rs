@@ -66,6 +66,10 @@ pub trait Source {
         self.seek(0)
     }
 
+    /// The record of the last step will probably be asked for soon, and then the next step be taken: a chance to have the processor fetch
+    /// both, without waiting for them. Nothing is done by default.
+    fn prefetch(&self) {}
+
     /// What it is called in messages.
     fn name(&self) -> &str;
 }

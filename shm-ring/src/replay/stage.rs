@@ -23,6 +23,7 @@
 
 use super::feed::Filled;
 use super::source::{SourceError, Stamp};
+use crate::map::prefetch;
 use std::collections::VecDeque;
 
 /// What becomes of records that are older than one in front of them in their source.
@@ -94,18 +95,29 @@ impl Staged {
 }
 
 /// The next records of one source.
+///
+/// What a step and a look at its record need lies together, and nothing else: of thousands of stages, that stays near the processor.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Stage {
+    /// The record of the last step.
+    current: Staged,
     heads: Vec<Staged>,
     /// The next one to be handed out.
     at: usize,
+    copies: Vec<u8>,
+    filling: Box<Filling>,
+}
+
+/// What filling needs.
+#[derive(Debug)]
+struct Filling {
     order: Order,
     /// Records that are held back.
     n_held: usize,
     held: VecDeque<Staged>,
     /// Times of records that were handed out although they should have been held back.
     gone: VecDeque<u64>,
-    copies: Vec<u8>,
     /// Copies that are held back are moved together into this, and then the two are exchanged.
     moved: Vec<u8>,
     /// Of what is held back, the bytes that are copies, and how many these are.
@@ -122,18 +134,17 @@ impl Stage {
     /// So many records are staged at once.
     pub(crate) const ROOM: usize = 32;
     /// Memory for copies that is kept without being used.
-    const SPARE_BYTES: usize = 16 << 10;
+    const SPARE_BYTES: usize = 2 << 10;
 
     pub(crate) fn new(order: Order) -> Self {
         let n_held = if let Order::Reorder { n_records } = order { n_records } else { 0 };
-        Self {
-            heads: vec![],
-            at: 0,
+        let current =
+            Staged { stamp: Stamp::default(), place: Staged::COPIED, len_bytes: 0, tags: Tags::default() };
+        let filling = Filling {
             order,
             n_held,
             held: VecDeque::new(),
             gone: VecDeque::new(),
-            copies: vec![],
             moved: vec![],
             held_copies: 0,
             latest_ns: 0,
@@ -141,21 +152,30 @@ impl Stage {
             n_pushed: 0,
             disorder: None,
             n_disordered: 0,
-        }
+        };
+        Self { current, heads: vec![], at: 0, copies: vec![], filling: Box::new(filling) }
     }
 
     /// The next record becomes the current one.
     #[inline(always)]
     pub(crate) fn step(&mut self) -> Option<Stamp> {
-        let next = self.heads.get(self.at)?;
+        self.current = *self.heads.get(self.at)?;
         self.at += 1;
-        Some(next.stamp)
+        Some(self.current.stamp)
+    }
+
+    /// The next step is about to be taken.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self) {
+        if let Some(next) = self.heads.get(self.at) {
+            prefetch::line_of(next);
+        }
     }
 
     /// The record of the last step.
     #[inline(always)]
     pub(crate) fn current(&self) -> &Staged {
-        &self.heads[self.at - 1]
+        &self.current
     }
 
     /// The bytes of a copy.
@@ -172,9 +192,9 @@ impl Stage {
     pub(crate) fn begin(&mut self) -> Result<(), SourceError> {
         debug_assert_eq!(self.at, self.heads.len());
         self.heads.clear();
-        (self.at, self.n_pushed) = (0, 0);
+        (self.at, self.filling.n_pushed) = (0, 0);
         self.forget_copies();
-        match self.disorder {
+        match self.filling.disorder {
             None => Ok(()),
             Some((Stamp { timestamp_ns, sequence }, previous_ns)) => {
                 Err(SourceError::Disorder { sequence, timestamp_ns, previous_ns })
@@ -185,7 +205,7 @@ impl Stage {
     /// How many more records can be staged.
     #[inline(always)]
     pub(crate) fn room(&self) -> usize {
-        if self.disorder.is_some() { 0 } else { Self::ROOM - self.n_pushed }
+        if self.filling.disorder.is_some() { 0 } else { Self::ROOM - self.filling.n_pushed }
     }
 
     /// Stages a record that the feed has in place; nothing, once there was one that ends the source.
@@ -207,95 +227,95 @@ impl Stage {
     /// Behind what the feed has staged. Where it has come to an end, or has nothing yet, nothing is held back; else there may be nothing to
     /// hand out as long as all is, and it is to be asked again.
     pub(crate) fn finish(&mut self, filled: Filled) {
-        if filled == Filled::Some && self.disorder.is_none() {
+        if filled == Filled::Some && self.filling.disorder.is_none() {
             return;
         }
-        while let Some(first) = self.held.pop_front() {
-            self.gone.push_back(first.stamp.timestamp_ns);
+        while let Some(first) = self.filling.held.pop_front() {
+            self.filling.gone.push_back(first.stamp.timestamp_ns);
             self.heads.push(first);
         }
-        self.held_copies = 0;
+        self.filling.held_copies = 0;
     }
 
     /// Before the feed lets go of the bytes of what it has staged in place: copies those that have not been handed out.
     pub(crate) fn keep_copies<'a>(&mut self, mut bytes: impl FnMut(&Staged, u64) -> &'a [u8]) {
-        for staged in self.heads[self.at..].iter_mut().chain(&mut self.held) {
+        for staged in self.heads[self.at..].iter_mut().chain(&mut self.filling.held) {
             let Place::There(place) = staged.place() else { continue };
             let payload = bytes(staged, place);
             staged.place = Staged::COPIED | self.copies.len() as u64;
             staged.len_bytes = u32::try_from(payload.len()).expect("a record has less than 2^32 bytes");
             self.copies.extend_from_slice(payload);
         }
-        self.held_copies = self.held.iter().map(Staged::copied).sum();
+        self.filling.held_copies = self.filling.held.iter().map(Staged::copied).sum();
     }
 
     /// What has not been handed out, in no order.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Staged> {
-        self.heads[self.at..].iter().chain(&self.held)
+        self.heads[self.at..].iter().chain(&self.filling.held)
     }
 
     /// Before the feed goes to another place: nothing of what was staged is wanted any more.
     pub(crate) fn forget(&mut self) {
         self.heads.clear();
-        self.held.clear();
-        self.gone.clear();
-        self.held_copies = 0;
-        (self.at, self.n_pushed, self.latest_ns, self.floor_ns) = (0, 0, 0, 0);
-        self.disorder = None;
+        self.filling.held.clear();
+        self.filling.gone.clear();
+        self.filling.held_copies = 0;
+        (self.at, self.filling.n_pushed, self.filling.latest_ns, self.filling.floor_ns) = (0, 0, 0, 0);
+        self.filling.disorder = None;
         self.forget_copies();
     }
 
     /// Records that were older than one in front of them.
     pub(crate) fn n_disordered(&self) -> u64 {
-        self.n_disordered
+        self.filling.n_disordered
     }
 
     /// Memory that is used for copies.
     #[cfg(test)]
     pub(crate) fn copies_bytes(&self) -> usize {
-        self.copies.capacity() + self.moved.capacity()
+        self.copies.capacity() + self.filling.moved.capacity()
     }
 
     /// Puts a record where it belongs: behind all others, where it mostly does.
     #[inline(always)]
     fn take(&mut self, staged: Staged) {
-        if self.disorder.is_some() {
+        if self.filling.disorder.is_some() {
             return;
         }
-        self.n_pushed += 1;
+        self.filling.n_pushed += 1;
         let timestamp_ns = staged.stamp.timestamp_ns;
-        if timestamp_ns < self.latest_ns {
+        if timestamp_ns < self.filling.latest_ns {
             return self.take_disordered(staged);
         }
-        self.latest_ns = timestamp_ns;
-        if self.n_held == 0 {
+        self.filling.latest_ns = timestamp_ns;
+        if self.filling.n_held == 0 {
             return self.heads.push(staged);
         }
-        self.held_copies += staged.copied();
-        self.held.push_back(staged);
+        self.filling.held_copies += staged.copied();
+        self.filling.held.push_back(staged);
         self.release();
     }
 
     #[cold]
     #[inline(never)]
     fn take_disordered(&mut self, staged: Staged) {
-        self.n_disordered += 1;
+        self.filling.n_disordered += 1;
         let timestamp_ns = staged.stamp.timestamp_ns;
-        if self.order == Order::Pass {
+        if self.filling.order == Order::Pass {
             return self.heads.push(staged);
         }
-        if self.n_held == 0 || timestamp_ns < self.floor_ns {
-            self.disorder = Some((staged.stamp, self.latest_ns));
+        if self.filling.n_held == 0 || timestamp_ns < self.filling.floor_ns {
+            self.filling.disorder = Some((staged.stamp, self.filling.latest_ns));
             return;
         }
-        if self.gone.back().is_some_and(|&gone_ns| timestamp_ns < gone_ns) {
-            let at = self.gone.partition_point(|&gone_ns| gone_ns <= timestamp_ns);
-            self.gone.insert(at, timestamp_ns);
+        if self.filling.gone.back().is_some_and(|&gone_ns| timestamp_ns < gone_ns) {
+            let at = self.filling.gone.partition_point(|&gone_ns| gone_ns <= timestamp_ns);
+            self.filling.gone.insert(at, timestamp_ns);
             self.heads.push(staged);
         } else {
-            let at = self.held.partition_point(|other| other.stamp.timestamp_ns <= timestamp_ns);
-            self.held_copies += staged.copied();
-            self.held.insert(at, staged);
+            let at = self.filling.held.partition_point(|other| other.stamp.timestamp_ns <= timestamp_ns);
+            self.filling.held_copies += staged.copied();
+            self.filling.held.insert(at, staged);
         }
         self.release();
     }
@@ -303,14 +323,14 @@ impl Stage {
     /// The first one is no longer held back if there is one too many.
     #[inline(always)]
     fn release(&mut self) {
-        if self.gone.len() + self.held.len() <= self.n_held {
+        if self.filling.gone.len() + self.filling.held.len() <= self.filling.n_held {
             return;
         }
-        if let Some(gone_ns) = self.gone.pop_front() {
-            self.floor_ns = gone_ns;
-        } else if let Some(first) = self.held.pop_front() {
-            self.floor_ns = first.stamp.timestamp_ns;
-            self.held_copies -= first.copied();
+        if let Some(gone_ns) = self.filling.gone.pop_front() {
+            self.filling.floor_ns = gone_ns;
+        } else if let Some(first) = self.filling.held.pop_front() {
+            self.filling.floor_ns = first.stamp.timestamp_ns;
+            self.filling.held_copies -= first.copied();
             self.heads.push(first);
         }
     }
@@ -318,18 +338,18 @@ impl Stage {
     /// Gives back the memory of copies that have been handed out, once it is more than that of the others.
     fn forget_copies(&mut self) {
         let used_bytes = self.copies.len();
-        if self.held_copies == 0 {
+        if self.filling.held_copies == 0 {
             self.copies.clear();
-        } else if used_bytes > 2 * self.held_copies + Self::SPARE_BYTES {
-            self.moved.clear();
-            for staged in &mut self.held {
+        } else if used_bytes > 2 * self.filling.held_copies + Self::SPARE_BYTES {
+            self.filling.moved.clear();
+            for staged in &mut self.filling.held {
                 let Place::Copied(at) = staged.place() else { continue };
-                staged.place = Staged::COPIED | self.moved.len() as u64;
-                self.moved.extend_from_slice(&self.copies[at..at + staged.len_bytes as usize]);
+                staged.place = Staged::COPIED | self.filling.moved.len() as u64;
+                self.filling.moved.extend_from_slice(&self.copies[at..at + staged.len_bytes as usize]);
             }
-            std::mem::swap(&mut self.copies, &mut self.moved);
+            std::mem::swap(&mut self.copies, &mut self.filling.moved);
         }
-        for copies in [&mut self.copies, &mut self.moved] {
+        for copies in [&mut self.copies, &mut self.filling.moved] {
             if copies.capacity() > Self::SPARE_BYTES.max(4 * used_bytes) {
                 copies.shrink_to(2 * used_bytes);
             }

@@ -158,6 +158,13 @@ impl Tree {
         self.winner
     }
 
+    /// The losers at the top, one of which probably wins next: the one of the final first, then those of the semi-finals.
+    #[inline(always)]
+    pub(crate) fn finalists(&self) -> Option<[usize; 3]> {
+        let [.., one, other, last] = self.losers[..] else { return None };
+        Some([last, one, other].map(Key::source))
+    }
+
     /// The winner's source has another key, and one like those before: whether that is the winner, too. If not, it is to be
     /// [replaced](Self::replace).
     #[inline(always)]

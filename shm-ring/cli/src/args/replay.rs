@@ -19,7 +19,7 @@ pub(crate) struct Opening {
     pub(crate) rows: Option<RowLayout>,
     /// What becomes of records that are older than one in front of them in their source. error: the source ends. pass: they stay where they
     /// are. reorder:N: they are put where they belong, if no more than N records are between; else as error.
-    #[arg(long, value_name = "WHAT", value_parser = parse_order, default_value = "reorder:64")]
+    #[arg(long, value_name = "WHAT", value_parser = parse_order, default_value = "reorder:16")]
     pub(crate) order: Order,
     /// Memory at most, in this process and in the page cache, for all sources together, as in 512M.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
