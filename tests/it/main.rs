@@ -53,6 +53,7 @@ mod ranged_model;
 mod recording;
 mod records;
 mod remote;
+mod replay_kinds;
 mod replay_live;
 mod replay_merge;
 mod replay_pace;

@@ -21,10 +21,10 @@ enum Met {
     Failed(String),
 }
 
-fn body(source: &PoolSource) -> &[u8] {
+fn body(source: &PoolSource) -> Vec<u8> {
     match source.record().body {
-        Body::Bytes(bytes) => bytes,
-        _ => panic!("a log has bytes"),
+        Body::Bytes(bytes) => bytes.to_vec(),
+        _ => source.record().payload(&mut vec![]).unwrap().to_vec(),
     }
 }
 
@@ -33,7 +33,7 @@ fn step(source: &mut PoolSource) -> Option<Met> {
     match source.step() {
         Ok(Next::Record(stamp)) => {
             let (ns, sequence) = (stamp.timestamp_ns, stamp.sequence);
-            Some(Met::Record { ns, sequence, bytes: body(source).to_vec() })
+            Some(Met::Record { ns, sequence, bytes: body(source) })
         }
         Ok(Next::NotYet { .. }) => Some(Met::NotYet),
         Ok(Next::End) => None,
@@ -96,11 +96,30 @@ fn rows(path: &Path, n: u64) {
     fs::write(path, (0..n).flat_map(row).collect::<Vec<u8>>()).unwrap();
 }
 
-/// A log, one of its sealed segments by itself, and rows.
+/// How many kinds there are: a log, one of its sealed segments by itself, rows, and a table.
+const N_KINDS: usize = if cfg!(feature = "arrow") { 4 } else { 3 };
+
+/// One of each.
 struct Kinds {
     log: PathBuf,
     segment: PathBuf,
     rows: PathBuf,
+    #[cfg(feature = "arrow")]
+    table: PathBuf,
+}
+
+/// A table with the same times as [`rows`], in batches of so many rows.
+#[cfg(feature = "arrow")]
+fn table(path: &Path, n: u64, batch_rows: usize) {
+    use shm_ring::replay::{ColumnType, TableWriter};
+    let columns = [("t", ColumnType::TimestampMicros), ("n", ColumnType::U64), ("name", ColumnType::Text)];
+    let mut writer = TableWriter::create(path, &columns).unwrap().batch_rows(batch_rows);
+    for n in 0..n {
+        writer
+            .push(&[(n * 3).cast_signed().into(), n.into(), format!("{}", mix(n)).as_str().into()])
+            .unwrap();
+    }
+    writer.finish().unwrap();
 }
 
 fn kinds(directory: &Path, n: u64) -> Kinds {
@@ -108,19 +127,37 @@ fn kinds(directory: &Path, n: u64) -> Kinds {
     drop(log(&at("log"), n));
     fs::copy(&segments(&at("log"))[0], at("one.seg")).unwrap();
     rows(&at("rows.bin"), n);
-    Kinds { log: at("log"), segment: at("one.seg"), rows: at("rows.bin") }
+    #[cfg(feature = "arrow")]
+    table(&at("table.arrow"), n, 61);
+    Kinds {
+        log: at("log"),
+        segment: at("one.seg"),
+        rows: at("rows.bin"),
+        #[cfg(feature = "arrow")]
+        table: at("table.arrow"),
+    }
 }
 
 impl Kinds {
-    fn open(&self, pool: &MapPool) -> [PoolSource; 3] {
-        let rows = pool.open_rows(&self.rows, LAYOUT).unwrap();
-        [pool.open(&self.log).unwrap(), pool.open(&self.segment).unwrap(), rows]
+    fn open(&self, pool: &MapPool) -> [PoolSource; N_KINDS] {
+        std::array::from_fn(|kind| self.open_one(pool, kind))
+    }
+
+    fn open_one(&self, pool: &MapPool, kind: usize) -> PoolSource {
+        match kind {
+            0 => pool.open(&self.log).unwrap(),
+            1 => pool.open(&self.segment).unwrap(),
+            2 => pool.open_rows(&self.rows, LAYOUT).unwrap(),
+            #[cfg(feature = "arrow")]
+            3 => pool.open(&self.table).unwrap(),
+            _ => unreachable!("there is no such kind"),
+        }
     }
 }
 
 #[test]
 fn a_parked_source_gives_what_a_mapped_one_gives() {
-    // Goal: a map is faster, and nothing else. Method: logs over many segments, a segment, rows, each with and without a map, in every order
+    // Goal: a map is faster, and nothing else. Method: logs over many segments, a segment, rows, a table, each with and without a map, in every order
     // policy; some with an order that has to be put right.
     let directory = directory();
     let kinds = kinds(directory.path(), 1000);
@@ -129,12 +166,18 @@ fn a_parked_source_gives_what_a_mapped_one_gives() {
         let mapped = PoolOptions::new().order(order).build().unwrap();
         let parked = unmapped().order(order).build().unwrap();
         let (mut with, mut without) = (kinds.open(&mapped), kinds.open(&parked));
-        assert_eq!((mapped.stats().n_mapped, parked.stats().n_mapped), (3, 0));
-        let [log, segment, rows] = [0, 1, 2].map(|at: usize| {
+        assert_eq!((mapped.stats().n_mapped, parked.stats().n_mapped), (N_KINDS as u64, 0));
+        let all = std::array::from_fn::<_, N_KINDS, _>(|at| {
             let met = rest(&mut with[at]);
             assert_eq!(met, rest(&mut without[at]));
             met
         });
+        let [log, segment, rows] = [0, 1, 2].map(|at: usize| all[at].clone());
+        for (n, row) in (0..).zip(all.get(3).into_iter().flatten()) {
+            let bytes = format!(r#"{{"n":{n},"name":"{}"}}"#, mix(n)).into_bytes();
+            assert_eq!(*row, Met::Record { ns: n * 3000, sequence: n, bytes });
+        }
+        assert!(all.iter().skip(3).all(|table| table.len() == 1000));
         assert_eq!(numbers(&log), (0..1000).collect::<Vec<_>>());
         assert_eq!(numbers(&segment), (0..segment.len() as u64).collect::<Vec<_>>());
         assert!((60..1000).contains(&segment.len()));
@@ -197,13 +240,7 @@ pub(crate) fn cramped() {
     let expected = kinds.open(&PoolOptions::new().build().unwrap()).map(|mut source| rest(&mut source));
     for (kind, expected) in expected.iter().enumerate() {
         let pool = PoolOptions::new().budget(MapBudget::new().maps(200).descriptors(0)).build().unwrap();
-        let mut sources: Vec<_> = (0..3000)
-            .map(|_| match kind {
-                0 => pool.open(&kinds.log).unwrap(),
-                1 => pool.open(&kinds.segment).unwrap(),
-                _ => pool.open_rows(&kinds.rows, LAYOUT).unwrap(),
-            })
-            .collect();
+        let mut sources: Vec<_> = (0..3000).map(|_| kinds.open_one(&pool, kind)).collect();
         assert_eq!((pool.stats().n_sources, pool.stats().n_mapped), (3000, 200));
         for one in expected.iter().map(Some).chain([None]) {
             for source in &mut sources {
@@ -232,6 +269,8 @@ pub(crate) fn exhausted() {
         kept.push(file);
     }
     let one_more = pool.open(&kinds.log);
+    #[cfg(feature = "arrow")]
+    drop(pool.open(&kinds.table).unwrap());
     let met: Vec<_> = sources.iter_mut().map(rest).collect();
     drop(kept);
     assert_eq!(met, expected);
@@ -319,13 +358,14 @@ fn seeking_finds_the_first_record_of_a_time() {
     for options in [PoolOptions::new(), unmapped()] {
         let pool = options.build().unwrap();
         let mut sources = kinds.open(&pool);
-        let ends = [900, numbers(&rest(&mut sources[1])).len() as u64, 900];
+        let in_segment = numbers(&rest(&mut sources[1])).len() as u64;
+        let ends = [900, in_segment, 900, 900];
         for turn in 0..200 {
             for ((at, source), end) in sources.iter_mut().enumerate().zip(ends) {
                 let wanted = if turn == 0 { 0 } else { mix(turn) % (end + 20) };
                 // A row's time is its number times 3,000.
-                let unit = if at == 2 { 3000 } else { 1 };
-                let before = if at == 2 { mix(turn) % 3000 } else { 0 };
+                let unit = if at >= 2 { 3000 } else { 1 };
+                let before = if at >= 2 { mix(turn) % 3000 } else { 0 };
                 source.seek((wanted * unit).saturating_sub(before)).unwrap();
                 for next in wanted..(wanted + mix(turn + 1) % 70).min(end) {
                     let Some(Met::Record { ns, .. }) = step(source) else { panic!("{next} of {end}") };
@@ -493,7 +533,7 @@ fn a_cap_that_is_too_small_says_how_much_is_needed() {
 }
 
 /// What the page cache has of a file, in bytes.
-fn cached(path: &Path) -> u64 {
+pub(crate) fn cached(path: &Path) -> u64 {
     let file = fs::File::open(path).unwrap();
     let len = file.metadata().unwrap().len() as usize;
     let length = std::num::NonZeroUsize::new(len).unwrap();
@@ -510,7 +550,7 @@ fn cached(path: &Path) -> u64 {
 }
 
 /// Bytes of files that this process has resident.
-fn resident() -> u64 {
+pub(crate) fn resident() -> u64 {
     let text = fs::read_to_string("/proc/self/status").unwrap();
     let kib = |name: &str| -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -554,7 +594,7 @@ pub(crate) fn capped() {
         for n in 0..N_ROWS {
             for source in &mut sources {
                 assert!(matches!(source.step(), Ok(Next::Record(stamp)) if stamp.sequence == n));
-                assert_eq!(body(source)[..8], n.to_le_bytes());
+                assert!(matches!(source.record().body, Body::Bytes(bytes) if bytes[..8] == n.to_le_bytes()));
             }
             if n.is_multiple_of(1000) {
                 most_resident = most_resident.max(resident() - before);

@@ -84,6 +84,68 @@ impl<M: Medium> Walk<M> {
         self.seek_exactly(timestamp_ns)
     }
 
+    /// Goes to a place from which the last record at or before that time is met, if there is one: exactly as far in front as the index
+    /// says, whatever order times have; the oldest record where it says nothing.
+    pub(crate) fn skim_before(&mut self, until_ns: u64, remembered: &Remembered) -> Result<(), LogReadError> {
+        if self.alone.is_some() {
+            self.attach()?;
+            let number = self.number().unwrap_or(0);
+            let (segment, look) = match self.segment.take() {
+                Some(segment) => {
+                    let look = self.look(&segment)?;
+                    (segment, look)
+                }
+                None => self.open(number)?.ok_or_else(|| missing(number, self.position))?,
+            };
+            let position = match latest_before(&segment, &look, until_ns) {
+                Some(latest_ns) => segment.start_by_index(&look, |entry| entry.last_ns < latest_ns),
+                None => look.base,
+            };
+            self.settle(segment, &look, position);
+            return Ok(());
+        }
+        match self.segment_before(until_ns, remembered) {
+            Some((number, latest_ns)) => {
+                if let Some((segment, look)) = self.open(number).ok().flatten() {
+                    let position = segment.start_by_index(&look, |entry| entry.last_ns < latest_ns);
+                    self.settle(segment, &look, position);
+                    return Ok(());
+                }
+                self.seek(LogStart::Oldest)
+            }
+            None => self.seek(LogStart::Oldest),
+        }
+    }
+
+    /// The segment in which the latest time at or before that one was met first, as far as segments and indices say so, and that time.
+    fn segment_before(&self, until_ns: u64, remembered: &Remembered) -> Option<(u64, u64)> {
+        let mut latest: Option<(u64, u64)> = None;
+        let mut note = |number: u64, ns: u64| {
+            if ns > 0 && latest.is_none_or(|(_, latest_ns)| ns > latest_ns) {
+                latest = Some((number, ns));
+            }
+        };
+        let all_before = remembered.sealed.iter().take_while(|(_, last_ns)| *last_ns <= until_ns);
+        let n = all_before.inspect(|(number, last_ns)| note(*number, *last_ns)).count();
+        // The first one that is not wholly in front: of those that were not known to be sealed, it is looked for.
+        let mut number = remembered.sealed.get(n).map_or(remembered.open, |(number, _)| *number);
+        while let Some((segment, look)) = self.open(number).ok().flatten() {
+            match look.standing {
+                Standing::Sealed(sealed) if sealed.last_ns <= until_ns => note(number, sealed.last_ns),
+                _ => {
+                    if is_simple(&look, until_ns, true) {
+                        if let Some(ns) = latest_before(&segment, &look, until_ns) {
+                            note(number, ns);
+                        }
+                    }
+                    break;
+                }
+            }
+            number += 1;
+        }
+        latest
+    }
+
     fn seek_exactly(&mut self, timestamp_ns: u64) -> Result<(), LogReadError> {
         if self.alone.is_none() {
             return self.seek(LogStart::Since(timestamp_ns));
@@ -95,15 +157,26 @@ impl<M: Medium> Walk<M> {
                 let look = self.look(&segment)?;
                 (segment, look)
             }
-            None => self.open(number)?.ok_or(LogReadError::Damaged {
-                segment: number,
-                position: self.position,
-                what: "its file is missing",
-            })?,
+            None => self.open(number)?.ok_or_else(|| missing(number, self.position))?,
         };
         let found = self.first_since(&segment, &look, timestamp_ns).unwrap_or(look.end);
         self.settle(segment, &look, found);
         Ok(())
+    }
+}
+
+fn missing(segment: u64, position: u64) -> LogReadError {
+    LogReadError::Damaged { segment, position, what: "its file is missing" }
+}
+
+/// The latest time at or before that one of which the segment, or its index, knows that nothing in front of its place is later.
+fn latest_before<M: Medium>(segment: &SegmentView<M>, look: &Look, until_ns: u64) -> Option<u64> {
+    match look.standing {
+        Standing::Sealed(sealed) if sealed.last_ns <= until_ns => Some(sealed.last_ns),
+        _ => {
+            let entry = segment.entry_by_index(look, |entry| entry.last_ns <= until_ns)?;
+            (entry.last_ns > 0).then_some(entry.last_ns)
+        }
     }
 }
 

@@ -445,10 +445,19 @@ impl<M: Medium> SegmentView<M> {
     /// A frame's position from which a walk may begin: behind all that the last entry of which `is_before` holds has in front of it; the
     /// segment's base where the index can't be used. Never behind what may be torn.
     pub(crate) fn start_by_index(&self, look: &Look, is_before: impl Fn(IndexEntry) -> bool) -> u64 {
+        self.entry_by_index(look, is_before).map_or(look.base, |entry| entry.position)
+    }
+
+    /// That entry, if the index can be used.
+    pub(crate) fn entry_by_index(
+        &self,
+        look: &Look,
+        is_before: impl Fn(IndexEntry) -> bool,
+    ) -> Option<IndexEntry> {
         let n_index = self.n_index(look);
         if let Standing::Sealed(sealed) = look.standing {
             if sealed.index_crc != self.index_crc(n_index) {
-                return look.base;
+                return None;
             }
         }
         let firm = look.standing.firm();
@@ -458,10 +467,10 @@ impl<M: Medium> SegmentView<M> {
             let entry = self.index(middle);
             if entry.position <= firm && is_before(entry) { low = middle + 1 } else { high = middle }
         }
-        let Some(at) = low.checked_sub(1) else { return look.base };
-        let position = self.index(at).position;
+        let entry = self.index(low.checked_sub(1)?);
+        let position = entry.position;
         let is_inside = is_log_boundary(position) && (look.base..look.end).contains(&position);
-        if is_inside && self.frame(look.base, position, look.end).is_ok() { position } else { look.base }
+        (is_inside && self.frame(look.base, position, look.end).is_ok()).then_some(entry)
     }
 
     /// `end`, if it can be the end of frames that begin at `base`.

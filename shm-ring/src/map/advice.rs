@@ -12,7 +12,7 @@
 //! All of it is a hint: what the system refuses is left as it is.
 
 use super::disk::{Disk, DiskMap, Identity};
-use super::file::open_regular;
+use super::file::open_found;
 use super::readonly::ReadOnly;
 use crate::error::FileKind;
 use memmap2::{Advice, MmapRaw, UncheckedAdvice};
@@ -88,9 +88,17 @@ impl Disk {
 
 /// The same by a path.
 pub(crate) fn forget_cached(path: &Path, identity: Identity, unwanted: Range<u64>) -> bool {
-    let Ok((file, _)) = open_regular(path, FileKind::Plain, false) else { return false };
-    let is_same = file.metadata().is_ok_and(|found| Identity::of(&found) == identity);
-    is_same && forget_cached_of(&file, unwanted)
+    forget_cached_parts(path, identity, std::iter::once(unwanted))
+}
+
+/// Of several parts.
+pub(crate) fn forget_cached_parts(
+    path: &Path,
+    identity: Identity,
+    mut unwanted: impl Iterator<Item = Range<u64>>,
+) -> bool {
+    let Ok((file, found)) = open_found(path, FileKind::Plain, false) else { return false };
+    Identity::of(&found) == identity && unwanted.all(|part| forget_cached_of(&file, part))
 }
 
 /// Of what is read through that description, nothing is read ahead.

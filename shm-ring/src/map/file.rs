@@ -361,6 +361,12 @@ pub(crate) fn open<R: Recognise>(
 
 /// Opens a regular file, whatever is in it and wherever it is, and says how long it is.
 pub(crate) fn open_regular(path: &Path, kind: FileKind, writable: bool) -> Result<(File, u64), Error> {
+    let (file, found) = open_found(path, kind, writable)?;
+    Ok((file, found.len()))
+}
+
+/// The same, with all that the system says of it.
+pub(crate) fn open_found(path: &Path, kind: FileKind, writable: bool) -> Result<(File, Metadata), Error> {
     // NONBLOCK: a FIFO of that name must not stop us; it means nothing for regular files.
     let flags = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
     let refused = |found| Error::NotRegular { path: path.to_path_buf(), found };
@@ -390,7 +396,7 @@ pub(crate) fn open_regular(path: &Path, kind: FileKind, writable: bool) -> Resul
             () => "special file",
         }));
     }
-    Ok((file, found.len()))
+    Ok((file, found))
 }
 
 /// Refuses a file that others than this user can write.

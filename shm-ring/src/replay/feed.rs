@@ -34,6 +34,12 @@ pub(crate) trait Feed: Debug + Send {
     /// The next record to be staged is the first of that time or later.
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError>;
 
+    /// The next record to be staged is the last one at or before that time, or one in front of it.
+    fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
+        let _ = until_ns;
+        self.seek(0)
+    }
+
     /// The bytes that places of what was staged in place count from.
     fn base(&self) -> &[u8] {
         &[]

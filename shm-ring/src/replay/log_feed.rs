@@ -365,20 +365,11 @@ impl Feed for LogFeed {
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
-        if !self.side.is_here() {
-            return Err(LogReadError::Forked.into());
-        }
-        self.block = None;
-        if self.seat.shared.memory_bytes.is_some() {
-            self.drop_all();
-        }
-        let shared = Arc::clone(&self.seat.shared);
-        shared.reserve.with(is_short_read, || self.walk.skim_to(since_ns, &self.remembered))?;
-        self.windowed = None;
-        if !self.seat.is_mapped() && !self.sit() {
-            self.walk.park();
-        }
-        Ok(())
+        self.go(|walk, remembered| walk.skim_to(since_ns, remembered))
+    }
+
+    fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
+        self.go(|walk, remembered| walk.skim_before(until_ns, remembered))
     }
 
     #[inline(always)]
@@ -391,6 +382,29 @@ impl Feed for LogFeed {
 
     fn missed(&self) -> Missed {
         self.missed
+    }
+}
+
+impl LogFeed {
+    /// Goes to another place.
+    fn go(
+        &mut self,
+        mut skim: impl FnMut(&mut Walk<Disk>, &Remembered) -> Result<(), LogReadError>,
+    ) -> Result<(), SourceError> {
+        if !self.side.is_here() {
+            return Err(LogReadError::Forked.into());
+        }
+        self.block = None;
+        if self.seat.shared.memory_bytes.is_some() {
+            self.drop_all();
+        }
+        let shared = Arc::clone(&self.seat.shared);
+        shared.reserve.with(is_short_read, || skim(&mut self.walk, &self.remembered))?;
+        self.windowed = None;
+        if !self.seat.is_mapped() && !self.sit() {
+            self.walk.park();
+        }
+        Ok(())
     }
 }
 

@@ -18,26 +18,21 @@ use super::rows::RowLayout;
 use super::shared::{Shared, load};
 use super::stage::Order;
 #[cfg(feature = "arrow")]
-use super::{
-    rows::TimeUnit,
-    table::{Table, feed::TableFeed},
-};
+use super::{rows::TimeUnit, table::feed::TableFeed};
 use crate::error::{Error, FileKind, PollError};
 use crate::log::reader::LogReader;
 use crate::map::budget::MapBudget;
 use crate::map::file::{self, io_error};
 use crate::map::limits;
+use crate::map::reserve::is_short;
 use crate::ring::Ring;
+use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How late a record comes out of a ring, if nothing was said.
 const LATENESS: Duration = Duration::from_millis(10);
-
-/// What is read at once of a table that is not mapped.
-#[cfg(feature = "arrow")]
-const TABLE_WINDOW_BYTES: u64 = 128 << 10;
 
 /// How a pool opens, and what it may use.
 #[derive(Clone, Debug)]
@@ -223,20 +218,9 @@ impl MapPool {
         time: Option<(&str, TimeUnit)>,
     ) -> Result<PoolSource, Error> {
         let path = path.as_ref();
-        Ok(PoolSource::new(path, Kind::Table(self.table_feed(path, time)?), &self.shared))
-    }
-
-    #[cfg(feature = "arrow")]
-    fn table_feed(&self, path: &Path, time: Option<(&str, TimeUnit)>) -> Result<TableFeed, Error> {
-        let table = match Table::open_within(path, &self.shared.budget) {
-            Err(Error::OverBudget { .. }) => Table::open_parked(path)?,
-            opened => opened?,
-        };
-        let table = match time {
-            Some((name, unit)) => table.time_column(name, unit)?,
-            None => table,
-        };
-        TableFeed::new(table, self.shared.order, TABLE_WINDOW_BYTES)
+        let looked = self.look(path, FileKind::Table)?;
+        let feed = TableFeed::open(path, looked, time, &self.shared)?;
+        Ok(PoolSource::new(path, Kind::Table(feed), &self.shared))
     }
 
     /// What there is to open below a directory, in the order of names: logs (their directories), segments outside of logs, tables, rings.
@@ -263,40 +247,77 @@ impl MapPool {
         }
     }
 
+    fn look(&self, path: &Path, kind: FileKind) -> Result<Looked, Error> {
+        let is_short_now = |error: &Error| matches!(error, Error::Io { source, .. } if is_short(source));
+        self.shared.reserve.with(is_short_now, || Looked::at(path, kind))
+    }
+
     /// Opens what has not been told by its name.
     fn open_by_kind(&self, path: &Path) -> Result<Kind, Error> {
-        let is_directory = match std::fs::metadata(path) {
-            Ok(found) => found.is_dir(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::NotFound { kind: FileKind::Log, path: path.to_path_buf() });
-            }
-            Err(error) => return Err(io_error("examine", path)(error)),
-        };
-        if is_directory {
+        // Directories seldom have an extension.
+        if path.extension().is_none() && is_directory(path)? {
             return Ok(Kind::Log(LogFeed::open(path, &self.shared)?));
         }
-        let (file, _) = file::open_regular(path, FileKind::Segment, false)?;
-        let mut magic = [0; 8];
-        let n = file::read_at_most(&file, &mut magic, 0).map_err(io_error("read", path))?;
-        if magic == crate::layout::segment::MAGIC_SEGMENT {
+        let looked = match self.look(path, FileKind::Segment) {
+            Err(Error::NotRegular { .. }) if is_directory(path)? => {
+                return Ok(Kind::Log(LogFeed::open(path, &self.shared)?));
+            }
+            looked => looked?,
+        };
+        if looked.magic == crate::layout::segment::MAGIC_SEGMENT {
             return Ok(Kind::Log(LogFeed::open_segment(path, &self.shared)?));
         }
-        if magic == crate::layout::header::MAGIC {
+        if looked.magic == crate::layout::header::MAGIC {
             let feed = RingFeed::new(Ring::open_observer(path)?, self.shared.lateness);
             let feed = feed.map_err(|why| unreadable(path, &why))?;
             return Ok(Kind::Other(Box::new(feed)));
         }
-        if FileKind::of(path)? == FileKind::Table {
+        if looked.is_table() {
             #[cfg(feature = "arrow")]
-            return Ok(Kind::Table(self.table_feed(path, None)?));
+            return Ok(Kind::Table(TableFeed::open(path, looked, None, &self.shared)?));
             #[cfg(not(feature = "arrow"))]
             return Err(Error::Unsupported {
                 what: "a table (Arrow IPC file)",
                 reason: format!("{}: build with feature `arrow`", path.display()),
             });
         }
-        let found = format!("{:?}", String::from_utf8_lossy(&magic[..n]));
+        let found = format!("{:?}", String::from_utf8_lossy(&looked.magic[..looked.n_magic]));
         Err(Error::OtherKind { path: path.to_path_buf(), expected: FileKind::Segment, found })
+    }
+}
+
+/// A file that was opened, and how it begins.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    #[cfg_attr(not(feature = "arrow"), expect(dead_code, reason = "only tables are read through it"))]
+    pub(crate) file: File,
+    #[cfg_attr(not(feature = "arrow"), expect(dead_code, reason = "only tables are read through it"))]
+    pub(crate) found: Metadata,
+    magic: [u8; 8],
+    n_magic: usize,
+}
+
+impl Looked {
+    fn at(path: &Path, kind: FileKind) -> Result<Self, Error> {
+        let (file, found) = file::open_found(path, kind, false)?;
+        let mut magic = [0; 8];
+        let n_magic = file::read_at_most(&file, &mut magic, 0).map_err(io_error("read", path))?;
+        Ok(Self { file, found, magic, n_magic })
+    }
+
+    /// Whether it begins as a table.
+    pub(crate) fn is_table(&self) -> bool {
+        self.magic.starts_with(&crate::layout::table::MAGIC)
+    }
+}
+
+fn is_directory(path: &Path) -> Result<bool, Error> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(found.is_dir()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::NotFound { kind: FileKind::Log, path: path.to_path_buf() })
+        }
+        Err(error) => Err(io_error("examine", path)(error)),
     }
 }
 

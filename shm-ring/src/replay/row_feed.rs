@@ -16,7 +16,7 @@ use super::rows::RowLayout;
 use super::seat::Seat;
 use super::shared::{Shared, add};
 use super::source::{SourceError, Stamp};
-use super::stage::{Stage, Tags};
+use super::stage::{Order, Stage, Tags};
 use super::window::Windowed;
 use crate::error::{Error, FileKind};
 use crate::map::advice::{self, Advised};
@@ -291,6 +291,30 @@ impl Feed for RowFeed {
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
+        self.go_to(since_ns, 0)
+    }
+
+    fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
+        let displaced = match self.seat.shared.order {
+            Order::Reorder { n_records } => n_records as u64,
+            _ => 0,
+        };
+        // A row that is displaced by so many may hide one that is displaced as far the other way.
+        self.go_to(until_ns.saturating_add(1), displaced.saturating_mul(2).saturating_add(1))
+    }
+
+    #[inline(always)]
+    fn base(&self) -> &[u8] {
+        match &self.rows.map {
+            Some(map) => map.bytes(),
+            None => &self.block,
+        }
+    }
+}
+
+impl RowFeed {
+    /// So many rows in front of the first one of that time or later.
+    fn go_to(&mut self, since_ns: u64, n_before: u64) -> Result<(), SourceError> {
         let found = match &self.rows.map {
             Some(map) => {
                 let found = self.search(since_ns, None);
@@ -306,17 +330,10 @@ impl Feed for RowFeed {
         };
         let offset = self.offset();
         self.seat.window.drop_all(&self.seat.shared, &self.rows, offset);
+        let found = found.saturating_sub(n_before);
         (self.row, self.is_begun) = (found, false);
         (self.block, self.block_row) = (vec![], found);
         Ok(())
-    }
-
-    #[inline(always)]
-    fn base(&self) -> &[u8] {
-        match &self.rows.map {
-            Some(map) => map.bytes(),
-            None => &self.block,
-        }
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Seat {
     pub(crate) window: Window,
     /// What part of all bytes that are read are read here, in 2^-32: as far as is known.
     rate: Option<u64>,
+    /// Memory that it takes beyond what every source does.
+    extra_bytes: u64,
 }
 
 /// Bytes of a block that is copied, where no cap says less.
@@ -32,7 +34,21 @@ impl Seat {
     /// A place in the pool, if there is memory for one more.
     pub(crate) fn new(shared: &Arc<Shared>) -> Result<Self, crate::error::Error> {
         shared.admit()?;
-        Ok(Self { shared: Arc::clone(shared), permit: None, window: Window::default(), rate: None })
+        Ok(Self {
+            shared: Arc::clone(shared),
+            permit: None,
+            window: Window::default(),
+            rate: None,
+            extra_bytes: 0,
+        })
+    }
+
+    /// Takes more memory than others do, if there is any.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn charge(&mut self, extra_bytes: u64) -> Result<(), crate::error::Error> {
+        self.shared.charge(extra_bytes)?;
+        self.extra_bytes += extra_bytes;
+        Ok(())
     }
 
     /// Whether it has leave to be mapped.
@@ -106,6 +122,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.stand();
         self.window.end(&self.shared);
+        self.shared.discharge(self.extra_bytes);
         self.shared.dismiss();
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// Bytes of windows beyond the least.
     granted_bytes: AtomicU64,
+    /// What some sources take beyond what every one does.
+    extra_bytes: AtomicU64,
     /// What parked sources read lately, of 2^32 that are read by all: a moving average.
     parked_rate: AtomicU64,
     /// Devices that were seen to be of this machine.
@@ -96,6 +98,7 @@ impl Shared {
             reserve: Reserve::default(),
             counts: Counts::default(),
             granted_bytes: AtomicU64::new(0),
+            extra_bytes: AtomicU64::new(0),
             parked_rate: AtomicU64::new(0),
             local: Mutex::default(),
         }
@@ -116,11 +119,15 @@ impl Shared {
         }
     }
 
+    /// What so many take so.
+    fn sources_bytes(&self, n_sources: u64) -> u64 {
+        n_sources.saturating_mul(self.source_bytes()).saturating_add(load(&self.extra_bytes))
+    }
+
     /// What all windows may have together, if there is a cap and it leaves something.
     fn windows_bytes(&self, n_sources: u64) -> Option<u64> {
         let cap = self.memory_bytes?;
-        let overhead =
-            (OVERHEAD_BYTES_MAX.min(cap / 8)).saturating_add(n_sources.saturating_mul(self.source_bytes()));
+        let overhead = (OVERHEAD_BYTES_MAX.min(cap / 8)).saturating_add(self.sources_bytes(n_sources));
         // An eighth is left for pages that reading reaches into on both sides.
         Some(cap.saturating_sub(overhead) / 8 * 7)
     }
@@ -132,15 +139,25 @@ impl Shared {
         Ok(())
     }
 
+    /// A source takes more than others do.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn charge(&self, extra_bytes: u64) -> Result<(), Error> {
+        add(&self.extra_bytes, extra_bytes);
+        self.check(load(&self.counts.n_sources)).inspect_err(|_| self.discharge(extra_bytes))
+    }
+
+    /// It no longer does.
+    pub(crate) fn discharge(&self, extra_bytes: u64) {
+        subtract(&self.extra_bytes, extra_bytes);
+    }
+
     /// Whether there is memory for so many.
     pub(crate) fn check(&self, n_sources: u64) -> Result<(), Error> {
         let least = n_sources * Self::window_bytes_min();
         if self.windows_bytes(n_sources).is_some_and(|bytes| bytes < least) {
             let cap = self.memory_bytes.unwrap_or(0);
             // So that seven eighths of what is left behind the overhead are enough.
-            let behind = (least / 7 * 8 + 8)
-                .saturating_add(n_sources.saturating_mul(self.source_bytes()))
-                .min(u64::MAX / 16);
+            let behind = (least / 7 * 8 + 8).saturating_add(self.sources_bytes(n_sources)).min(u64::MAX / 16);
             let needed = (behind + OVERHEAD_BYTES_MAX).min(behind / 7 * 8 + 8);
             return Err(Error::Invalid {
                 option: "memory_bytes",

@@ -16,7 +16,7 @@ use crate::map::file::page_bytes;
 use std::ops::Range;
 
 /// No folio of a page cache is larger, and each begins at a multiple of its size.
-const FOLIO_BYTES_MAX: u64 = 2 << 20;
+pub(crate) const FOLIO_BYTES_MAX: u64 = 2 << 20;
 
 /// The window of one source.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(crate) struct Window {
     /// What was read since the rate was computed, and what all had read then.
     read_bytes: u64,
     since: u64,
+    /// Let go of behind `dropped`, here and there.
+    apart_bytes: u64,
 }
 
 /// A file that a window is of.
@@ -48,6 +50,7 @@ impl Window {
     /// Another file, or another place: from there on nothing is asked for yet.
     pub(crate) fn begin(&mut self, shared: &Shared, file: &impl Windowed, from: u64) {
         (self.asked, self.dropped, self.is_fresh) = (from, from / page_bytes() * page_bytes(), true);
+        self.apart_bytes = 0;
         if let (Some(_), Some(map)) = (shared.memory_bytes, file.map()) {
             map.read_nothing_ahead();
             // Headers, an index, and what the system has mapped around them.
@@ -130,8 +133,16 @@ impl Window {
         }
         file.forget_cached(from..to);
         add(&shared.counts.n_advice, 2);
-        add(&shared.counts.dropped_bytes, to - self.dropped);
+        let apart_bytes = std::mem::take(&mut self.apart_bytes);
+        add(&shared.counts.dropped_bytes, (to - self.dropped).saturating_sub(apart_bytes));
         (self.dropped, self.is_fresh) = (to, false);
+    }
+
+    /// So much behind what was let go of has been, too, here and there.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn note_dropped(&mut self, shared: &Shared, n_bytes: u64) {
+        self.apart_bytes += n_bytes;
+        add(&shared.counts.dropped_bytes, n_bytes);
     }
 
     /// Lets go of everything that may be there, up to where was asked for: the file is read no further for now.

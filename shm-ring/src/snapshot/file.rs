@@ -75,7 +75,13 @@ impl FileSnapshot {
         Self::new(checked, path, Some(permit))
     }
 
-    /// The file itself, for who has to know which one it is.
+    /// One that is open, and has no checksum to be compared with.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn of(checked: Checked) -> Self {
+        Self { opened: Arc::new(Opened { checked, _permit: None }) }
+    }
+
+    /// The file itself, for who gives advice on it.
     #[cfg(feature = "arrow")]
     pub(crate) fn file(&self) -> &File {
         &self.opened.checked.file

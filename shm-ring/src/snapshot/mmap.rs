@@ -190,14 +190,30 @@ impl Snapshot {
         Ok(OpenedPlain::Copied(FileSnapshot::within(checked, path, budget)?))
     }
 
-    fn new(checked: &Checked, path: &Path, permit: Option<Permit>) -> Result<Self, Error> {
-        let map = ReadOnly::new(&checked.file, checked.start, checked.len).map_err(io_error("map", path))?;
-        let mapped = Arc::new(Mapped { map, _permit: permit });
-        let this = Self {
+    /// Maps what may be mapped, and has no checksum to be compared with; there is no permit in it.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn of(checked: &Checked) -> io::Result<Self> {
+        Ok(Self::with(Mapped::of(checked)?))
+    }
+
+    /// The map, for its advice.
+    #[cfg(feature = "arrow")]
+    pub(crate) fn map(&self) -> &ReadOnly {
+        &self.mapped.map
+    }
+
+    fn with(mapped: Mapped) -> Self {
+        let mapped = Arc::new(mapped);
+        Self {
             #[cfg(feature = "bytes")]
             shared: Bytes::from_owner(Owner(Arc::clone(&mapped))),
             mapped,
-        };
+        }
+    }
+
+    fn new(checked: &Checked, path: &Path, permit: Option<Permit>) -> Result<Self, Error> {
+        let map = ReadOnly::new(&checked.file, checked.start, checked.len).map_err(io_error("map", path))?;
+        let this = Self::with(Mapped { map, _permit: permit });
         checked.compare(path, || {
             let crc = crc32c::crc32c(this.as_slice());
             this.whole(this.as_slice().len()).map(|()| crc)

@@ -44,6 +44,12 @@ pub(crate) fn plain(path: &Path) -> Result<Checked, Error> {
     Ok(Checked { file, start: 0, len, kind: FileKind::Plain, crc: None })
 }
 
+/// A regular file that is open, so long.
+#[cfg(feature = "arrow")]
+pub(crate) fn plain_of(file: File, len: u64) -> Checked {
+    Checked { file, start: 0, len, kind: FileKind::Plain, crc: None }
+}
+
 /// Opens a file as one of these two: a sealed one where it begins as one that can be sealed.
 pub(crate) fn plain_or_sealed(path: &Path) -> Result<Checked, Error> {
     let checked = plain(path)?;
@@ -125,7 +131,7 @@ impl Checked {
         }
     }
 
-    /// Whether it may be mapped, of one that [`plain_or_sealed`] opened; `is_local` is told how to ask where it is.
+    /// Whether it may be mapped, of one that is known to be no file that others write while it is read; `is_local` is told how to ask where it is.
     pub(crate) fn may_be_mapped_by(
         &self,
         path: &Path,

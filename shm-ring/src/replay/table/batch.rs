@@ -122,6 +122,11 @@ impl TableBatch {
         (0..self.n_rows).map(|row| Row { batch: self, row })
     }
 
+    /// Whether its bytes are had as those of that table are.
+    pub(super) fn is_of(&self, table: &Table) -> bool {
+        self.table.is_same(table)
+    }
+
     pub(super) fn table(&self) -> &Table {
         &self.table
     }

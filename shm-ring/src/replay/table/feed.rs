@@ -3,36 +3,57 @@
 //! ```text
 //!   mapped        | batch: all of its rows, in place          | next batch ...
 //!   compressed    | batch: unpacked into memory               |
-//!   by pread      | window of rows | window | ...             |     as many rows as the window's bytes are
-//!                   ^ kept as long as a row of it is staged; in front of the cursor, a window's part of each buffer is read ahead
+//!   parked        | block of rows | block | ...               |     as many rows as a block's bytes are, copied
 //! ```
 //!
-//! (I1) the place of a row is its number in the table, and so is its sequence; (I2) what is staged, and what is held back, can be read; (I3)
-//! rows in front of one that can't be read are staged before the error is told.
+//! (I1) the place of a row is its number in the table, and so is its sequence; (I2) what is staged, and what is held back, can be read: where
+//! the map is given up, such rows are copied; (I3) rows in front of one that can't be read are staged before the error is told; (I4) a table
+//! is mapped exactly as long as its seat has leave for it.
 
+use super::ahead::{Ahead, Cursor};
 use super::batch::TableBatch;
 use super::buffers::Buffers;
 use super::column::ColumnData;
 use super::message::BatchHead;
 use super::open::Table;
+use super::reader::{Home, Reader, View};
 use super::row::Row;
 use super::schema::{Layout, TableColumn};
 use super::time::{TimeColumn, no_time};
 use crate::error::Error;
+use crate::map::advice::{self, Advised};
+use crate::map::budget::MapUsage;
+use crate::map::file::{io_error, page_bytes};
+use crate::map::readonly::ReadOnly;
+use crate::map::reserve::is_short;
 use crate::replay::feed::{Feed, Filled};
+use crate::replay::pool::Looked;
+use crate::replay::rows::TimeUnit;
+use crate::replay::seat::Seat;
+use crate::replay::shared::Shared;
 use crate::replay::source::{SourceError, Stamp};
 use crate::replay::stage::{Order, Place, Stage, Tags};
+use crate::snapshot::Snapshot;
+use crate::snapshot::open::{Checked, plain_of};
 use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is remembered of a column, and of a batch.
+const COLUMN_BYTES: u64 = 256;
+const BATCH_BYTES: u64 = 32;
 
 /// Rows of a table, for a stage.
 #[derive(Debug)]
 pub(crate) struct TableFeed {
     table: Table,
+    home: Arc<Home>,
+    may_be_mapped: bool,
+    seat: Seat,
+    ahead: Ahead,
     time: TimeColumn,
-    order: Order,
     /// Rows before are passed over.
     since_ns: u64,
-    window_bytes: u64,
     /// The number of the first row of each batch, as far as it is known, and of the one behind the last of these.
     firsts: Vec<u64>,
     /// What is read next: a batch, and a row in it.
@@ -51,29 +72,142 @@ struct Loaded {
     rows: TableBatch,
     /// The next one to be staged.
     at: usize,
-    /// Up to here, rows were asked for ahead; all, where that is not wanted.
-    asked: usize,
+    /// Where the batch is in the file.
+    body_at: u64,
 }
 
 impl TableFeed {
-    /// From the first row on; so much is read at once where the table is not mapped, but no less than a stage takes.
+    /// From the first row on.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`]: the table has no column of times.
-    pub(crate) fn new(table: Table, order: Order, window_bytes: u64) -> Result<Self, Error> {
+    /// [`Error::Invalid`]: the table has no column of times, or not that one; as of [`Table::open`].
+    pub(crate) fn open(
+        path: &Path,
+        looked: Looked,
+        time: Option<(&str, TimeUnit)>,
+        pool: &Arc<Shared>,
+    ) -> Result<Self, Error> {
+        let home = Arc::new(Home::new(path, &looked.found, pool));
+        let is_table = looked.is_table();
+        let checked = plain_of(looked.file, looked.found.len());
+        let mut may_be_mapped = is_table
+            && checked.may_be_mapped_by(path, &looked.found, |ask| pool.is_local(home.device(), ask));
+        let mut seat = Seat::new(pool)?;
+        let table = match attach(&mut seat, &mut may_be_mapped, &checked, path)? {
+            Some(snapshot) => {
+                let table = Table::of(path, &snapshot.clone(), Reader::Mapped(snapshot))?;
+                if pool.memory_bytes.is_some() {
+                    advice::forget_cached_of(&checked.file, 0..checked.len);
+                }
+                table
+            }
+            None => {
+                let opened = home.lend(checked);
+                Table::of(path, opened.bytes(), Reader::Parked(Arc::clone(&home)))?
+            }
+        };
+        let table = match time {
+            Some((name, unit)) => table.time_column(name, unit)?,
+            None => table,
+        };
         let time = table.time().ok_or_else(|| no_time(table.columns(), None))?;
-        Ok(Self {
+        if pool.memory_bytes.is_some() {
+            seat.charge(extra_bytes(&table))?;
+        }
+        let mut this = Self {
             table,
+            home,
+            may_be_mapped,
+            seat,
+            ahead: Ahead::default(),
             time,
-            order,
             since_ns: 0,
-            window_bytes,
             firsts: vec![0],
             next: (0, 0),
             head: None,
             loaded: VecDeque::new(),
-        })
+        };
+        if pool.memory_bytes.is_some() {
+            this.drop_all();
+        }
+        Ok(this)
+    }
+
+    /// Looks where it is, before a refill: may it have a map, must it give one up?
+    fn settle(&mut self, stage: &Stage) -> Result<(), Error> {
+        if self.seat.yields() {
+            return self.leave_map(stage);
+        }
+        if self.seat.is_mapped()
+            || !self.may_be_mapped
+            || self.next.0 >= self.table.n_batches()
+            || self.loaded.back().is_some_and(|loaded| loaded.at < loaded.rows.n_rows())
+            || !self.seat.may_ask()
+            || !self.seat.sit(usage(self.home.len_bytes()))
+        {
+            return Ok(());
+        }
+        let checked = self.home.open().inspect_err(|_| self.seat.stand())?;
+        let path = self.table.path().to_path_buf();
+        if let Some(snapshot) = attach(&mut self.seat, &mut self.may_be_mapped, &checked, &path)? {
+            self.table = self.table.with_reader(Reader::Mapped(snapshot));
+            self.ahead.reset();
+        }
+        Ok(())
+    }
+
+    /// Lets go of the map; what may still be handed out is copied.
+    fn leave_map(&mut self, stage: &Stage) -> Result<(), Error> {
+        let parked = self.table.with_reader(Reader::Parked(Arc::clone(&self.home)));
+        let mapped = std::mem::replace(&mut self.table, parked);
+        let cursor = self.loaded.back().map(|loaded| loaded.first + loaded.at as u64);
+        let copies = match cursor.map(|to| self.copies(least(stage).min(to), to)) {
+            Some(Err(error)) => {
+                self.table = mapped;
+                return Err(error);
+            }
+            copies => copies.transpose()?.unwrap_or_default(),
+        };
+        if let Reader::Mapped(snapshot) = mapped.reader() {
+            self.ahead.drop_all(&mut self.seat, &View { home: &self.home, snapshot });
+        }
+        self.loaded = copies;
+        if let Some(cursor) = cursor {
+            self.next = self.place_of(cursor)?;
+        }
+        drop(mapped);
+        self.seat.evict();
+        Ok(())
+    }
+
+    /// Rows that were staged, from numbers that are known.
+    fn copies(&mut self, from: u64, to: u64) -> Result<VecDeque<Loaded>, Error> {
+        let (mut from, mut copies) = (from, VecDeque::new());
+        while from < to {
+            let (at, start) = self.place_of(from)?;
+            let head = self.head(at)?;
+            let n = usize::try_from(to - from).unwrap_or(usize::MAX);
+            let (end, body_at) = (start.saturating_add(n).min(head.n_rows), head.body.start);
+            let head = self.head.as_ref().map(|(_, head)| head).expect("looked at above");
+            let rows = TableBatch::load(&self.table, head, start..end)?;
+            let n_rows = rows.n_rows();
+            copies.push_back(Loaded { first: from, rows, at: n_rows, body_at });
+            from += n_rows as u64;
+        }
+        Ok(copies)
+    }
+
+    /// The batch of a row whose number is less than that of one that is known, and its place there.
+    fn place_of(&self, row: u64) -> Result<(usize, usize), Error> {
+        let at = self.firsts.partition_point(|first| *first <= row) - 1;
+        Ok((at, usize::try_from(row - self.firsts[at]).map_err(|_| self.too_many())?))
+    }
+
+    fn drop_all(&mut self) {
+        if let Reader::Mapped(snapshot) = self.table.reader() {
+            self.ahead.drop_all(&mut self.seat, &View { home: &self.home, snapshot });
+        }
     }
 
     /// Stages rows of what was loaded last.
@@ -96,18 +230,21 @@ impl TableFeed {
         Ok(())
     }
 
-    /// Has the rows in front of the cursor read, a window of bytes at a time: of each column its part, since these lie far from each other.
-    fn read_ahead(&mut self) {
-        let (Some(loaded), Some((_, head))) = (self.loaded.back_mut(), &self.head) else { return };
-        let n = usize::try_from(self.window_bytes / row_bytes(head)).unwrap_or(usize::MAX).max(Stage::ROOM);
-        let end = loaded.rows.n_rows();
-        if loaded.asked == end || loaded.asked > loaded.at.saturating_add(n / 2) {
+    /// The window goes along with the cursor.
+    fn move_window(&mut self, stage: &Stage) {
+        let Self { table, home, seat, ahead, head, loaded, .. } = self;
+        let (Reader::Mapped(snapshot), Some((_, head))) = (table.reader(), head) else { return };
+        let (Some(front), Some(back)) = (loaded.front(), loaded.back()) else { return };
+        // Rows that were copied before there was a map.
+        if back.body_at != head.body.start || !back.rows.is_of(table) {
             return;
         }
-        let to = loaded.asked.max(loaded.at).saturating_add(n).min(end);
-        head.places(&(loaded.asked.max(loaded.at)..to))
-            .for_each(|place| self.table.reader().read_ahead(&place));
-        loaded.asked = to;
+        let pinned = match least(stage).checked_sub(back.first) {
+            Some(at) => usize::try_from(at).unwrap_or(usize::MAX),
+            None => 0,
+        };
+        let cursor = Cursor { head, row: back.at, pinned, front: front.body_at };
+        ahead.moved(seat, &View { home, snapshot }, &cursor);
     }
 
     /// Goes on to the next rows; `false`: there are none.
@@ -130,12 +267,15 @@ impl TableFeed {
                 (range, first + start as u64, 0)
             };
             let head = self.head.as_ref().map(|(_, head)| head).expect("looked at above");
+            if let (Reader::Mapped(snapshot), Some(_)) = (self.table.reader(), head.codec) {
+                // All of it is about to be read.
+                let front = self.loaded.front().map_or(head.body.start, |front| front.body_at);
+                let cursor = Cursor { head, row: 0, pinned: 0, front };
+                self.ahead.moved(&mut self.seat, &View { home: &self.home, snapshot }, &cursor);
+            }
+            let body_at = head.body.start;
             let rows = TableBatch::load(&self.table, head, rows)?;
-            let is_long = self.table.is_mapped()
-                && head.codec.is_none()
-                && row_bytes(head) * rows.n_rows() as u64 > self.window_bytes;
-            let asked = if is_long { at } else { rows.n_rows() };
-            self.loaded.push_back(Loaded { first, rows, at, asked });
+            self.loaded.push_back(Loaded { first, rows, at, body_at });
             return Ok(true);
         }
         Ok(false)
@@ -143,8 +283,7 @@ impl TableFeed {
 
     /// Drops what no row is staged of any more.
     fn let_go(&mut self, stage: &Stage) {
-        let there = |place| if let Place::There(at) = place { Some(at) } else { None };
-        let least = stage.waiting().filter_map(|staged| there(staged.place())).min().unwrap_or(u64::MAX);
+        let least = least(stage);
         while let Some(front) = self.loaded.front() {
             let is_read = front.at == front.rows.n_rows();
             if !is_read || front.first + front.rows.n_rows() as u64 > least {
@@ -228,28 +367,84 @@ impl TableFeed {
 
     /// Up to where rows from there on are loaded.
     fn window_end(&mut self, at: usize, start: usize) -> Result<usize, Error> {
-        let (is_whole, window_bytes) = (self.is_whole(at)?, self.window_bytes);
+        let (is_whole, block_bytes) = (self.is_whole(at)?, self.seat.block_bytes());
         let head = self.head(at)?;
         if is_whole {
             return Ok(head.n_rows);
         }
-        let n = usize::try_from(window_bytes / row_bytes(head)).unwrap_or(usize::MAX).max(Stage::ROOM);
+        let n = usize::try_from(block_bytes / head.row_bytes()).unwrap_or(usize::MAX).max(Stage::ROOM);
         Ok(start.saturating_add(n).min(head.n_rows))
     }
 }
 
-/// What a row has on average.
-fn row_bytes(head: &BatchHead) -> u64 {
-    ((head.body.end - head.body.start) / head.n_rows.max(1) as u64).max(1)
+/// The least number of a row that may still be handed out.
+fn least(stage: &Stage) -> u64 {
+    let there = |place| if let Place::There(at) = place { Some(at) } else { None };
+    stage.waiting().filter_map(|staged| there(staged.place())).min().unwrap_or(u64::MAX)
+}
+
+/// Maps a file, if it may be and there is leave, and the system has a map.
+fn attach(
+    seat: &mut Seat,
+    may_be_mapped: &mut bool,
+    checked: &Checked,
+    path: &Path,
+) -> Result<Option<Snapshot>, Error> {
+    if !*may_be_mapped || !seat.sit(usage(checked.len)) {
+        return Ok(None);
+    }
+    match Snapshot::of(checked) {
+        Ok(snapshot) => {
+            if seat.shared.memory_bytes.is_some() {
+                snapshot.map().read_nothing_ahead();
+            }
+            Ok(Some(snapshot))
+        }
+        Err(error) => {
+            seat.stand();
+            // The system's own budget is used up, or the file system maps nothing.
+            if is_short(&error) || error.raw_os_error() == Some(libc::ENODEV) {
+                *may_be_mapped = is_short(&error);
+                return Ok(None);
+            }
+            Err(io_error("map", path)(error))
+        }
+    }
+}
+
+/// What a map of so many bytes takes.
+fn usage(len_bytes: u64) -> MapUsage {
+    MapUsage { descriptors: ReadOnly::DESCRIPTORS, ..MapUsage::map(len_bytes) }
+}
+
+/// What a table takes besides what every source does: what its footer says, and of each buffer the pages on both sides of the window.
+fn extra_bytes(table: &Table) -> u64 {
+    let n_buffers: usize = table.columns().iter().map(|column| column.layout().n_buffers()).sum();
+    n_buffers as u64 * 2 * page_bytes()
+        + table.columns().len() as u64 * COLUMN_BYTES
+        + table.n_batches() as u64 * BATCH_BYTES
 }
 
 impl Feed for TableFeed {
     /// Stages the next rows.
     fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError> {
-        let mut n_staged = 0;
+        if self.loaded.len() > 1 {
+            self.let_go(stage);
+        }
+        self.settle(stage)?;
+        let was_mapped = self.seat.is_mapped();
+        let (mut n_staged, mut n_bytes) = (0, 0);
         while stage.room() > 0 {
-            self.read_ahead();
-            match self.fill_from_loaded(stage, &mut n_staged) {
+            if was_mapped {
+                // In front of the first touch.
+                self.move_window(stage);
+            }
+            let before = n_staged;
+            let filled = self.fill_from_loaded(stage, &mut n_staged);
+            if let Some((_, head)) = &self.head {
+                n_bytes += (n_staged - before) as u64 * head.row_bytes();
+            }
+            match filled {
                 Ok(()) if stage.room() == 0 => break,
                 Ok(()) => {}
                 // The row is still the next one.
@@ -258,22 +453,45 @@ impl Feed for TableFeed {
             }
             match self.load(stage) {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) => {
+                    if n_staged == 0 {
+                        self.drop_all();
+                    }
+                    break;
+                }
                 Err(_) if n_staged > 0 => break,
                 Err(error) => return Err(error.into()),
             }
         }
         self.table.check()?;
+        self.seat.note(n_bytes, was_mapped);
         Ok(if n_staged > 0 { Filled::Some } else { Filled::End })
     }
 
     /// The first row of that time or later is the next one. Rows are taken to be in order, but for as many as are put in order; where they
     /// are passed on as they are, all of them are looked at.
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
-        self.loaded.clear();
+        self.go_to(since_ns, 0)?;
         self.since_ns = since_ns;
-        self.next = (0, 0);
-        let displaced = match self.order {
+        Ok(())
+    }
+
+    fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
+        match until_ns.checked_add(1) {
+            Some(behind_ns) => self.go_to(behind_ns, 1),
+            None => self.go_to(u64::MAX, 1),
+        }
+    }
+}
+
+impl TableFeed {
+    /// So many rows in front of the first one of that time or later.
+    fn go_to(&mut self, since_ns: u64, n_before: u64) -> Result<(), SourceError> {
+        self.drop_all();
+        self.ahead.reset();
+        self.loaded.clear();
+        (self.since_ns, self.next) = (0, (0, 0));
+        let displaced = match self.seat.shared.order {
             Order::Pass => return Ok(()),
             Order::Error => 0,
             Order::Reorder { n_records } => n_records as u64,
@@ -288,10 +506,12 @@ impl Feed for TableFeed {
                 high = middle;
             }
         }
+        drop(seen);
+        // What the search has looked at.
+        self.drop_all();
         // A row that is displaced by so many may hide one that is displaced as far the other way.
-        let start = low.saturating_sub(displaced.saturating_mul(2));
-        let at = self.firsts.partition_point(|first| *first <= start) - 1;
-        self.next = (at, usize::try_from(start - self.firsts[at]).map_err(|_| self.too_many())?);
+        self.next =
+            self.place_of(low.saturating_sub(displaced.saturating_mul(2).saturating_add(n_before)))?;
         Ok(())
     }
 }

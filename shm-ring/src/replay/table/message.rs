@@ -150,6 +150,11 @@ impl BatchHead {
         })
     }
 
+    /// What a row has on average.
+    pub(super) fn row_bytes(&self) -> u64 {
+        ((self.body.end - self.body.start) / self.n_rows.max(1) as u64).max(1)
+    }
+
     /// How long all buffers are together.
     pub(super) fn buffers_bytes(&self) -> u64 {
         let length = |(_, length): &(i64, i64)| u64::try_from(*length).unwrap_or(0);

@@ -19,6 +19,7 @@
 //! | json | a row as text |
 //! | time | from a column's integers to ns since the Unix epoch |
 //! | feed | rows into a stage |
+//! | ahead | what of a mapped table is read ahead, and let go of behind |
 //! | writer | for who has none |
 //!
 //! (I1) whatever bytes a file has, what comes of it is an error or what those bytes say: the library of the format checks its metadata, and
@@ -26,6 +27,7 @@
 //! signature; (I3) time is never a float.
 //! Nested columns (lists, structs, maps, unions) are not read.
 
+mod ahead;
 mod batch;
 mod buffers;
 mod column;

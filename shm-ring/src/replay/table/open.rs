@@ -58,17 +58,29 @@ const TAIL_BYTES: usize = 4 + MAGIC.len();
 #[derive(Clone)]
 pub struct Table {
     shared: Arc<Shared>,
+    held: Arc<Held>,
     time: Option<TimeColumn>,
 }
 
+/// What the footer says.
 struct Shared {
     path: PathBuf,
-    reader: Reader,
     columns: Vec<TableColumn>,
     batches: Vec<Block>,
     dictionary_blocks: Vec<Block>,
+}
+
+/// What may be a map, or have parts of one.
+struct Held {
+    reader: Reader,
     /// Read when they are first needed.
     dictionaries: OnceLock<Dictionaries>,
+}
+
+impl Held {
+    fn new(reader: Reader) -> Arc<Self> {
+        Arc::new(Self { reader, dictionaries: OnceLock::new() })
+    }
 }
 
 /// Where a message and its body are, as the footer says.
@@ -98,32 +110,25 @@ impl Table {
     pub fn open_within(path: impl AsRef<Path>, budget: &MapBudget) -> Result<Self, Error> {
         let path = path.as_ref();
         let reader = Reader::within(path, budget).map_err(of_table)?;
-        match &reader {
-            Reader::Mapped(snapshot) => {
-                let footer = Footer::read(snapshot, path)?;
-                Self::new(path, footer, reader)
-            }
-            Reader::Copied(file) => {
-                let footer = Footer::read(file, path)?;
-                Self::new(path, footer, reader)
-            }
-            Reader::Parked(_) => unreachable!("what is opened within a budget has a part of it"),
-        }
+        let footer = Footer::read(&*reader.lend()?, path)?;
+        Ok(Self::new(path, footer, reader))
     }
 
-    /// The same without a map or a descriptor: each batch is read from the file anew.
-    pub(in crate::replay) fn open_parked(path: &Path) -> Result<Self, Error> {
-        let (reader, file) = Reader::parked(path).map_err(of_table)?;
-        Self::new(path, Footer::read(&file, path)?, reader)
+    /// Of a file whose bytes are at hand, and will be read so.
+    pub(super) fn of(path: &Path, bytes: &dyn ReadAt, reader: Reader) -> Result<Self, Error> {
+        Ok(Self::new(path, Footer::read(bytes, path)?, reader))
     }
 
-    fn new(path: &Path, footer: Footer, reader: Reader) -> Result<Self, Error> {
+    fn new(path: &Path, footer: Footer, reader: Reader) -> Self {
         let Footer { columns, batches, dictionary_blocks } = footer;
         let time = TimeColumn::guess(&columns);
-        let dictionaries = OnceLock::new();
-        let path = path.into();
-        let shared = Shared { path, reader, columns, batches, dictionary_blocks, dictionaries };
-        Ok(Self { shared: Arc::new(shared), time })
+        let shared = Shared { path: path.into(), columns, batches, dictionary_blocks };
+        Self { shared: Arc::new(shared), held: Held::new(reader), time }
+    }
+
+    /// The same table, of which other bytes are read.
+    pub(super) fn with_reader(&self, reader: Reader) -> Self {
+        Self { shared: Arc::clone(&self.shared), held: Held::new(reader), time: self.time }
     }
 
     /// Another column says when a row was; without this, it is the first column of timestamps, or one of 64-bit integers that is called
@@ -163,7 +168,7 @@ impl Table {
 
     /// Whether its bytes are mapped, and not copied.
     pub fn is_mapped(&self) -> bool {
-        self.shared.reader.is_mapped()
+        self.held.reader.is_mapped()
     }
 
     /// The rows of a piece, from 0.
@@ -197,7 +202,7 @@ impl Table {
     ///
     /// [`Error::Truncated`].
     pub fn check(&self) -> Result<(), Error> {
-        if let Reader::Mapped(snapshot) = &self.shared.reader {
+        if let Reader::Mapped(snapshot) = &self.held.reader {
             let all = snapshot.read_exact_at(snapshot.len(), &mut []);
             all.map_err(|error| read_error(self.path(), error))?;
         }
@@ -214,7 +219,12 @@ impl Table {
     }
 
     pub(super) fn reader(&self) -> &Reader {
-        &self.shared.reader
+        &self.held.reader
+    }
+
+    /// Whether both have the same bytes, and not others of the same file.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.held, &other.held)
     }
 
     pub(super) fn time(&self) -> Option<TimeColumn> {
@@ -223,16 +233,16 @@ impl Table {
 
     /// The values that columns name by number.
     pub(super) fn dictionaries(&self, bytes: &dyn ReadAt) -> Result<&Dictionaries, Error> {
-        if let Some(dictionaries) = self.shared.dictionaries.get() {
+        if let Some(dictionaries) = self.held.dictionaries.get() {
             return Ok(dictionaries);
         }
         let read = dictionary::read(self, &self.shared.dictionary_blocks, bytes)?;
-        Ok(self.shared.dictionaries.get_or_init(|| read))
+        Ok(self.held.dictionaries.get_or_init(|| read))
     }
 
     /// Those that were read for a batch that is there.
     pub(super) fn known_dictionaries(&self) -> Option<&Dictionaries> {
-        self.shared.dictionaries.get()
+        self.held.dictionaries.get()
     }
 }
 

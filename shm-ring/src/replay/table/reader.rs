@@ -10,31 +10,41 @@
 //! changed is an error, not other rows.
 
 use crate::error::{Error, FileKind};
+use crate::map::advice;
 use crate::map::budget::MapBudget;
-use crate::snapshot::{Advice, FileSnapshot, OpenedPlain, ReadAt, ReadError, Snapshot};
+use crate::map::disk;
+use crate::map::file::{absolute, open_found};
+use crate::map::readonly::ReadOnly;
+use crate::map::reserve::is_short;
+use crate::replay::shared::Shared;
+use crate::replay::window::Windowed;
+use crate::snapshot::open::{Checked, plain_of};
+use crate::snapshot::{FileSnapshot, OpenedPlain, ReadAt, ReadError, Snapshot};
+use std::fs::Metadata;
 use std::io;
 use std::ops::{Deref, Range};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) enum Reader {
     Mapped(Snapshot),
     Copied(FileSnapshot),
-    Parked(Parked),
+    Parked(Arc<Home>),
 }
 
-/// A file that is not open.
+/// Where a pool finds a file again that it does not keep open.
 #[derive(Debug)]
-pub(super) struct Parked {
+pub(super) struct Home {
     path: PathBuf,
     identity: Identity,
+    pool: Arc<Shared>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
-    device: u64,
-    inode: u64,
+    file: disk::Identity,
     len_bytes: u64,
     changed: (i64, i64),
 }
@@ -42,7 +52,19 @@ struct Identity {
 /// Bytes, for as long as a batch is read.
 pub(super) enum Lent<'a> {
     Kept(&'a dyn ReadAt),
-    Opened(FileSnapshot),
+    Opened(Opened),
+}
+
+/// A file that is open for a moment. Under a cap, nothing of it stays in the page cache.
+pub(super) struct Opened {
+    file: FileSnapshot,
+    is_capped: bool,
+}
+
+/// A mapped table, for its window.
+pub(super) struct View<'a> {
+    pub(super) home: &'a Home,
+    pub(super) snapshot: &'a Snapshot,
 }
 
 impl<'a> Deref for Lent<'a> {
@@ -51,7 +73,7 @@ impl<'a> Deref for Lent<'a> {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::Kept(bytes) => *bytes,
-            Self::Opened(file) => file,
+            Self::Opened(opened) => &opened.file,
         }
     }
 }
@@ -64,21 +86,6 @@ impl Reader {
         })
     }
 
-    /// One that holds nothing, and the file that it was opened by.
-    pub(super) fn parked(path: &Path) -> Result<(Self, FileSnapshot), Error> {
-        let file = FileSnapshot::open_plain(path)?;
-        let identity = Identity::of(&file, path)?;
-        Ok((Self::Parked(Parked { path: path.into(), identity }), file))
-    }
-
-    /// Has these bytes of a mapped file read, if they are not there: a hint.
-    pub(super) fn read_ahead(&self, place: &Range<u64>) {
-        if let (Self::Mapped(snapshot), Ok(len)) = (self, usize::try_from(place.end - place.start)) {
-            // Without it, they are read when they are looked at.
-            let _ = snapshot.advise(place.start, len, Advice::WillNeed);
-        }
-    }
-
     /// Whether slices of it are the file's own pages.
     pub(super) fn is_mapped(&self) -> bool {
         matches!(self, Self::Mapped(_))
@@ -88,29 +95,88 @@ impl Reader {
         match self {
             Self::Mapped(snapshot) => Ok(Lent::Kept(snapshot)),
             Self::Copied(file) => Ok(Lent::Kept(file)),
-            Self::Parked(parked) => {
-                let file = FileSnapshot::open_plain(&parked.path)?;
-                let found = Identity::of(&file, &parked.path)?;
-                if found != parked.identity {
-                    return Err(Error::Corrupt {
-                        path: parked.path.clone(),
-                        what: "the table, which was closed meanwhile to save maps and descriptors",
-                        expected: "the file that was opened, unchanged".into(),
-                        found: "another one, or changed bytes".into(),
-                    });
-                }
-                Ok(Lent::Opened(file))
-            }
+            Self::Parked(home) => Ok(Lent::Opened(home.lend(home.open()?))),
         }
     }
 }
 
+impl Home {
+    /// Of a file that is open.
+    pub(super) fn new(path: &Path, found: &Metadata, pool: &Arc<Shared>) -> Self {
+        Self { path: absolute(path), identity: Identity::of(found), pool: Arc::clone(pool) }
+    }
+
+    pub(super) fn device(&self) -> u64 {
+        self.identity.file.device
+    }
+
+    pub(super) fn len_bytes(&self) -> u64 {
+        self.identity.len_bytes
+    }
+
+    /// Opens it again.
+    pub(super) fn open(&self) -> Result<Checked, Error> {
+        let is_short_now = |error: &Error| matches!(error, Error::Io { source, .. } if is_short(source));
+        let open = || open_found(&self.path, FileKind::Table, false);
+        let (file, found) = self.pool.reserve.with(is_short_now, open)?;
+        if Identity::of(&found) != self.identity {
+            return Err(Error::Corrupt {
+                path: self.path.clone(),
+                what: "the table, which was closed meanwhile to save maps and descriptors",
+                expected: "the file that was opened, unchanged".into(),
+                found: "another one, or changed bytes".into(),
+            });
+        }
+        Ok(plain_of(file, found.len()))
+    }
+
+    /// One that is open, for a moment.
+    pub(super) fn lend(&self, checked: Checked) -> Opened {
+        let is_capped = self.pool.memory_bytes.is_some();
+        if is_capped {
+            advice::read_nothing_ahead_of(&checked.file);
+        }
+        Opened { file: FileSnapshot::of(checked), is_capped }
+    }
+}
+
+impl Opened {
+    pub(super) fn bytes(&self) -> &FileSnapshot {
+        &self.file
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if self.is_capped {
+            advice::forget_cached_of(self.file.file(), 0..self.file.len());
+        }
+    }
+}
+
+impl View<'_> {
+    /// Takes these bytes out of the page cache.
+    pub(super) fn forget_parts(&self, parts: impl Iterator<Item = Range<u64>>) {
+        advice::forget_cached_parts(&self.home.path, self.home.identity.file, parts);
+    }
+}
+
+impl Windowed for View<'_> {
+    type Map = ReadOnly;
+
+    fn map(&self) -> Option<&ReadOnly> {
+        Some(self.snapshot.map())
+    }
+
+    fn forget_cached(&self, range: Range<u64>) {
+        self.forget_parts(std::iter::once(range));
+    }
+}
+
 impl Identity {
-    fn of(file: &FileSnapshot, path: &Path) -> Result<Self, Error> {
-        let error = |source| Error::Io { operation: "examine", path: path.into(), source };
-        let found = file.file().metadata().map_err(error)?;
+    fn of(found: &Metadata) -> Self {
         let changed = (found.mtime(), found.mtime_nsec());
-        Ok(Self { device: found.dev(), inode: found.ino(), len_bytes: found.len(), changed })
+        Self { file: disk::Identity::of(found), len_bytes: found.len(), changed }
     }
 }
 
