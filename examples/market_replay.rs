@@ -36,40 +36,48 @@ fn main() -> Result<(), Box<dyn Error>> {
     make(directory.path(), &options)?;
     let paths = MapPool::find(directory.path())?;
     let bytes: u64 = paths.iter().map(|path| path.metadata().map_or(0, |file| file.len())).sum();
+    let n_expected = options.n_symbols * options.n_rows;
     println!(
-        "{} symbols of {} rows, {} MiB in tables, made in {:.1} s; at most {} MiB of memory",
-        options.n_symbols,
+        "{} sources, tables of {} rows: {n_expected} events, {} MiB; made in {:.1} s",
+        paths.len(),
         options.n_rows,
         bytes >> 20,
-        began.elapsed().as_secs_f64(),
-        options.mem_bytes >> 20
+        began.elapsed().as_secs_f64()
     );
-    println!(
-        "{:<22}{:>12}{:>10}{:>14}{:>10}{:>10}{:>12}{:>16}",
-        "", "events", "seconds", "events/s", "ns each", "RSS MiB", "files MiB", "page cache MiB"
-    );
+    let (cap_mib, own_mib) = (options.mem_bytes >> 20, memory_kib("VmRSS:")? >> 10);
+    println!("the cap is {cap_mib} MiB; this process had {own_mib} MiB resident before\n");
+    let mut shown = Shown { paths: &paths, peak_kib: 0, cached_bytes: 0 };
+    shown.title();
 
     let began = Instant::now();
+    let merge = shown.step("open", || Ok((0, open(&paths, &options)?)))?;
+    let n_events = shown.step("every event", || at_full_speed(merge))?;
+    let all = began.elapsed();
+    assert_eq!(n_events, n_expected);
     let merge = open(&paths, &options)?;
-    show("open", 0, began.elapsed(), &paths)?;
+    let batches = shown.step("every instant", || by_instant(merge))?;
+    let merge = open(&paths, &options)?;
+    let lasts = shown.step("last prices at noon", || at_noon(merge))?;
+    let [slow, fast] = [10.0, 100.0].map(|speed| {
+        let replayer = in_time(&paths, &options, speed)?;
+        shown.step(&format!("from noon on, {speed}x"), || keep_time(replayer, speed))
+    });
 
-    let n_events = at_full_speed(merge, &paths)?;
-    assert_eq!(n_events, options.n_symbols * options.n_rows);
-    let batches = by_instant(open(&paths, &options)?, &paths)?;
-    let lasts = at_noon(open(&paths, &options)?, &paths)?;
-    let paced = [10.0, 100.0].map(|speed| in_time(&paths, &options, speed));
-
-    println!("{batches}");
-    println!("{lasts}");
-    for line in paced {
-        println!("{}", line?);
-    }
+    let million_a_second = n_events as f64 / all.as_secs_f64() / 1e6;
+    println!("\nall events: {million_a_second:.1} million/s, with opening all sources");
+    println!(
+        "memory:     at most {} MiB resident, and {} MiB of the {} MiB of tables in the page cache, of a cap of {cap_mib} MiB",
+        shown.peak_kib >> 10,
+        shown.cached_bytes >> 20,
+        bytes >> 20
+    );
+    println!("instants:   {batches}\nas of noon: {lasts}\nin time:    {}; {}", slow?, fast?);
     Ok(())
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
     let is_quick = cfg!(debug_assertions);
-    let (n_symbols, n_rows) = if is_quick { (50, 200) } else { (3_000, 1_500) };
+    let (n_symbols, n_rows) = if is_quick { (50, 200) } else { (3_000, 5_000) };
     let mut options =
         Options { n_symbols, n_rows, mem_bytes: 256 << 20, seconds: if is_quick { 1 } else { 2 } };
     let mut args = std::env::args().skip(1);
@@ -152,9 +160,8 @@ fn open(paths: &[PathBuf], options: &Options) -> Result<Merge<PoolSource>, Box<d
 }
 
 /// The price of each row is read, in place.
-fn at_full_speed(merge: Merge<PoolSource>, paths: &[PathBuf]) -> Result<u64, Box<dyn Error>> {
+fn at_full_speed(merge: Merge<PoolSource>) -> Counted<u64> {
     let mut replayer = Replayer::new(merge);
-    let began = Instant::now();
     let (mut n_events, mut highest) = (0, 0.0_f64);
     while let Some(event) = replayer.next()? {
         if let Body::Row(row) = event.record.body {
@@ -162,15 +169,13 @@ fn at_full_speed(merge: Merge<PoolSource>, paths: &[PathBuf]) -> Result<u64, Box
         }
         n_events += 1;
     }
-    show("all, one by one", n_events, began.elapsed(), paths)?;
     assert!(highest > 0.0);
-    Ok(n_events)
+    Ok((n_events, n_events))
 }
 
 /// All that happened at one instant, in all symbols.
-fn by_instant(merge: Merge<PoolSource>, paths: &[PathBuf]) -> Result<String, Box<dyn Error>> {
+fn by_instant(merge: Merge<PoolSource>) -> Counted<String> {
     let mut batches = Batches::new(merge);
-    let began = Instant::now();
     let (mut n_events, mut n_instants, mut largest) = (0, 0, (0, 0));
     while let Some(mut moment) = batches.next()? {
         let mut n_here = 0;
@@ -181,58 +186,85 @@ fn by_instant(merge: Merge<PoolSource>, paths: &[PathBuf]) -> Result<String, Box
         n_instants += 1;
         largest = largest.max((n_here, moment.timestamp_ns()));
     }
-    show("all, by instants", n_events, began.elapsed(), paths)?;
     let second = (largest.1 - OPEN_NS) / SECOND_NS;
-    Ok(format!("{n_instants} instants, the busiest with {} events, {second} s after the opening", largest.0))
+    let most = largest.0;
+    Ok((n_events, format!("{n_instants}; the busiest one has {most} events, {second} s after the opening")))
 }
 
 /// What each symbol cost last at noon.
-fn at_noon(merge: Merge<PoolSource>, paths: &[PathBuf]) -> Result<String, Box<dyn Error>> {
+fn at_noon(merge: Merge<PoolSource>) -> Counted<String> {
     let mut as_of = AsOf::new(merge);
-    let began = Instant::now();
     // From the nearest place in front of it that each table finds, not from the morning on.
     as_of.seek(NOON_NS)?;
     let n_sources = as_of.merge().sources().len();
     let known = (0..n_sources).filter(|symbol| as_of.last(*symbol).is_some()).count();
-    show("last prices at noon", known as u64, began.elapsed(), paths)?;
     let first = as_of.last(0).ok_or("nothing was traded before noon")?;
-    Ok(format!(
-        "at noon, {known} symbols had been traded; the first one last at {}",
-        String::from_utf8_lossy(&first.kept.bytes)
-    ))
+    let row = String::from_utf8_lossy(&first.kept.bytes);
+    Ok((0, format!("{known} of {n_sources} symbols had been traded; the first one last at {row}")))
 }
 
 /// A stretch behind noon, so many times as fast as it was.
-fn in_time(paths: &[PathBuf], options: &Options, speed: f64) -> Result<String, Box<dyn Error>> {
+fn in_time(paths: &[PathBuf], options: &Options, speed: f64) -> Result<Replayer<PoolSource>, Box<dyn Error>> {
     let stretch = Duration::from_secs(options.seconds).mul_f64(speed);
     let end_ns = NOON_NS + u64::try_from(stretch.as_nanos())?;
-    let merge = open(paths, options)?;
-    let mut replayer = Replayer::new(merge).pace(Pace::Speed(speed)).from_ns(NOON_NS).to_ns(end_ns);
-    let (mut errors_ns, mut course, began) = (Vec::new(), None, Instant::now());
+    Ok(Replayer::new(open(paths, options)?).pace(Pace::Speed(speed)).from_ns(NOON_NS).to_ns(end_ns))
+}
+
+/// How far from its due time each event comes, by the first one.
+fn keep_time(mut replayer: Replayer<PoolSource>, speed: f64) -> Counted<String> {
+    let (mut errors_ns, mut course) = (Vec::new(), None);
     while let Some(event) = replayer.next()? {
         let now = Instant::now();
         let (start, start_ns) = *course.get_or_insert((now, event.stamp.timestamp_ns));
         let due = Duration::from_nanos(event.stamp.timestamp_ns - start_ns).div_f64(speed);
         errors_ns.push((now - start).abs_diff(due).as_nanos());
     }
-    show(&format!("{speed}x, from noon on"), errors_ns.len() as u64, began.elapsed(), paths)?;
     errors_ns.sort_unstable();
     let at = |percent: usize| {
         errors_ns.get(errors_ns.len() * percent / 100).map_or(0.0, |ns| *ns as f64 / 1_000.0)
     };
-    Ok(format!("{speed}x: in time to {:.1} us (p50), {:.1} us (p99)", at(50), at(99)))
+    let (half, most) = (at(50), at(99));
+    Ok((errors_ns.len() as u64, format!("at {speed}x off by {half:.1} us (p50), {most:.1} us (p99)")))
 }
 
-fn show(what: &str, n_events: u64, took: Duration, paths: &[PathBuf]) -> Result<(), Box<dyn Error>> {
-    let seconds = took.as_secs_f64();
-    let (n, rate) = (n_events as f64, n_events as f64 / seconds);
-    let each = if n_events == 0 { 0.0 } else { seconds * 1e9 / n };
-    let (rss, files) = (memory_kib("VmRSS:")? >> 10, memory_kib("RssFile:")? >> 10);
-    let cached = cached_bytes(paths)? >> 20;
-    println!(
-        "{what:<22}{n_events:>12}{seconds:>10.2}{rate:>14.0}{each:>10.0}{rss:>10}{files:>12}{cached:>16}"
-    );
-    Ok(())
+/// So many events, if that is what matters, and what came of them.
+type Counted<T> = Result<(u64, T), Box<dyn Error>>;
+
+/// A table of steps.
+struct Shown<'a> {
+    paths: &'a [PathBuf],
+    /// The most so far of any step.
+    peak_kib: u64,
+    cached_bytes: u64,
+}
+
+impl Shown<'_> {
+    fn title(&self) {
+        println!("{:<22}{:>10}{:>10}{:>12}{:>18}{:>16}", "", "", "", "", "MiB resident,", "in page cache,");
+        println!(
+            "{:<22}{:>10}{:>10}{:>12}{:>18}{:>16}",
+            "step", "events", "seconds", "events/s", "at most", "in the end"
+        );
+    }
+
+    /// Does something, and shows what it took.
+    fn step<T>(&mut self, what: &str, work: impl FnOnce() -> Counted<T>) -> Result<T, Box<dyn Error>> {
+        // The kernel's mark of the most that was resident begins anew.
+        std::fs::write("/proc/self/clear_refs", "5")?;
+        let began = Instant::now();
+        let (n_events, done) = work()?;
+        let seconds = began.elapsed().as_secs_f64();
+        let (peak_kib, cached_bytes) = (memory_kib("VmHWM:")?, cached_bytes(self.paths)?);
+        self.peak_kib = self.peak_kib.max(peak_kib);
+        self.cached_bytes = self.cached_bytes.max(cached_bytes);
+        let [events, rate] = match n_events {
+            0 => Default::default(),
+            n => [n.to_string(), format!("{:.0}", n as f64 / seconds)],
+        };
+        let (resident, cached) = (peak_kib >> 10, cached_bytes >> 20);
+        println!("{what:<22}{events:>10}{seconds:>10.3}{rate:>12}{resident:>18}{cached:>16}");
+        Ok(done)
+    }
 }
 
 /// Of this process, as the kernel counts it.

@@ -16,8 +16,7 @@
 //! | `turns` | contestants of one process that take turns, timed; their report |
 //! | `log` | the log, beside what the machine allows |
 //! | `mapped` | append files, ranged files and snapshots, in one process |
-//! | `pool` | thousands of files, opened and replayed |
-//! | `replay` | thousands of sources in one order |
+//! | `replay` | thousands of sources in one order: in memory, in files, in time |
 //!
 //! `cargo bench -p benches --bench rivals` runs all of it that is between processes, and `--bench mapped` what is not;
 //! `-- --help` lists the options.
@@ -31,7 +30,6 @@ pub mod machine;
 pub mod mapped;
 pub mod minimal;
 pub mod ours;
-pub mod pool;
 pub mod process;
 pub mod replay;
 pub mod report;

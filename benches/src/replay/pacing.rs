@@ -87,7 +87,7 @@ fn errors(plan: &Plan, names: &Names) -> Result<Vec<Fact>, String> {
     let mut all: [[Vec<f64>; 3]; 3] = Default::default();
     let mut ratios = vec![];
     // The first one shows the kernel what is wanted.
-    for repetition in 0..=plan.n_repetitions {
+    for repetition in 0..=plan.n_repetitions[1] {
         let mut found = [[0.0; 3]; 3];
         for turn in 0..3 {
             let at = (turn + repetition) % 3;
@@ -130,7 +130,7 @@ fn drift(plan: &Plan) -> Result<Fact, String> {
 fn without_pace(plan: &Plan) -> Result<Vec<Fact>, String> {
     let [n_records, _] = plan.n_records;
     let mut all: [Vec<f64>; 3] = Default::default();
-    for repetition in 0..=plan.n_repetitions {
+    for repetition in 0..=plan.n_repetitions[1] {
         let mut merge = counting(n_records as u64);
         let mut replayer = Replayer::new(counting(n_records as u64));
         let mut by_merge = || {

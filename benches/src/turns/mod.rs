@@ -167,6 +167,14 @@ impl Results {
         Target { what: what.to_owned(), cell, against, limit: Limit::AtMost(limit), measured }
     }
 
+    /// A time, in ns, at most so much.
+    pub(crate) fn time(&self, what: &str, of: &str, limit: f64) -> Target {
+        let series = self.find(of).map(Measured::series).ok_or(NOT_IN_THIS_RUN);
+        let measured = series.and_then(|series| Spread::of_series(&series).ok_or(NOTHING_COUNTS));
+        let against = "-".to_owned();
+        Target { what: what.to_owned(), cell: of.to_owned(), against, limit: Limit::AtMost(limit), measured }
+    }
+
     /// Another's time to this one's, at least so much.
     pub(crate) fn faster(&self, what: &str, of: &str, than: &str, limit: f64) -> Target {
         let (cell, against) = (of.to_owned(), than.to_owned());

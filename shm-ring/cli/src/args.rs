@@ -187,8 +187,8 @@ pub(crate) enum Command {
     /// A source that can't be opened or read on is named on stderr, and the others go on; in the end the code is that of the first such failure.
     /// What is missing in a source is told on stderr, in sums, when it ends.
     ///
-    /// JSON keys: source, then those of tail; position is the row in a table. A row of a table has the key row instead of a message, an
-    /// object with its columns but the time.
+    /// JSON keys: source, then those of tail but sequence; position is the row in a table. A row of a table has the key row instead of a
+    /// message, an object with its columns but the time.
     Merge(Merge),
     /// Replay many rings, logs, segments and tables as one stream, ordered by time: as it was recorded, or at another speed.
     ///

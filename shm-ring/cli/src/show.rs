@@ -6,8 +6,8 @@
 //! | json   | every key                                                       | `pid`, `tid`, `stream`, `tag` are null |
 //! | raw    | the message and a newline                                       | the payload and a newline |
 //!
-//! Of many sources, each record has its source's name: in `short` behind the time, in `json` as the first key, `source`. A row of a table is a
-//! JSON object already: it stands under the key `row`.
+//! Of many sources, each record has its source's name: in `short` behind the time, in `json` as the first key, `source`, and no `sequence`,
+//! which sources know differently. A row of a table is a JSON object already: it stands under the key `row`.
 //!
 //! In `short`, control characters and what is not UTF-8 are escaped (`\r`, `\x1b`), so that a record is a line and can't command the
 //! terminal; a record of a ring without metadata has `-` for its time, and behind it `(redelivered)` says that a member of the group died
@@ -227,7 +227,9 @@ struct Json<'a> {
     position: u64,
     timestamp_ns: Option<u64>,
     producer: u16,
-    sequence: Option<u64>,
+    /// Of many sources, which may count as they like, none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<Option<u64>>,
     kind: Option<u8>,
     level: Option<u8>,
     pid: Option<u32>,
@@ -251,7 +253,7 @@ fn json(seen: &Seen<'_>, out: &mut Vec<u8>) {
         position: info.position,
         timestamp_ns: info.timestamp_ns,
         producer: info.producer,
-        sequence: info.sequence,
+        sequence: seen.source.is_none().then_some(info.sequence),
         kind: info.timestamp_ns.map(|_| info.kind),
         level: seen.level(),
         pid: log.map(|log| log.pid),

@@ -29,11 +29,13 @@ pub(crate) trait Advised {
     /// Its range; `None`: there is nothing to advise.
     fn mapped(&self) -> Option<&MmapRaw>;
 
-    /// Nothing is read but what is touched or [asked for](Self::read_ahead).
+    /// Nothing is read but what is touched or [asked for](Self::read_ahead); nor is more mapped than is near, though the page cache may have
+    /// it in folios of 2 MiB, as files that were just written are.
     fn read_nothing_ahead(&self) {
         if let Some(range) = self.mapped() {
-            // A hint.
+            // Hints.
             let _ = range.advise(Advice::Random);
+            let _ = range.advise(Advice::NoHugePage);
         }
     }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 /// How sources are opened.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opening {
-    /// Files are rows of so many bytes, without anything else, with the time as an integer of 64 bits at that offset, in s, ms, us or ns
-    /// [default: ns], as in 32@0:us. Of a directory, all files in it.
+    /// Files but *.ring, *.seg, *.arrow and *.feather are rows of so many bytes, without anything else, with the time as an integer of 64 bits
+    /// at that offset, in s, ms, us or ns [default: ns], as in 32@0:us. Of a directory, all files in it.
     #[arg(long, value_name = "BYTES@OFFSET[:UNIT]", value_parser = parse_rows)]
     pub(crate) rows: Option<RowLayout>,
     /// What becomes of records that are older than one in front of them in their source. error: the source ends. pass: they stay where they

@@ -4,7 +4,8 @@
 //! |------|-----------|
 //! | a log's directory | the log |
 //! | any other directory | what is in it, by name; with `--rows` all files |
-//! | a file | by what it is: ring, segment, table; with `--rows` rows |
+//! | a file | by what it is: ring, segment, table |
+//! | a file that is not called as one of these, with `--rows` | rows |
 
 use super::account::Account;
 use crate::args::Opening;
@@ -72,10 +73,21 @@ fn pool(opening: &Opening, follow: Option<Duration>) -> Result<MapPool, Failure>
 }
 
 fn open_one(pool: &MapPool, path: &Path, opening: &Opening) -> Result<PoolSource, Failure> {
-    match opening.rows {
-        Some(layout) if !path.is_dir() => Ok(pool.open_rows(path, layout)?),
-        _ => Ok(pool.open(path)?),
-    }
+    let opened = match opening.rows {
+        Some(layout) if !path.is_dir() && !says_what_it_is(path) => pool.open_rows(path, layout),
+        _ => pool.open(path),
+    };
+    opened.map_err(|error| {
+        let is_named = error.path().is_some();
+        let failure = Failure::from(error);
+        if is_named { failure } else { Failure::new(failure.code, format!("{path:?}: {}", failure.message)) }
+    })
+}
+
+/// Names as `MapPool::find` looks for them.
+fn says_what_it_is(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("ring" | "seg" | "arrow" | "feather"))
 }
 
 /// What a path stands for.

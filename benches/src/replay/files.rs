@@ -83,7 +83,7 @@ pub(super) fn time(plan: &Plan, file: usize, at: usize) -> u64 {
 
 /// One log, each segment of which is a file of the plan.
 fn make_segments(plan: &Plan, directory: &Path) -> Result<(), String> {
-    let segment_bytes = ((plan.n_records * FRAME_BYTES) as u64).next_multiple_of(64 << 10);
+    let segment_bytes = ((plan.n_file_records * FRAME_BYTES) as u64).next_multiple_of(64 << 10);
     let options = LogOptions::new().segment_bytes(segment_bytes).durability(Durability::Process);
     fs::remove_dir(directory).map_err(failed("make a directory"))?;
     let mut appender = options.create(directory).map_err(failed("create a log"))?;
@@ -103,7 +103,7 @@ fn make_segments(plan: &Plan, directory: &Path) -> Result<(), String> {
 
 fn make_rows(plan: &Plan, directory: &Path) -> Result<(), String> {
     for file in 0..plan.n_files {
-        let mut bytes = vec![0; plan.n_records * PAYLOAD_BYTES];
+        let mut bytes = vec![0; plan.n_file_records * PAYLOAD_BYTES];
         for (at, row) in bytes.chunks_exact_mut(PAYLOAD_BYTES).enumerate() {
             row[..8].copy_from_slice(&time(plan, file, at).to_le_bytes());
         }
@@ -116,10 +116,10 @@ fn make_rows(plan: &Plan, directory: &Path) -> Result<(), String> {
 /// As many copies of one log.
 fn make_logs(plan: &Plan, directory: &Path) -> Result<(), String> {
     let one = directory.join("000000");
-    let segment_bytes = ((plan.n_records.min(600) * FRAME_BYTES) as u64).next_multiple_of(64 << 10);
+    let segment_bytes = ((plan.n_file_records.min(600) * FRAME_BYTES) as u64).next_multiple_of(64 << 10);
     let mut appender =
         LogOptions::new().segment_bytes(segment_bytes).create(&one).map_err(failed("create a log"))?;
-    for at in 0..plan.n_records.min(600) {
+    for at in 0..plan.n_file_records.min(600) {
         let _ = appender.append_at(time(plan, 0, at), &[7; PAYLOAD_BYTES]).map_err(failed("append"))?;
     }
     drop(appender);

@@ -1,4 +1,4 @@
-//! Seeking: all sources of a pool to one time, here and there, in files that are in memory.
+//! Seeking files: all of them to one time, here and there, from the page cache.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,16 +6,15 @@ use std::rc::Rc;
 use shm_ring::replay::{Merge, Order, PoolOptions, PoolSource};
 
 use super::files::{Kind, time};
-use super::{Plan, Planned, Results, Section, failed};
-use crate::report::verdict::Target;
+use super::{Plan, Planned, Section, failed};
 use crate::turns::{Cell, Sample, timed};
 
 pub(super) fn cells(plan: &Plan) -> Vec<Planned<'_>> {
     let section = Section {
-        title: "Seeking",
+        title: "Seek over all files",
         caption: "`seek`: all sources; `first`: and the first record behind it, which asks each source for one.",
         unit: ("ms per seek", 1e6),
-        floor: "segments",
+        floor: "seek",
         cells: vec![],
     };
     let mut cells = vec![];
@@ -24,17 +23,13 @@ pub(super) fn cells(plan: &Plan) -> Vec<Planned<'_>> {
             let what = if is_first { "first" } else { "seek" };
             let merge: Rc<RefCell<Option<Merge<PoolSource>>>> = Rc::default();
             let mut turn = 0;
-            cells.push(Cell::new(format!("seek/{what}/{}", kind.name()), move || {
+            cells.push(Cell::new(format!("seek/{}/{what}", kind.name()), move || {
                 turn += 1;
                 seek(plan, kind, &mut merge.borrow_mut(), is_first, turn)
             }));
         }
     }
     vec![(section, cells)]
-}
-
-pub(super) fn targets(_: &Results) -> Vec<Target> {
-    vec![]
 }
 
 fn seek(
@@ -53,7 +48,7 @@ fn seek(
         *merge = Some(made);
     }
     let merge = merge.as_mut().expect("just made");
-    let n_records = if kind == Kind::Log { plan.n_records.min(600) } else { plan.n_records };
+    let n_records = if kind == Kind::Log { plan.n_file_records.min(600) } else { plan.n_file_records };
     let (sample, done) = timed(1, || {
         merge.seek(time(plan, 0, turn * 389 % n_records)).map_err(failed("seek"))?;
         if is_first {
