@@ -240,8 +240,8 @@ impl Source for PoolSource {
     /// [re-order window](Order::Reorder) twice as many in front of it; of others, and of what has no index, the start.
     fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
         self.stage.forget();
-        self.failure = None;
-        match &mut self.feed {
+        self.rest.failure = None;
+        match &mut self.rest.feed {
             Kind::Log(feed) => feed.seek_before(until_ns),
             Kind::Rows(feed) => feed.seek_before(until_ns),
             #[cfg(feature = "arrow")]
