@@ -214,11 +214,7 @@ pub(super) fn facts(plan: &Plan) -> Result<Vec<Fact>, String> {
     let facts = vec![
         Fact::exact("space/64/ours", what, Ok(space(&path)?)),
         #[cfg(feature = "rivals")]
-        Fact {
-            name: "space/64/ranged_mmap",
-            what: "the same in ranged-mmap's",
-            figure: Ok(space_of_ranged_mmap(&path)?),
-        },
+        Fact::exact("space/64/ranged_mmap", "the same in ranged-mmap's", Ok(space_of_ranged_mmap(&path)?)),
     ];
     Ok(facts)
 }

@@ -7,6 +7,7 @@
 //! | `shapes` | the times that are merged |
 //! | `opening` | files are opened, beside the bare system calls |
 //! | `replaying` | every record of all files in the order of times: from memory, from the disk beside `cat` |
+//! | `decoder` | the same times through the `dbn` crate's merge decoder, with the feature `rivals` |
 //! | `file_seeking` | all files to one time |
 //! | `capped` | files under a cap of memory: what is resident, what is cached, how fast |
 //! | `files` | the files: segments of a log, rows, logs |
@@ -15,6 +16,8 @@
 //! A part is a module with some of `cells`, `facts` and `targets`, named in [`measure`].
 
 pub mod capped;
+#[cfg(feature = "rivals")]
+mod decoder;
 mod file_seeking;
 mod files;
 mod merging;

@@ -23,13 +23,16 @@ pub(super) fn cells(plan: &Plan) -> Vec<Planned<'_>> {
         Cell::new(name.to_owned(), move || ours(plan, kind, &options, is_cold))
     };
     let ordered = || PoolOptions::new().order(Order::Error);
-    let warm = vec![
+    #[cfg_attr(not(feature = "rivals"), expect(unused_mut, reason = "a rival is added"))]
+    let mut warm = vec![
         cell("warm/segments/ordered", Kind::Segment, ordered(), false),
         cell("warm/segments/reorder", Kind::Segment, PoolOptions::new(), false),
         cell("warm/rows/ordered", Kind::Rows, ordered(), false),
         cell("warm/rows/reorder", Kind::Rows, PoolOptions::new(), false),
         cell("warm/segments/parked", Kind::Segment, ordered().budget(MapBudget::new().maps(0)), false),
     ];
+    #[cfg(feature = "rivals")]
+    warm.push(Cell::new("warm/dbn".to_owned(), move || super::decoder::replay(plan)));
     let mut cold = vec![];
     for kind in [Kind::Segment, Kind::Rows] {
         cold.push(cell(&format!("cold/{}/ours", kind.name()), kind, ordered(), true));
@@ -69,7 +72,18 @@ pub(super) fn targets(results: &Results) -> Vec<Target> {
         let what = format!("{} from memory, ns a record: 10 million a second", kind.name());
         results.time(&what, &format!("warm/{}/ordered", kind.name()), 100.0)
     };
-    vec![warm(Kind::Segment), warm(Kind::Rows), cold(Kind::Segment), cold(Kind::Rows)]
+    let rival = |kind: Kind| {
+        let what = format!("{} from memory: times as fast as dbn's merge decoder", kind.name());
+        results.faster(&what, &format!("warm/{}/ordered", kind.name()), "warm/dbn", 2.0)
+    };
+    vec![
+        rival(Kind::Segment),
+        rival(Kind::Rows),
+        warm(Kind::Segment),
+        warm(Kind::Rows),
+        cold(Kind::Segment),
+        cold(Kind::Rows),
+    ]
 }
 
 fn ours(plan: &Plan, kind: Kind, options: &PoolOptions, is_cold: bool) -> Result<Sample, String> {
