@@ -30,7 +30,7 @@ use crate::replay::feed::{Feed, Filled};
 use crate::replay::pool::Looked;
 use crate::replay::rows::TimeUnit;
 use crate::replay::seat::Seat;
-use crate::replay::shared::Shared;
+use crate::replay::shared::{Shared, add};
 use crate::replay::source::{SourceError, Stamp};
 use crate::replay::stage::{Order, Place, Stage, Tags};
 use crate::snapshot::Snapshot;
@@ -275,6 +275,11 @@ impl TableFeed {
             }
             let body_at = head.body.start;
             let rows = TableBatch::load(&self.table, head, rows)?;
+            if !self.table.is_mapped() && self.seat.shared.memory_bytes.is_some() {
+                // As the file was closed again.
+                add(&self.seat.shared.counts.n_advice, 2);
+                add(&self.seat.shared.counts.dropped_bytes, rows.copied_bytes());
+            }
             self.loaded.push_back(Loaded { first, rows, at, body_at });
             return Ok(true);
         }
