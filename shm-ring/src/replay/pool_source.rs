@@ -27,7 +27,10 @@ pub struct PoolSource {
 
 /// Where its records come from.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "what a record is read through is where the source is")]
+#[cfg_attr(
+    not(feature = "arrow"),
+    expect(clippy::large_enum_variant, reason = "what a record is read through is where the source is")
+)]
 pub(crate) enum Kind {
     Log(LogFeed),
     Rows(RowFeed),
