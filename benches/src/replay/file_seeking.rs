@@ -18,7 +18,7 @@ pub(super) fn cells(plan: &Plan) -> Vec<Planned<'_>> {
         cells: vec![],
     };
     let mut cells = vec![];
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().copied() {
         for is_first in [false, true] {
             let what = if is_first { "first" } else { "seek" };
             let merge: Rc<RefCell<Option<Merge<PoolSource>>>> = Rc::default();

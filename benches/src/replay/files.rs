@@ -22,16 +22,26 @@ pub(super) enum Kind {
     Segment,
     Rows,
     Log,
+    #[cfg(feature = "arrow")]
+    Table,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Segment, Self::Rows, Self::Log];
+    pub(super) const ALL: &[Self] = &[
+        Self::Segment,
+        Self::Rows,
+        Self::Log,
+        #[cfg(feature = "arrow")]
+        Self::Table,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Segment => "segments",
             Self::Rows => "rows",
             Self::Log => "logs",
+            #[cfg(feature = "arrow")]
+            Self::Table => "tables",
         }
     }
 
@@ -44,6 +54,8 @@ impl Kind {
                 Self::Segment => make_segments(plan, &directory)?,
                 Self::Rows => make_rows(plan, &directory)?,
                 Self::Log => make_logs(plan, &directory)?,
+                #[cfg(feature = "arrow")]
+                Self::Table => make_tables(plan, &directory)?,
             }
         }
         let names = fs::read_dir(directory).map_err(failed("list"))?;
@@ -109,6 +121,34 @@ fn make_rows(plan: &Plan, directory: &Path) -> Result<(), String> {
         }
         let mut made = fs::File::create(directory.join(format!("{file:06}"))).map_err(failed("create"))?;
         made.write_all(&bytes).map_err(failed("write"))?;
+    }
+    Ok(())
+}
+
+/// A time, and as many numbers as fill a row: one batch.
+#[cfg(feature = "arrow")]
+fn make_tables(plan: &Plan, directory: &Path) -> Result<(), String> {
+    use shm_ring::replay::{ColumnType, TableWriter};
+    let mut columns = vec![("t", ColumnType::TimestampNanos)];
+    columns.extend(["a", "b", "c", "d", "e", "f", "g"].map(|name| (name, ColumnType::U64)));
+    let at = |file| directory.join(format!("{file:06}.arrow"));
+    let mut writer = TableWriter::create(at(0), &columns).map_err(failed("create a table"))?;
+    for at in 0..plan.n_records {
+        let (time, n) = (time(plan, 0, at).cast_signed(), at as u64);
+        let row = [time.into(), n.into(), n.into(), n.into(), n.into(), n.into(), n.into(), n.into()];
+        writer.push(&row).map_err(failed("write a row"))?;
+    }
+    writer.finish().map_err(failed("finish a table"))?;
+    // The others are the same but for their times, which lie together.
+    let mut bytes = fs::read(at(0)).map_err(failed("read a table"))?;
+    let times = |file| (0..plan.n_records).flat_map(move |at| time(plan, file, at).to_le_bytes()).collect();
+    let first: Vec<u8> = times(0);
+    let found = bytes.windows(first.len()).position(|window| window == first);
+    let place = found.ok_or("the column of times is not in the table")?;
+    for file in 1..plan.n_files {
+        let times: Vec<u8> = times(file);
+        bytes[place..place + times.len()].copy_from_slice(&times);
+        fs::write(at(file), &bytes).map_err(failed("write a table"))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! | contestant | does for each file |
 //! |------------|--------------------|
 //! | `bare` | open, fstat, mmap, touches the first byte, close; of a log: its newest segment |
-//! | `ours` | `MapPool::open`, `MapPool::open_rows` |
+//! | `ours` | `MapPool::open`, `MapPool::open_rows`; tables with the feature `arrow` |
 
 use std::hint::black_box;
 
@@ -17,7 +17,7 @@ use crate::report::verdict::Target;
 use crate::turns::{Cell, Sample, timed};
 
 pub(super) fn cells(plan: &Plan) -> Vec<Planned<'_>> {
-    Kind::ALL.map(|kind| (section(kind), kind_cells(plan, kind))).into()
+    Kind::ALL.iter().map(|kind| (section(*kind), kind_cells(plan, *kind))).collect()
 }
 
 fn section(kind: Kind) -> Section {
@@ -26,6 +26,8 @@ fn section(kind: Kind) -> Section {
             Kind::Segment => "Opening sealed segments",
             Kind::Rows => "Opening files of rows",
             Kind::Log => "Opening logs",
+            #[cfg(feature = "arrow")]
+            Kind::Table => "Opening tables",
         },
         caption: "`bare`: open, fstat, mmap, a touch, close; of a log: of one segment.",
         unit: ("us per file", 1000.0),
@@ -49,7 +51,7 @@ pub(super) fn targets(results: &Results) -> Vec<Target> {
             1.5,
         )
     };
-    vec![of(Kind::Segment), of(Kind::Rows)]
+    Kind::ALL.iter().filter(|kind| **kind != Kind::Log).map(|kind| of(*kind)).collect()
 }
 
 fn bare(plan: &Plan, kind: Kind) -> Result<Sample, String> {

@@ -68,7 +68,7 @@ impl PoolOptions {
     ///
     /// They are divided into windows, in front of and behind where each source is read: equal ones at first, then by how much of all that is
     /// read is read there. What is behind a window is dropped from the page cache, too, as far as no other process has it mapped. Records that
-    /// are longer than their window, and what a re-order window holds back, come on top. Without it, nothing is dropped.
+    /// are longer than their window, batches of tables that are compressed, dictionaries, and what a re-order window holds back, come on top. Without it, nothing is dropped.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = Some(bytes);

@@ -38,7 +38,10 @@ struct Rest {
 
 /// Where its records come from.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "what a record is read through is where the source is")]
+#[cfg_attr(
+    not(feature = "arrow"),
+    expect(clippy::large_enum_variant, reason = "what a record is read through is where the source is")
+)]
 pub(crate) enum Kind {
     Log(LogFeed),
     Rows(RowFeed),

@@ -86,6 +86,13 @@ impl Ahead {
         }
     }
 
+    /// All of a packed batch has been read.
+    pub(super) fn unpacked(&self, seat: &mut Seat, view: &View<'_>, head: &BatchHead) {
+        if seat.shared.memory_bytes.is_some() {
+            seat.window.drop_to(&seat.shared, view, head.body.end);
+        }
+    }
+
     /// Lets go of rows of a large batch.
     #[cold]
     fn drop_rows(&mut self, seat: &mut Seat, view: &View<'_>, head: &BatchHead, to: usize) {

@@ -30,7 +30,7 @@ use crate::replay::feed::{Feed, Filled};
 use crate::replay::pool::Looked;
 use crate::replay::rows::TimeUnit;
 use crate::replay::seat::Seat;
-use crate::replay::shared::Shared;
+use crate::replay::shared::{Shared, add};
 use crate::replay::source::{SourceError, Stamp};
 use crate::replay::stage::{Order, Place, Stage, Tags};
 use crate::snapshot::Snapshot;
@@ -97,7 +97,8 @@ impl TableFeed {
         let table = match attach(&mut seat, &mut may_be_mapped, &checked, path)? {
             Some(snapshot) => {
                 let table = Table::of(path, &snapshot.clone(), Reader::Mapped(snapshot))?;
-                if pool.memory_bytes.is_some() {
+                if let (Some(_), Reader::Mapped(snapshot)) = (pool.memory_bytes, table.reader()) {
+                    snapshot.map().let_go(0..checked.len);
                     advice::forget_cached_of(&checked.file, 0..checked.len);
                 }
                 table
@@ -115,7 +116,7 @@ impl TableFeed {
         if pool.memory_bytes.is_some() {
             seat.charge(extra_bytes(&table))?;
         }
-        let mut this = Self {
+        Ok(Self {
             table,
             home,
             may_be_mapped,
@@ -127,11 +128,7 @@ impl TableFeed {
             next: (0, 0),
             head: None,
             loaded: VecDeque::new(),
-        };
-        if pool.memory_bytes.is_some() {
-            this.drop_all();
-        }
-        Ok(this)
+        })
     }
 
     /// Looks where it is, before a refill: may it have a map, must it give one up?
@@ -275,6 +272,14 @@ impl TableFeed {
             }
             let body_at = head.body.start;
             let rows = TableBatch::load(&self.table, head, rows)?;
+            if let (Reader::Mapped(snapshot), Some(_)) = (self.table.reader(), head.codec) {
+                self.ahead.unpacked(&mut self.seat, &View { home: &self.home, snapshot }, head);
+            }
+            if !self.table.is_mapped() && self.seat.shared.memory_bytes.is_some() {
+                // As the file was closed again.
+                add(&self.seat.shared.counts.n_advice, 2);
+                add(&self.seat.shared.counts.dropped_bytes, rows.copied_bytes());
+            }
             self.loaded.push_back(Loaded { first, rows, at, body_at });
             return Ok(true);
         }
