@@ -131,7 +131,7 @@ impl LogFeed {
     /// Asks for leave to keep the segment mapped.
     fn sit(&mut self) -> bool {
         let bytes = self.walk.segment().map_or(0, |segment| segment.header().extent.file_bytes);
-        self.seat.sit(MapUsage::map(bytes))
+        self.seat.sit(usage(bytes))
     }
 
     /// Stages what is at hand.
@@ -188,7 +188,7 @@ impl LogFeed {
     /// A guess of the size: a segment's, as the last one had it.
     fn sit_parked(&mut self) -> bool {
         let bytes = self.walk.end().saturating_sub(self.walk.position());
-        self.seat.sit(MapUsage::map(bytes))
+        self.seat.sit(usage(bytes))
     }
 
     /// Lets go of the map; what is held back is copied.
@@ -423,6 +423,11 @@ fn stamp_of(framed: &Framed) -> Stamp {
 fn tags_of(framed: &Framed) -> Tags {
     let (_, level, kind) = decode_tags(framed.tags);
     Tags { producer: framed.head.slot, level, kind }
+}
+
+/// What a mapped segment takes: its lock byte is shared through a descriptor of its own.
+fn usage(bytes: u64) -> MapUsage {
+    MapUsage { descriptors: 1, ..MapUsage::map(bytes) }
 }
 
 /// Under a cap, no more is read than is asked for.
