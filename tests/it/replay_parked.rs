@@ -1,8 +1,10 @@
 //! Replay without maps: what befalls a source between two blocks, or between a block and a map, is neither lost nor taken for something else.
 
 use crate::harness::directory;
-use shm_ring::replay::{Body, MapPool, Next, Order, PoolOptions, PoolSource, Source, SourceError};
-use shm_ring::{LogOptions, MapBudget, Recorder, RingOptions};
+use shm_ring::replay::{
+    Body, MapPool, Next, Order, PoolOptions, PoolSource, RowLayout, Source, SourceError, TimeUnit,
+};
+use shm_ring::{AppendOptions, LogOptions, MapBudget, Recorder, RingOptions};
 use std::fs;
 use std::path::Path;
 
@@ -15,6 +17,14 @@ fn next(source: &mut PoolSource) -> Result<Option<(u64, u64, Vec<u8>)>, SourceEr
 
 fn with_maps(n: u16) -> PoolOptions {
     PoolOptions::new().budget(MapBudget::new().maps(n))
+}
+
+/// Rows of 16 bytes: something, and a time.
+const LAYOUT: RowLayout = RowLayout { row_bytes: 16, timestamp_at: 8, unit: TimeUnit::Nanos };
+
+/// So many rows, number n at time n.
+fn rows(n: u64) -> Vec<u8> {
+    (0..n).flat_map(|n| [!n, n].map(u64::to_le_bytes).concat()).collect()
 }
 
 fn copy_directory(from: &Path, to: &Path) {
@@ -66,4 +76,51 @@ fn what_is_held_back_of_a_block_survives_a_gap_in_the_segment() {
         assert!(mapped.0.len() > 250 && mapped.1 == 1);
         assert_eq!(mapped, parked);
     }
+}
+
+#[test]
+fn rows_of_a_sealed_file_are_the_same_once_there_is_a_map() {
+    // Goal: a source that is mapped in the midst of a file goes on with its next row, whatever is in front of the first one. Method: a sealed
+    // file, whose map was another source's before.
+    let directory = directory();
+    let path = directory.path().join("rows");
+    let n = 50_000;
+    let mut file = AppendOptions::new().create(&path).unwrap();
+    file.push(&rows(n)).unwrap();
+    file.seal().unwrap();
+    let pool = with_maps(1).build().unwrap();
+    let first = pool.open_rows(&path, LAYOUT).unwrap();
+    let mut source = pool.open_rows(&path, LAYOUT).unwrap();
+    assert_eq!(next(&mut source).unwrap(), Some((0, 0, rows(1))));
+    drop(first);
+    for at in 1..n {
+        let expected = [!at, at].map(u64::to_le_bytes).concat();
+        assert_eq!(next(&mut source).unwrap(), Some((at, at, expected)), "row {at}");
+    }
+    assert!(next(&mut source).unwrap().is_none() && pool.stats().n_hits > 1000);
+}
+
+#[test]
+fn rows_that_were_cut_before_there_is_a_map_are_an_error() {
+    // Goal: a file that has become shorter is told of, whether it is read or mapped next, and nobody waits for ever. Method: cut it while
+    // another source has the only map; then give that back.
+    let directory = directory();
+    let [path, other] = ["rows", "other"].map(|name| directory.path().join(name));
+    for path in [&path, &other] {
+        fs::write(path, rows(50_000)).unwrap();
+    }
+    let pool = with_maps(1).build().unwrap();
+    let first = pool.open_rows(&other, LAYOUT).unwrap();
+    let mut source = pool.open_rows(&path, LAYOUT).unwrap();
+    next(&mut source).unwrap();
+    drop(first);
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1600).unwrap();
+    let error = loop {
+        match next(&mut source) {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it has ended"),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("truncated") && error.contains("1600"), "{error}");
 }
