@@ -57,6 +57,7 @@ mod replay_kinds;
 mod replay_live;
 mod replay_merge;
 mod replay_pace;
+mod replay_parked;
 mod replay_pool;
 #[cfg(feature = "arrow")]
 mod replay_table;

@@ -28,6 +28,7 @@ use crate::layout::segment::{
 };
 use crate::map::medium::{Medium, MediumFile, MediumMap};
 use crate::sync::{AtomicU64, Ordering};
+use std::fmt;
 use std::io;
 use std::mem::offset_of;
 
@@ -54,6 +55,17 @@ pub(crate) struct SegmentView<M: Medium> {
     key: Key,
     /// What of the file there is, at most what its header says.
     mapped_bytes: u64,
+    /// Let go of behind the map.
+    _share: Share,
+}
+
+/// A share in lock byte 2.
+struct Share(#[expect(dead_code, reason = "held, not used")] Box<dyn Send + Sync>);
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Share")
+    }
 }
 
 /// Why a segment can't be read.
@@ -220,10 +232,9 @@ impl<M: Medium> SegmentView<M> {
     /// Maps a segment's file that is open.
     pub(super) fn of_file(file: &M::File, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
         let system = |operation| move |source| Unseen::System { operation, source };
+        let share = file.join_readers().map_err(system("share a lock byte of a segment"))?;
         // Whoever has it alone uses it again.
-        if !file.join_readers().map_err(system("share a lock byte of a segment"))? {
-            return Err(Unseen::Taken);
-        }
+        let share = Share(share.ok_or(Unseen::Taken)?);
         let header = match known {
             Some(known) => known,
             None => header_of(file)?,
@@ -234,7 +245,7 @@ impl<M: Medium> SegmentView<M> {
         }
         let mapped_bytes = found_bytes.min(header.extent.file_bytes);
         let map = file.map(mapped_bytes, false).map_err(system("map a segment"))?;
-        Ok(Self { map, key: Key::of(&header.uuid), header, mapped_bytes })
+        Ok(Self { map, key: Key::of(&header.uuid), header, mapped_bytes, _share: share })
     }
 
     /// What page 0 says.

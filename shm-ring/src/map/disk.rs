@@ -4,8 +4,8 @@
 //!   DiskFile --map--> DiskMap: one mmap, MAP_SHARED, of a file's first bytes; never moves, never grows
 //! ```
 //!
-//! A lock byte that readers share is locked through the description that is mapped: a map holds on to its description, so the lock lasts as
-//! long as the file or a map of it, and no descriptor has to stay open for it.
+//! A lock byte that readers share is locked through a description of its own, and lasts as long as its descriptor is open. A map does not keep
+//! the description that was mapped: overlayfs puts one of the file below in its place, and the lock goes with the last descriptor.
 //!
 //! (I1) files are regular, nobody but this user and root can write them, and no symbolic link is followed; (I2) every byte of a new file has its place on the medium; (I3) a
 //! map stays on its side of a fork; (I4) no access is beyond the map: asserted at each.
@@ -202,8 +202,9 @@ impl MediumFile for DiskFile {
         Ok(if shared.try_alone()? { Some(Box::new(shared)) } else { None })
     }
 
-    fn join_readers(&self) -> io::Result<bool> {
-        lock::share_through(&self.file, PIN_BYTE)
+    fn join_readers(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let shared = lock::share_of(&self.file, PIN_BYTE)?;
+        Ok(shared.map(|shared| Box::new(shared) as Box<dyn Send + Sync>))
     }
 
     fn map(&self, bytes: u64, writable: bool) -> io::Result<DiskMap> {

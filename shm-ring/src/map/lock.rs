@@ -188,9 +188,10 @@ fn open_registered(file: &File, writable: bool, held: &ProcessLock) -> io::Resul
     Ok((Registered::new(opened.into(), side, held), side))
 }
 
-/// Shares a byte through this very description, for as long as it or a map of it is there; false: somebody has it alone.
-pub(crate) fn share_through(file: &File, byte: u64) -> io::Result<bool> {
-    Ok(set(file, byte, libc::F_RDLCK)?)
+/// Shares a byte of a file that may only be read, through a description of its own; `None`: somebody has it alone.
+pub(crate) fn share_of(file: &File, byte: u64) -> io::Result<Option<SlotLock>> {
+    let (descriptor, _) = open_registered(file, false, &ProcessLock::take())?;
+    Ok(if set(&descriptor, byte, libc::F_RDLCK)? { Some(SlotLock { descriptor, byte }) } else { None })
 }
 
 fn set(file: impl AsFd, byte: u64, kind: i32) -> nix::Result<bool> {

@@ -57,10 +57,10 @@ pub(crate) trait MediumFile: Debug + Send + Sync + 'static {
     fn keep_readers_out(&self) -> io::Result<Option<Box<dyn Send>>> {
         Ok(Some(Box::new(())))
     }
-    /// Keeps the file from being used for something else, for as long as this and every map that is made of it is there; false: it is being
-    /// used so. A file that may only be read will do.
-    fn join_readers(&self) -> io::Result<bool> {
-        Ok(true)
+    /// Keeps the file from being used for something else until what is returned is dropped; `None`: it is being used so. A file that may
+    /// only be read will do.
+    fn join_readers(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        Ok(Some(Box::new(())))
     }
     /// Maps its first `bytes`, which it has.
     fn map(&self, bytes: u64, writable: bool) -> io::Result<Self::Map>;

@@ -131,7 +131,7 @@ impl LogFeed {
     /// Asks for leave to keep the segment mapped.
     fn sit(&mut self) -> bool {
         let bytes = self.walk.segment().map_or(0, |segment| segment.header().extent.file_bytes);
-        self.seat.sit(MapUsage::map(bytes))
+        self.seat.sit(usage(bytes))
     }
 
     /// Stages what is at hand.
@@ -170,8 +170,7 @@ impl LogFeed {
             self.seat.evict();
             self.leave_map(stage);
         } else if !self.seat.is_mapped() && self.block_is_read() && self.seat.may_ask() && self.sit_parked() {
-            keep_copies(stage, self.base());
-            self.block = None;
+            self.drop_block(stage);
             match self.attach() {
                 // The system's own budget is used up.
                 Err(error) if is_short_read(&error) => self.seat.stand(),
@@ -188,14 +187,20 @@ impl LogFeed {
     /// A guess of the size: a segment's, as the last one had it.
     fn sit_parked(&mut self) -> bool {
         let bytes = self.walk.end().saturating_sub(self.walk.position());
-        self.seat.sit(MapUsage::map(bytes))
+        self.seat.sit(usage(bytes))
     }
 
     /// Lets go of the map; what is held back is copied.
     fn leave_map(&mut self, stage: &mut Stage) {
-        keep_copies(stage, self.base());
+        self.drop_block(stage);
         self.drop_all();
         self.walk.park();
+    }
+
+    /// Before places count from other bytes than now, those of a block, a segment, or another segment: what is held back is copied.
+    fn drop_block(&mut self, stage: &mut Stage) -> Option<Block> {
+        keep_copies(stage, self.base());
+        self.block.take()
     }
 
     fn attach(&mut self) -> Result<(), LogReadError> {
@@ -204,7 +209,8 @@ impl LogFeed {
     }
 
     /// The next block of the segment that the walk is in; false: there is none at hand.
-    fn copy_block(&mut self) -> Result<bool, LogReadError> {
+    fn copy_block(&mut self, stage: &mut Stage) -> Result<bool, LogReadError> {
+        let old = self.drop_block(stage);
         self.attach()?;
         let (Some((key, base)), Some((offset, end))) = (self.walk.key(), self.walk.offsets()) else {
             return Ok(false);
@@ -230,7 +236,7 @@ impl LogFeed {
             }
             map.read_ahead(offset..offset + rest.len() as u64);
         }
-        let mut bytes = self.block.take().map_or_else(Vec::new, |block| block.bytes);
+        let mut bytes = old.map_or_else(Vec::new, |block| block.bytes);
         bytes.clear();
         bytes.extend_from_slice(rest);
         let read_to = offset + bytes.len() as u64;
@@ -276,13 +282,9 @@ impl LogFeed {
     /// What a run stopped at; true: it may go on.
     #[cold]
     fn step(&mut self, stage: &mut Stage, stop: Stop) -> Result<Option<Filled>, SourceError> {
-        if stop != Stop::Notice {
-            // The segment may be left.
-            keep_copies(stage, self.base());
-        }
-        if self.block.is_some() {
+        // The segment may be left; but not for a frame in it that checks.
+        if (stop != Stop::Notice || self.block.is_some()) && self.drop_block(stage).is_some() {
             self.attach()?;
-            self.block = None;
         }
         let before = self.walk.number();
         let shared = Arc::clone(&self.seat.shared);
@@ -343,8 +345,7 @@ impl Feed for LogFeed {
                 break Filled::Some;
             }
             if self.wants_block(stop) {
-                keep_copies(stage, self.base());
-                if self.copy_block()? {
+                if self.copy_block(stage)? {
                     self.walk.park();
                     continue;
                 }
@@ -437,6 +438,11 @@ fn stamp_of(framed: &Framed) -> Stamp {
 fn tags_of(framed: &Framed) -> Tags {
     let (_, level, kind) = decode_tags(framed.tags);
     Tags { producer: framed.head.slot, level, kind }
+}
+
+/// What a mapped segment takes: its lock byte is shared through a descriptor of its own.
+fn usage(bytes: u64) -> MapUsage {
+    MapUsage { descriptors: 1, ..MapUsage::map(bytes) }
 }
 
 /// Under a cap, no more is read than is asked for.

@@ -56,8 +56,9 @@ impl PoolOptions {
         Self { budget: None, memory_bytes: None, order: Order::Reorder { n_records: 16 }, lateness: None }
     }
 
-    /// Maps and descriptors at most; what has no map is copied, a block at a time, for which one map and up to three descriptors more are
-    /// used for a moment. Without a budget: half of what `vm.max_map_count` and the limit of descriptors (`ulimit -n`) allow.
+    /// Maps and descriptors at most: a mapped segment of a log takes one of each. What has no map is copied, a block at a time, for which one
+    /// map and up to three descriptors more are used for a moment. Without a budget: half of what `vm.max_map_count` and the limit of
+    /// descriptors (`ulimit -n`) allow; who replays more logs at once than that without copies sets a higher limit.
     #[must_use]
     pub fn budget(mut self, budget: MapBudget) -> Self {
         self.budget = Some(budget);

@@ -128,7 +128,7 @@ impl RowFeed {
     fn reopen(&self) -> Result<Checked, Error> {
         let rows = &self.rows;
         let is_short_now = |error: &Error| matches!(error, Error::Io { source, .. } if is_short(source));
-        let checked = self.seat.shared.reserve.with(is_short_now, || open::plain(&rows.path))?;
+        let mut checked = self.seat.shared.reserve.with(is_short_now, || open::plain(&rows.path))?;
         let found = checked.file.metadata().map_err(io_error("examine", &rows.path))?;
         if Identity::of(&found) != rows.identity {
             return Err(Error::Corrupt {
@@ -138,6 +138,11 @@ impl RowFeed {
                 found: "another one of that name".into(),
             });
         }
+        if found.len() < rows.start.saturating_add(rows.len_bytes) {
+            return Err(self.truncated(found.len()));
+        }
+        // The rows of a sealed file begin behind its header.
+        (checked.start, checked.len) = (rows.start, rows.len_bytes);
         Ok(checked)
     }
 
@@ -281,6 +286,9 @@ impl Feed for RowFeed {
             let stamp = Stamp { timestamp_ns: layout.time(*word, row)?, sequence: row };
             stage_record(stage, base, at, layout.row_bytes, stamp, Tags::default());
             (at, row) = (at + layout.row_bytes as usize, row + 1);
+        }
+        if row == self.row {
+            return Err(self.truncated(self.rows.start + at as u64).into());
         }
         if self.rows.map.as_ref().is_some_and(|map| map.map().is_cut(at)) {
             return Err(self.truncated(0).into());

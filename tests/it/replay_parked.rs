@@ -1,0 +1,126 @@
+//! Replay without maps: what befalls a source between two blocks, or between a block and a map, is neither lost nor taken for something else.
+
+use crate::harness::directory;
+use shm_ring::replay::{
+    Body, MapPool, Next, Order, PoolOptions, PoolSource, RowLayout, Source, SourceError, TimeUnit,
+};
+use shm_ring::{AppendOptions, LogOptions, MapBudget, Recorder, RingOptions};
+use std::fs;
+use std::path::Path;
+
+/// Time, sequence and bytes of the next record; `None`: there is none.
+fn next(source: &mut PoolSource) -> Result<Option<(u64, u64, Vec<u8>)>, SourceError> {
+    let Next::Record(stamp) = source.step()? else { return Ok(None) };
+    let Body::Bytes(bytes) = source.record().body else { panic!("it has bytes") };
+    Ok(Some((stamp.timestamp_ns, stamp.sequence, bytes.to_vec())))
+}
+
+fn with_maps(n: u16) -> PoolOptions {
+    PoolOptions::new().budget(MapBudget::new().maps(n))
+}
+
+/// Rows of 16 bytes: something, and a time.
+const LAYOUT: RowLayout = RowLayout { row_bytes: 16, timestamp_at: 8, unit: TimeUnit::Nanos };
+
+/// So many rows, number n at time n.
+fn rows(n: u64) -> Vec<u8> {
+    (0..n).flat_map(|n| [!n, n].map(u64::to_le_bytes).concat()).collect()
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn what_is_held_back_of_a_block_survives_a_gap_in_the_segment() {
+    // Goal: a record that is held back has its own bytes, whatever comes behind it. Method: a log that was restored from a copy and recorded
+    // on has a gap in the midst of a segment; records too long to be copied when they are staged; windows of several lengths; beside a map.
+    let directory = directory();
+    let [path, log, old] = ["ring", "log", "old"].map(|name| directory.path().join(name));
+    let ring = RingOptions::new().capacity(64 << 10).create(&path).unwrap();
+    let mut producer = ring.producer().unwrap();
+    let mut n = 0u64;
+    let mut record = |many: u64| {
+        let appender = LogOptions::new().segment_bytes(1 << 20).open_or_create(&log).unwrap();
+        let mut recorder = Recorder::open(&ring, "recorder", appender).unwrap();
+        for _ in 0..many {
+            producer.push(&n.to_le_bytes().repeat(100)).unwrap();
+            n += 1;
+            recorder.drain().unwrap();
+        }
+    };
+    record(200);
+    copy_directory(&log, &old);
+    record(200);
+    fs::remove_dir_all(&log).unwrap();
+    copy_directory(&old, &log);
+    record(50);
+    let all = |pool: MapPool| {
+        let mut source = pool.open(&log).unwrap();
+        let mut found = vec![];
+        while let Some((_, _, bytes)) = next(&mut source).unwrap() {
+            let first = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+            assert_eq!(bytes, first.to_le_bytes().repeat(100), "record {}", found.len());
+            found.push(first);
+        }
+        (found, source.stats().n_gaps)
+    };
+    for n_records in [0, 16, 64, 200] {
+        let order = Order::Reorder { n_records };
+        let mapped = all(PoolOptions::new().order(order).build().unwrap());
+        let parked = all(with_maps(0).order(order).build().unwrap());
+        assert!(mapped.0.len() > 250 && mapped.1 == 1);
+        assert_eq!(mapped, parked);
+    }
+}
+
+#[test]
+fn rows_of_a_sealed_file_are_the_same_once_there_is_a_map() {
+    // Goal: a source that is mapped in the midst of a file goes on with its next row, whatever is in front of the first one. Method: a sealed
+    // file, whose map was another source's before.
+    let directory = directory();
+    let path = directory.path().join("rows");
+    let n = 50_000;
+    let mut file = AppendOptions::new().create(&path).unwrap();
+    file.push(&rows(n)).unwrap();
+    file.seal().unwrap();
+    let pool = with_maps(1).build().unwrap();
+    let first = pool.open_rows(&path, LAYOUT).unwrap();
+    let mut source = pool.open_rows(&path, LAYOUT).unwrap();
+    assert_eq!(next(&mut source).unwrap(), Some((0, 0, rows(1))));
+    drop(first);
+    for at in 1..n {
+        let expected = [!at, at].map(u64::to_le_bytes).concat();
+        assert_eq!(next(&mut source).unwrap(), Some((at, at, expected)), "row {at}");
+    }
+    assert!(next(&mut source).unwrap().is_none() && pool.stats().n_hits > 1000);
+}
+
+#[test]
+fn rows_that_were_cut_before_there_is_a_map_are_an_error() {
+    // Goal: a file that has become shorter is told of, whether it is read or mapped next, and nobody waits for ever. Method: cut it while
+    // another source has the only map; then give that back.
+    let directory = directory();
+    let [path, other] = ["rows", "other"].map(|name| directory.path().join(name));
+    for path in [&path, &other] {
+        fs::write(path, rows(50_000)).unwrap();
+    }
+    let pool = with_maps(1).build().unwrap();
+    let first = pool.open_rows(&other, LAYOUT).unwrap();
+    let mut source = pool.open_rows(&path, LAYOUT).unwrap();
+    next(&mut source).unwrap();
+    drop(first);
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1600).unwrap();
+    let error = loop {
+        match next(&mut source) {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it has ended"),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("truncated") && error.contains("1600"), "{error}");
+}
