@@ -557,3 +557,17 @@ fn last_values_wait_for_who_has_nothing_yet() {
     assert_eq!(at(&as_of), [Some(1), Some(2)]);
     assert!(as_of.last(2).is_none());
 }
+
+#[test]
+fn last_values_are_complete_once_all_have_promised_to_be_past_them() {
+    // Goal: whoever has nothing, and promises to have nothing of the time that was asked for, is not waited for.
+    // Method: a source that has one record and then promises only: at, just in front of and behind what it promises.
+    let live = || Script::new([Step::At(10)].into_iter().chain((0..100).map(|_| Step::NotYet(1_000))));
+    let mut as_of = AsOf::new(merge([live(), Script::of([5, 2_000])]));
+    assert!(as_of.advance_to(999).unwrap());
+    let at = [0, 1].map(|source| as_of.last(source).map(|last| last.stamp.timestamp_ns));
+    assert_eq!(at, [Some(10), Some(5)]);
+    assert!(!as_of.advance_to(1_000).unwrap(), "a record of that very time may come");
+    assert!(!as_of.seek(2_000).unwrap());
+    assert!(as_of.seek(999).unwrap());
+}
