@@ -217,6 +217,43 @@ fn another_pace_makes_no_jump() {
 }
 
 #[test]
+fn who_is_late_is_not_later_at_another_speed() {
+    // Goal: at a new speed, a replay that is behind is as late as it was, by the clock, whether its next record is known, is not read yet or
+    // not even written when the order comes. Method: a record each 10 ms, 1,000 times as fast; away for 20 ms, as much as 20 s of the record;
+    // then as recorded, or half as fast: whatever was late comes at once, and the others no sooner than at that speed from the beginning.
+    for is_written in [true, false] {
+        let times = Times::new((0..10_000).map(|n| n * 10 * MS));
+        let there = times.there.clone();
+        there.store(if is_written { 10_000 } else { 1 }, Ordering::Relaxed);
+        let mut replayer = replayer(times).pace(Pace::Speed(1_000.0));
+        let control = replayer.control();
+        let began = Instant::now();
+        assert_eq!(next(&mut replayer).0, 0);
+        std::thread::sleep(Duration::from_millis(20));
+        control.set_pace(Pace::Speed(1.0));
+        let mut apart = Duration::from_millis(10);
+        if !is_written {
+            // Obeyed one by one, while nothing is there; a pause is none of the time that passes.
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            control.pause();
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            control.set_pace(Pace::Speed(0.5));
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            control.resume();
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            apart *= 2;
+            there.store(10_000, Ordering::Relaxed);
+        }
+        for n in 1..15 {
+            let (number, at) = next(&mut replayer);
+            assert_eq!(number, n as usize);
+            assert!(at - began >= apart * (n - 1), "{n} after {:?}, is_written {is_written}", at - began);
+        }
+        assert!(began.elapsed() < SOON && replayer.progress().late_max < SOON, "{:?}", replayer.progress());
+    }
+}
+
+#[test]
 fn without_a_pace_and_back_goes_on_where_it_is() {
     // Goal: a speed that follows none begins at the last record. Method: a hundred hours at once, then a gap of 30 ms.
     let hour = 3_600 * SECOND;
