@@ -571,3 +571,12 @@ fn last_values_are_complete_once_all_have_promised_to_be_past_them() {
     assert!(!as_of.seek(2_000).unwrap());
     assert!(as_of.seek(999).unwrap());
 }
+
+#[test]
+fn last_values_of_a_merge_that_has_stopped_are_not_complete() {
+    // Goal: what was not read because another source failed is not called read. Method: a failure in front of another one's records; ask on.
+    let bad = Script::new([Step::At(10), Step::Fails]);
+    let mut as_of = AsOf::new(merge([bad, Script::of([10, 20])]).stop_on_error());
+    assert!(as_of.advance_to(500).is_err());
+    assert!(!as_of.advance_to(500).unwrap(), "{:?}", as_of.last(1));
+}

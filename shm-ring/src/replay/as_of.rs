@@ -99,7 +99,8 @@ impl<S: Keep> AsOf<S> {
     }
 
     /// Now is that time, all records at or before which have been read then; `false`: as far as they are there, some source
-    /// [has none yet](super::source::Next::NotYet) and has not promised to have none from before.
+    /// [has none yet](super::source::Next::NotYet) and has not promised to have none from before, or the merge
+    /// [has stopped](Merge::stop_on_error).
     ///
     /// Forward, everything in between is read, and back is a [`seek`](Self::seek).
     ///

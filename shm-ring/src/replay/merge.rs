@@ -282,8 +282,9 @@ impl<S: Source> Merge<S> {
     }
 
     /// Behind a look that has found nothing: whether no source can have anything of that time or before any more, unless it breaks a promise.
+    /// What a merge that has stopped has not read is not known.
     pub(super) fn is_past(&self, until_ns: u64) -> bool {
-        self.is_over() || self.tree.winner().timestamp_ns() > until_ns
+        !self.has_stopped() && (self.is_over() || self.tree.winner().timestamp_ns() > until_ns)
     }
 
     /// The tree's winner is the record to be handed out next, and this is it.
