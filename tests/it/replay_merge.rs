@@ -580,3 +580,40 @@ fn last_values_of_a_merge_that_has_stopped_are_not_complete() {
     assert!(as_of.advance_to(500).is_err());
     assert!(!as_of.advance_to(500).unwrap(), "{:?}", as_of.last(1));
 }
+
+#[test]
+fn a_failure_within_a_moment_loses_nobody_elses_records() {
+    // Goal: whoever lets go of a moment because a source has failed has the rest of it as another one, which says that it goes on; whoever
+    // keeps it, and lets go of it later, skips the rest as ever. Method: a source that fails in front of two others of that time.
+    let batches = || {
+        let bad = Script::new([Step::At(10), Step::Fails]);
+        Batches::new(merge([bad, Script::of([10, 20]), Script::of([10])]))
+    };
+    let (mut of_all, mut found, mut n_failed) = (batches(), vec![], 0);
+    while !of_all.merge().is_over() {
+        let mut take = || -> Result<(), MergeError> {
+            while let Some(mut moment) = of_all.next()? {
+                while let Some(event) = moment.next()? {
+                    found.push((event.stamp.timestamp_ns, event.source));
+                }
+            }
+            Ok(())
+        };
+        n_failed += u32::from(take().is_err());
+    }
+    assert_eq!((found, n_failed), (vec![(10, 0), (10, 1), (10, 2), (20, 1)], 1));
+
+    let mut let_go = batches();
+    let mut moment = let_go.next().unwrap().unwrap();
+    assert_eq!(moment.next().unwrap().unwrap().source, 0);
+    assert!(moment.next().is_err());
+    let moment = let_go.next().unwrap().unwrap();
+    assert_eq!((moment.timestamp_ns(), moment.goes_on()), (10, true));
+
+    let mut kept = batches();
+    let mut moment = kept.next().unwrap().unwrap();
+    assert_eq!(moment.next().unwrap().unwrap().source, 0);
+    assert!(moment.next().is_err());
+    assert_eq!(moment.next().unwrap().unwrap().source, 1);
+    assert_eq!(kept.next().unwrap().unwrap().timestamp_ns(), 20);
+}
