@@ -617,3 +617,26 @@ fn a_failure_within_a_moment_loses_nobody_elses_records() {
     assert_eq!(moment.next().unwrap().unwrap().source, 1);
     assert_eq!(kept.next().unwrap().unwrap().timestamp_ns(), 20);
 }
+
+#[test]
+fn a_source_that_disorder_ends_counts_what_it_has_handed_out() {
+    // Goal: statistics of a source say how many records it had, however it ended. Method: logs with a record that is too late.
+    let directory = tempfile::tempdir().unwrap();
+    for (n, (order, times)) in [
+        (Order::Error, &[10, 5, 20][..]),
+        (Order::Reorder { n_records: 1 }, &[10, 30, 40, 20, 50]),
+        (Order::Pass, &[10, 30, 40, 20, 50]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = directory.path().join(n.to_string());
+        write_log(&path, times);
+        let mut source = pool(order).open(&path).unwrap();
+        let mut n_records = 0;
+        while matches!(source.step(), Ok(Next::Record(_))) {
+            n_records += 1;
+        }
+        assert_eq!(source.stats().n_records, n_records, "{order:?}");
+    }
+}
