@@ -22,6 +22,8 @@ struct Times {
     at: usize,
     /// So many are there yet; more may come as long as somebody else has this, too.
     there: Arc<AtomicUsize>,
+    /// What it promises while it has nothing.
+    not_before_ns: u64,
     /// The record that can't be read.
     bad: Option<usize>,
 }
@@ -30,7 +32,7 @@ impl Times {
     fn new(times: impl IntoIterator<Item = u64>) -> Self {
         let times: Vec<u64> = times.into_iter().collect();
         let there = Arc::new(AtomicUsize::new(times.len()));
-        Self { times, at: 0, there, bad: None }
+        Self { times, at: 0, there, not_before_ns: 0, bad: None }
     }
 }
 
@@ -49,7 +51,8 @@ impl Source for Times {
             }));
         }
         let is_followed = Arc::strong_count(&self.there) > 1;
-        Ok(if is_followed { Next::NotYet { not_before_ns: 0 } } else { Next::End })
+        let not_before_ns = self.not_before_ns;
+        Ok(if is_followed { Next::NotYet { not_before_ns } } else { Next::End })
     }
 
     fn record(&self) -> usize {
@@ -250,6 +253,23 @@ fn who_is_late_is_not_later_at_another_speed() {
             assert!(at - began >= apart * (n - 1), "{n} after {:?}, is_written {is_written}", at - began);
         }
         assert!(began.elapsed() < SOON && replayer.progress().late_max < SOON, "{:?}", replayer.progress());
+    }
+}
+
+#[test]
+fn an_end_that_all_have_promised_to_be_past_ends_a_replay() {
+    // Goal: nobody waits for a record that would not be handed out. Method: followed sources that have nothing, and promise nothing before a
+    // time; the end is that time, or in front of it, or behind; at any pace.
+    for pace in [Pace::Max, Pace::Speed(1.0)] {
+        for (to_ns, is_over) in [(99, true), (100, true), (101, false)] {
+            let times = Times { not_before_ns: 100, ..Times::new([10]) };
+            let followed = times.there.clone();
+            let mut replayer = replayer(times).pace(pace).to_ns(to_ns);
+            assert_eq!(next(&mut replayer).0, 0);
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            assert_eq!(replayer.is_over(), is_over, "{to_ns} at {pace:?}");
+            drop(followed);
+        }
     }
 }
 

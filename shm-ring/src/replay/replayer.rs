@@ -178,7 +178,8 @@ impl<S: Source> Replayer<S> {
         self
     }
 
-    /// Only records before that time: the first one of that time or later ends the replay.
+    /// Only records before that time: the first one of that time or later ends the replay, as do sources that have
+    /// [none yet](super::source::Next::NotYet), and have promised to have none before it.
     #[must_use]
     pub fn to_ns(mut self, timestamp_ns: u64) -> Self {
         (self.last_ns, self.is_empty) = (timestamp_ns.saturating_sub(1), timestamp_ns == 0);
@@ -330,7 +331,7 @@ impl<S: Source> Replayer<S> {
             let found = self.merge.next()?.map(|event| Kept { source: event.source, stamp: event.stamp });
             match found {
                 Some(found) if found.stamp.timestamp_ns <= self.last_ns => self.kept = Some(found),
-                None if !self.merge.is_over() => {}
+                None if !self.merge.is_over() && !self.merge.is_past(self.last_ns) => {}
                 _ => self.end(),
             }
         }
