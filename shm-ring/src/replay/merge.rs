@@ -195,7 +195,10 @@ impl<S: Source> Merge<S> {
     /// There are 2^31 sources.
     pub fn add(&mut self, source: S) -> usize {
         assert!(self.sources.len() < Key::N_SOURCES_MAX, "there are 2^31 sources");
-        self.at = if self.at == At::HandedOut { At::Left } else { At::Unsettled };
+        self.at = match self.at {
+            At::HandedOut | At::Left => At::Left,
+            _ => At::Unsettled,
+        };
         self.sources.push(source);
         self.sequences.push(0);
         self.seats.push(Seat::default());
