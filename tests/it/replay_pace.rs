@@ -22,6 +22,8 @@ struct Times {
     at: usize,
     /// So many are there yet; more may come as long as somebody else has this, too.
     there: Arc<AtomicUsize>,
+    /// What it promises while it has nothing.
+    not_before_ns: u64,
     /// The record that can't be read.
     bad: Option<usize>,
 }
@@ -30,7 +32,7 @@ impl Times {
     fn new(times: impl IntoIterator<Item = u64>) -> Self {
         let times: Vec<u64> = times.into_iter().collect();
         let there = Arc::new(AtomicUsize::new(times.len()));
-        Self { times, at: 0, there, bad: None }
+        Self { times, at: 0, there, not_before_ns: 0, bad: None }
     }
 }
 
@@ -49,7 +51,8 @@ impl Source for Times {
             }));
         }
         let is_followed = Arc::strong_count(&self.there) > 1;
-        Ok(if is_followed { Next::NotYet { not_before_ns: 0 } } else { Next::End })
+        let not_before_ns = self.not_before_ns;
+        Ok(if is_followed { Next::NotYet { not_before_ns } } else { Next::End })
     }
 
     fn record(&self) -> usize {
@@ -214,6 +217,60 @@ fn another_pace_makes_no_jump() {
     let (_, at) = next(&mut replayer);
     assert!(at - turned < Duration::from_millis(20) + SOON);
     assert_eq!(control.pace(), Pace::Speed(0.5));
+}
+
+#[test]
+fn who_is_late_is_not_later_at_another_speed() {
+    // Goal: at a new speed, a replay that is behind is as late as it was, by the clock, whether its next record is known, is not read yet or
+    // not even written when the order comes. Method: a record each 10 ms, 1,000 times as fast; away for 20 ms, as much as 20 s of the record;
+    // then as recorded, or half as fast: whatever was late comes at once, and the others no sooner than at that speed from the beginning.
+    for is_written in [true, false] {
+        let times = Times::new((0..10_000).map(|n| n * 10 * MS));
+        let there = times.there.clone();
+        there.store(if is_written { 10_000 } else { 1 }, Ordering::Relaxed);
+        let mut replayer = replayer(times).pace(Pace::Speed(1_000.0));
+        let control = replayer.control();
+        let began = Instant::now();
+        assert_eq!(next(&mut replayer).0, 0);
+        std::thread::sleep(Duration::from_millis(20));
+        control.set_pace(Pace::Speed(1.0));
+        let mut apart = Duration::from_millis(10);
+        if !is_written {
+            // Obeyed one by one, while nothing is there; a pause is none of the time that passes.
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            control.pause();
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            control.set_pace(Pace::Speed(0.5));
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            control.resume();
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            apart *= 2;
+            there.store(10_000, Ordering::Relaxed);
+        }
+        for n in 1..15 {
+            let (number, at) = next(&mut replayer);
+            assert_eq!(number, n as usize);
+            assert!(at - began >= apart * (n - 1), "{n} after {:?}, is_written {is_written}", at - began);
+        }
+        assert!(began.elapsed() < SOON && replayer.progress().late_max < SOON, "{:?}", replayer.progress());
+    }
+}
+
+#[test]
+fn an_end_that_all_have_promised_to_be_past_ends_a_replay() {
+    // Goal: nobody waits for a record that would not be handed out. Method: followed sources that have nothing, and promise nothing before a
+    // time; the end is that time, or in front of it, or behind; at any pace.
+    for pace in [Pace::Max, Pace::Speed(1.0)] {
+        for (to_ns, is_over) in [(99, true), (100, true), (101, false)] {
+            let times = Times { not_before_ns: 100, ..Times::new([10]) };
+            let followed = times.there.clone();
+            let mut replayer = replayer(times).pace(pace).to_ns(to_ns);
+            assert_eq!(next(&mut replayer).0, 0);
+            assert_eq!(within(&mut replayer, Duration::from_millis(5)), None);
+            assert_eq!(replayer.is_over(), is_over, "{to_ns} at {pace:?}");
+            drop(followed);
+        }
+    }
 }
 
 #[test]

@@ -99,7 +99,8 @@ impl<S: Keep> AsOf<S> {
     }
 
     /// Now is that time, all records at or before which have been read then; `false`: as far as they are there, some source
-    /// [has none yet](super::source::Next::NotYet) and may still have some from before.
+    /// [has none yet](super::source::Next::NotYet) and has not promised to have none from before, or the merge
+    /// [has stopped](Merge::stop_on_error).
     ///
     /// Forward, everything in between is read, and back is a [`seek`](Self::seek).
     ///
@@ -117,7 +118,7 @@ impl<S: Keep> AsOf<S> {
             }
             self.keep()?;
         }
-        Ok(self.merge.is_over())
+        Ok(self.merge.is_past(until_ns))
     }
 
     /// As [`advance_to`](Self::advance_to), but what lies in between is not read, as far as the sources can find what

@@ -8,7 +8,7 @@
 //! (I1) nothing is copied or collected: a moment is the merge, until its time changes; (I2) each record is in one moment.
 
 use super::merge::{Event, Merge, MergeError};
-use super::source::Source;
+use super::source::{Source, Stamp};
 
 /// A merge, an instant at a time.
 ///
@@ -119,15 +119,13 @@ impl<S: Source> Moment<'_, S> {
     ///
     /// # Errors
     ///
-    /// As [`Merge::next`]; the next call goes on with the same moment.
+    /// As [`Merge::next`]; the next call goes on with the same moment, the rest of which comes as another one if this one is let go of now.
     #[expect(clippy::should_implement_trait, reason = "an event borrows the merge")]
     pub fn next(&mut self) -> Result<Option<Event<S::Record<'_>>>, MergeError> {
-        match self.batches.merge.peek()? {
-            Some((_, stamp)) if stamp.timestamp_ns == self.timestamp_ns => self.batches.merge.next(),
-            _ => {
-                self.batches.is_open = false;
-                Ok(None)
-            }
-        }
+        let found = self.batches.merge.peek();
+        let is_of_it = |&(_, stamp): &(usize, Stamp)| stamp.timestamp_ns == self.timestamp_ns;
+        // Who leaves because of an error skips nothing by that.
+        self.batches.is_open = found.as_ref().is_ok_and(|next| next.as_ref().is_some_and(is_of_it));
+        if self.batches.is_open { self.batches.merge.next() } else { found.map(|_| None) }
     }
 }

@@ -195,7 +195,10 @@ impl<S: Source> Merge<S> {
     /// There are 2^31 sources.
     pub fn add(&mut self, source: S) -> usize {
         assert!(self.sources.len() < Key::N_SOURCES_MAX, "there are 2^31 sources");
-        self.at = if self.at == At::HandedOut { At::Left } else { At::Unsettled };
+        self.at = match self.at {
+            At::HandedOut | At::Left => At::Left,
+            _ => At::Unsettled,
+        };
         self.sources.push(source);
         self.sequences.push(0);
         self.seats.push(Seat::default());
@@ -279,6 +282,12 @@ impl<S: Source> Merge<S> {
             n_late: self.n_late,
             n_failed: self.n_failed,
         }
+    }
+
+    /// Behind a look that has found nothing: whether no source can have anything of that time or before any more, unless it breaks a promise.
+    /// What a merge that has stopped has not read is not known.
+    pub(super) fn is_past(&self, until_ns: u64) -> bool {
+        !self.has_stopped() && (self.is_over() || self.tree.winner().timestamp_ns() > until_ns)
     }
 
     /// The tree's winner is the record to be handed out next, and this is it.

@@ -171,7 +171,6 @@ impl PoolSource {
             if let Some(error) = self.rest.failure.take() {
                 return Err(*error);
             }
-            let room = self.stage.room();
             let filled = match &mut self.rest.feed {
                 Kind::Log(feed) => feed.fill(&mut self.stage),
                 Kind::Rows(feed) => feed.fill(&mut self.stage),
@@ -185,7 +184,7 @@ impl PoolSource {
                 Filled::End
             });
             self.rest.n_refills += 1;
-            self.rest.n_staged += room.saturating_sub(self.stage.room()) as u64;
+            self.rest.n_staged += self.stage.n_staged() as u64;
             self.stage.finish(filled);
             if let Some(stamp) = self.stage.step() {
                 return Ok(Next::Record(stamp));

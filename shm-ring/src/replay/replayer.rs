@@ -27,6 +27,8 @@ const SLEEP_MAX_NS: u64 = 1_000_000_000;
 /// How long before a deadline a sleep that is to be followed by watching the clock ends: at first, and bounds.
 const MARGIN_NS: u64 = 150_000;
 const MARGINS_NS: std::ops::RangeInclusive<u64> = 80_000..=1_000_000;
+/// So many turns wait for the record that says how late it was then.
+const N_TURNS_MAX: usize = 64;
 
 /// A merge, paced: [`next`](Self::next) hands out each record when it is due.
 ///
@@ -77,6 +79,8 @@ pub struct Replayer<S> {
     kept: Option<Kept>,
     /// At a speed, once there is a record.
     course: Option<Course>,
+    /// Since the course was set: other speeds, and when.
+    turns: Vec<Turn>,
     /// Since when no time passes.
     paused_ns: Option<u64>,
     /// Of the records that were handed out since a seek, the newest; 0 without one.
@@ -96,6 +100,13 @@ enum Phase {
     /// No source has anything more, or it would be too new.
     Over,
     Stopped,
+}
+
+/// From then on, by the monotonic clock, another speed.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    now_ns: u64,
+    times: f64,
 }
 
 /// A record that the merge handed out last.
@@ -124,6 +135,7 @@ impl<S: Source> Replayer<S> {
             phase: Phase::New,
             kept: None,
             course: None,
+            turns: vec![],
             paused_ns: None,
             latest_ns: 0,
             has_latest: false,
@@ -166,7 +178,8 @@ impl<S: Source> Replayer<S> {
         self
     }
 
-    /// Only records before that time: the first one of that time or later ends the replay.
+    /// Only records before that time: the first one of that time or later ends the replay, as do sources that have
+    /// [none yet](super::source::Next::NotYet), and have promised to have none before it.
     #[must_use]
     pub fn to_ns(mut self, timestamp_ns: u64) -> Self {
         (self.last_ns, self.is_empty) = (timestamp_ns.saturating_sub(1), timestamp_ns == 0);
@@ -318,7 +331,7 @@ impl<S: Source> Replayer<S> {
             let found = self.merge.next()?.map(|event| Kept { source: event.source, stamp: event.stamp });
             match found {
                 Some(found) if found.stamp.timestamp_ns <= self.last_ns => self.kept = Some(found),
-                None if !self.merge.is_over() => {}
+                None if !self.merge.is_over() && !self.merge.is_past(self.last_ns) => {}
                 _ => self.end(),
             }
         }
@@ -334,6 +347,7 @@ impl<S: Source> Replayer<S> {
             let since_ns = if self.has_latest { self.latest_ns } else { timestamp_ns };
             self.course = Course::new(now_ns, since_ns, times);
         }
+        self.turn(Some(timestamp_ns));
         self.course.map_or(now_ns, |course| course.due_ns(timestamp_ns))
     }
 
@@ -349,6 +363,7 @@ impl<S: Source> Replayer<S> {
             if let (Pace::Speed(times), Some(paused_ns)) = (self.orders.pace, self.paused_ns) {
                 // It goes on from here.
                 self.course = Course::new(paused_ns, stamp.timestamp_ns, times);
+                self.turns.clear();
             }
         } else if let Some(course) = &mut self.course {
             self.late_max_ns = self.late_max_ns.max(late_ns);
@@ -394,8 +409,13 @@ impl<S: Source> Replayer<S> {
         match (self.paused_ns, self.orders.is_paused) {
             (None, true) => self.paused_ns = Some(now_ns),
             (Some(paused_ns), false) => {
+                let passed_ns = now_ns - paused_ns.min(now_ns);
                 if let Some(course) = &mut self.course {
-                    course.delay(now_ns - paused_ns.min(now_ns));
+                    course.delay(passed_ns);
+                }
+                // A course that is turned and then delayed is one that is delayed and turned so much later.
+                for turn in &mut self.turns {
+                    turn.now_ns = turn.now_ns.saturating_add(passed_ns);
                 }
                 self.paused_ns = None;
             }
@@ -424,17 +444,32 @@ impl<S: Source> Replayer<S> {
         if before == self.orders.pace {
             return;
         }
-        let next_ns = self.kept.map(|kept| kept.stamp.timestamp_ns);
         self.course = match (self.course, self.orders.pace) {
-            (Some(course), Pace::Speed(times)) => course.turned(now_ns, next_ns, times),
+            (Some(course), Pace::Speed(times)) => {
+                self.turns.push(Turn { now_ns, times });
+                Some(course)
+            }
             // As if the last one had been played just now.
             (None, Pace::Speed(times)) if self.has_latest => Course::new(now_ns, self.latest_ns, times),
             _ => None,
         };
+        if self.course.is_none() {
+            self.turns.clear();
+        } else if self.turns.len() > N_TURNS_MAX {
+            self.turn(None);
+        }
+    }
+
+    /// What was ordered is done to the course when the next record is known: if it was late already, it stays as late as it was.
+    fn turn(&mut self, next_ns: Option<u64>) {
+        for Turn { now_ns, times } in self.turns.drain(..) {
+            self.course = self.course.and_then(|course| course.turned(now_ns, next_ns, times));
+        }
     }
 
     fn go_to(&mut self, to_ns: u64, now_ns: u64) -> Result<(), MergeError> {
         (self.kept, self.course) = (None, None);
+        self.turns.clear();
         (self.latest_ns, self.has_latest) = (0, false);
         self.phase = Phase::Going;
         // ORDER none (Relaxed): for display.

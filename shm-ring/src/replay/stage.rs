@@ -208,6 +208,11 @@ impl Stage {
         if self.filling.disorder.is_some() { 0 } else { Self::ROOM - self.filling.n_pushed }
     }
 
+    /// Records that were staged since the feed began, but the one that ended the source.
+    pub(crate) fn n_staged(&self) -> usize {
+        self.filling.n_pushed - usize::from(self.filling.disorder.is_some())
+    }
+
     /// Stages a record that the feed has in place; nothing, once there was one that ends the source.
     #[inline]
     pub(crate) fn push(&mut self, stamp: Stamp, place: u64, len_bytes: u32, tags: Tags) {
