@@ -235,7 +235,6 @@ fn thousands_of_sources_are_replayed_with_few_maps_and_descriptors() {
 
 pub(crate) fn cramped() {
     // What notices cuts wants a descriptor for each map of rows.
-    let n_rows_mapped = if cfg!(feature = "guard") { 40 } else { 200 };
     let directory = directory();
     let kinds = kinds(directory.path(), 140);
     setrlimit(Resource::RLIMIT_NOFILE, 256, 256).unwrap();
