@@ -85,7 +85,7 @@ fn rows_of_a_sealed_file_are_the_same_once_there_is_a_map() {
     let directory = directory();
     let path = directory.path().join("rows");
     let n = 50_000;
-    let mut file = AppendOptions::new().create(&path).unwrap();
+    let file = AppendOptions::new().create(&path).unwrap();
     file.push(&rows(n)).unwrap();
     file.seal().unwrap();
     let pool = with_maps(1).build().unwrap();
