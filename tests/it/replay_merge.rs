@@ -313,6 +313,32 @@ fn a_record_is_there_until_the_next_is_asked_for() {
 }
 
 #[test]
+fn several_sources_added_at_once_repeat_nothing() {
+    // Goal: however many sources are added behind a record, and whatever they have, no record comes twice.
+    // Method: none to four sources behind each record, every other one empty, with and without a look ahead in between; against a sort.
+    for (n_added, looks) in (0..5).flat_map(|n| [(n, false), (n, true)]) {
+        let mut sources = vec![(0..20).map(|at| 10 * at).collect::<Vec<u64>>()];
+        let mut merge = merge([Script::of(sources[0].clone())]);
+        let mut found = vec![];
+        for _ in 0..5 {
+            let event = merge.next().unwrap().unwrap();
+            found.push((event.stamp.timestamp_ns, event.source, event.stamp.sequence));
+            for at in 0..n_added {
+                let times = if at % 2 == 0 { vec![] } else { vec![found[found.len() - 1].0 + 3, 500] };
+                assert_eq!(merge.add(Script::of(times.clone())), sources.len());
+                sources.push(times);
+                if looks && at == 2 {
+                    assert!(merge.peek().unwrap().is_some());
+                }
+            }
+        }
+        found.extend(all(&mut merge));
+        assert_eq!(found, sorted(&sources), "{n_added}, {looks}");
+        assert_eq!(merge.stats().n_records, found.len() as u64);
+    }
+}
+
+#[test]
 fn sources_can_be_added_at_any_time() {
     // Goal: a source that is added takes part from the next record on; older records of it come at once, and are late; adding is cheap.
     // Method: after each record another source, up to 1,000: all come in the order of what was known; comparisons.

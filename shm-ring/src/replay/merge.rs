@@ -138,7 +138,7 @@ enum At {
     HandedOut,
     /// The tree's winner is a record that is to be handed out.
     Found,
-    /// The tree's winner has been handed out, and is to be stepped; a source has been added, which is not in the tree yet.
+    /// The tree's winner has been handed out, and is to be stepped; sources have been added, which are not in the tree yet.
     Left,
     /// None of these; sources may not be in the tree yet.
     Unsettled,
@@ -195,7 +195,10 @@ impl<S: Source> Merge<S> {
     /// There are 2^31 sources.
     pub fn add(&mut self, source: S) -> usize {
         assert!(self.sources.len() < Key::N_SOURCES_MAX, "there are 2^31 sources");
-        self.at = if self.at == At::HandedOut { At::Left } else { At::Unsettled };
+        self.at = match self.at {
+            At::HandedOut | At::Left => At::Left,
+            At::Found | At::Unsettled | At::Over => At::Unsettled,
+        };
         self.sources.push(source);
         self.sequences.push(0);
         self.seats.push(Seat::default());
