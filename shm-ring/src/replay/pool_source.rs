@@ -168,7 +168,6 @@ impl PoolSource {
             if let Some(error) = self.rest.failure.take() {
                 return Err(*error);
             }
-            let room = self.stage.room();
             let filled = match &mut self.rest.feed {
                 Kind::Log(feed) => feed.fill(&mut self.stage),
                 Kind::Rows(feed) => feed.fill(&mut self.stage),
@@ -182,7 +181,7 @@ impl PoolSource {
                 Filled::End
             });
             self.rest.n_refills += 1;
-            self.rest.n_staged += room.saturating_sub(self.stage.room()) as u64;
+            self.rest.n_staged += self.stage.n_staged() as u64;
             self.stage.finish(filled);
             if let Some(stamp) = self.stage.step() {
                 return Ok(Next::Record(stamp));
@@ -225,7 +224,7 @@ impl Source for PoolSource {
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
-        self.stage.forget();
+        self.stage.forget(since_ns);
         self.rest.failure = None;
         match &mut self.rest.feed {
             Kind::Log(feed) => feed.seek(since_ns),
