@@ -81,6 +81,13 @@ pub(crate) enum Place {
 
 impl Staged {
     const COPIED: u64 = 1 << 63;
+    /// Has no bytes.
+    const NONE: Self = Self {
+        stamp: Stamp { timestamp_ns: 0, sequence: 0 },
+        place: Self::COPIED,
+        len_bytes: 0,
+        tags: Tags { producer: 0, level: 0, kind: 0 },
+    };
 
     #[inline(always)]
     pub(crate) fn place(&self) -> Place {
@@ -147,8 +154,6 @@ impl Stage {
 
     pub(crate) fn new(order: Order) -> Self {
         let n_held = if let Order::Reorder { n_records } = order { n_records } else { 0 };
-        let current =
-            Staged { stamp: Stamp::default(), place: Staged::COPIED, len_bytes: 0, tags: Tags::default() };
         let filling = Filling {
             order,
             n_held,
@@ -164,7 +169,7 @@ impl Stage {
             disorder: None,
             n_disordered: 0,
         };
-        Self { current, heads: vec![], at: 0, copies: vec![], filling: Box::new(filling) }
+        Self { current: Staged::NONE, heads: vec![], at: 0, copies: vec![], filling: Box::new(filling) }
     }
 
     /// The next record becomes the current one.
@@ -203,6 +208,8 @@ impl Stage {
     pub(crate) fn begin(&mut self) -> Result<(), SourceError> {
         debug_assert_eq!(self.at, self.heads.len());
         self.heads.clear();
+        // Its bytes go, and whoever merges may look at where they are.
+        self.current = Staged::NONE;
         (self.at, self.filling.n_pushed, self.filling.n_refused) = (0, 0, 0);
         self.forget_copies();
         match self.filling.disorder {
@@ -273,6 +280,7 @@ impl Stage {
     /// Before the feed goes to another place: nothing of what was staged is wanted any more, nor anything older than that.
     pub(crate) fn forget(&mut self, since_ns: u64) {
         self.heads.clear();
+        self.current = Staged::NONE;
         self.filling.held.clear();
         self.filling.gone.clear();
         self.filling.held_copies = 0;
