@@ -406,6 +406,66 @@ fn who_was_lapped_goes_back_to_the_log() {
 }
 
 #[test]
+fn what_a_recorder_missed_hides_nothing_behind_it() {
+    // Goal: a reader that had of the ring what its recorder did not, and is lapped later, gets all that was recorded behind that, once; without
+    // metadata, where records can't be told from each other, what it does not get is told.
+    // Method: the recorder's name gives up its place while the ring goes round; then it records again, and the reader stops, once its last
+    // record is recorded, once one that was missed is, and at several places of a batch.
+    for (n_read, has_metadata) in [(400, true), (407, true), (150, true), (400, false), (407, false)] {
+        let directory = directory();
+        let (ring_path, log) = (directory.path().join("ring"), directory.path().join("log"));
+        let ring = RingOptions::new().capacity(16 << 10).metadata(has_metadata).create(&ring_path).unwrap();
+        let mut recorder = recorder(&ring, &log, &small());
+        let mut producer = ring.producer().unwrap();
+        let mut push = |numbers: std::ops::Range<u64>| {
+            numbers.for_each(|number| _ = producer.push(&payload(0, number)).unwrap());
+        };
+        push(0..50);
+        recorder.drain().unwrap();
+        let mut source = over(directory.path());
+        let mut found = numbers(&mut source);
+        drop(recorder);
+        drop(ring.consumer_with("recorder", ConsumerOptions::new()).unwrap());
+        for from in (50..400).step_by(10) {
+            push(from..from + 10);
+            if from < n_read {
+                found.extend(numbers(&mut source));
+            }
+        }
+        recorder = self::recorder(&ring, &log, &small());
+        recorder.drain().unwrap();
+        push(400..n_read.max(400));
+        if n_read > 400 {
+            found.extend(numbers(&mut source));
+        }
+        assert!(found.iter().copied().eq(0..n_read), "{} of {n_read}", found.len());
+        let first = n_read.max(400);
+        let last = 1999;
+        for number in first..=last {
+            push(number..number + 1);
+            if number % 10 == 9 {
+                recorder.drain().unwrap();
+            }
+        }
+        let began = Instant::now();
+        while found.last() != Some(&last) {
+            found.extend(numbers(&mut source));
+            assert!(began.elapsed() < PATIENCE, "{:?} {:?}", found.last(), source.stats());
+        }
+        let jumps: Vec<_> = found.windows(2).filter(|two| two[1] != two[0] + 1).collect();
+        let stats = source.stats();
+        assert!(found.is_sorted() && jumps.len() <= 1, "{n_read}: {jumps:?}");
+        if n_read >= 400 && has_metadata {
+            assert!(jumps.is_empty() && missed(&source) == [0; 3], "{n_read}: {jumps:?}, {stats:?}");
+        } else {
+            assert!(jumps.is_empty() || stats.n_gaps > 0, "{n_read}: {jumps:?}, {stats:?}");
+            // What was recorded again was there again, from before 400 on.
+            assert!(!has_metadata || jumps[0][1] < 400, "{n_read}: {jumps:?}, {stats:?}");
+        }
+    }
+}
+
+#[test]
 fn what_retention_has_taken_is_counted() {
     // Goal: a log whose beginning is gone goes over, too; a reader that was lapped by ring and retention is told how many it lost, exactly.
     // Method: a log of four segments at most, twice as much recorded; a reader that stops in the ring until its place in the log is gone.

@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 use shm_ring::LogOptions;
 use shm_ring::replay::{
-    AsOf, Batches, Keep, MapPool, Merge, MergeError, Next, Order, PoolOptions, Source, SourceError, Stamp,
+    AsOf, Batches, Keep, MapPool, Merge, MergeError, Next, Order, PoolOptions, Replayer, RowLayout, Source,
+    SourceError, Stamp, TimeUnit,
 };
 use std::cell::Cell;
 use std::rc::Rc;
@@ -229,8 +230,9 @@ fn logs_that_are_out_of_order_are_merged_as_if_they_were_not() {
 
 #[test]
 fn disorder_ends_a_source_or_passes_as_was_asked_for() {
-    // Goal: a record that is too late ends its source behind all that is in front of it, and by name; the others go on; or it passes, counted.
-    // Method: one log with a record two places late beside a good one; windows of one and of two; `Error`; `Pass`.
+    // Goal: a record that is older than one in front of it ends its source behind all that is in front of it, and by name, and the others go
+    // on; or it is put right, or passes, counted; one that is too late for the window ends nothing, and comes where it is met, counted.
+    // Method: one log with a record two places late beside a good one; `Error`; windows of none, one and two; `Pass`.
     let directory = tempfile::tempdir().unwrap();
     let [bad, good] = ["bad", "good"].map(|name| directory.path().join(name));
     write_log(&bad, &[10, 30, 40, 20, 50]);
@@ -249,18 +251,23 @@ fn disorder_ends_a_source_or_passes_as_was_asked_for() {
         }
         (times, errors, merge.stats().n_late)
     };
-    for order in [Order::Error, Order::Reorder { n_records: 1 }] {
-        let (times, errors, n_late) = merged(order);
-        assert_eq!((times, n_late), (vec![10, 15, 30, 35, 40, 60], 0), "{order:?}");
-        let [MergeError { source_number: 0, name, error }] = &errors[..] else { panic!("{errors:?}") };
-        assert!(name.ends_with("bad"), "{name}");
-        let is_right = matches!(**error, SourceError::Disorder { timestamp_ns: 20, previous_ns: 40, .. });
-        assert!(is_right, "{error:?}");
-    }
+    let (times, errors, n_late) = merged(Order::Error);
+    assert_eq!((times, n_late), (vec![10, 15, 30, 35, 40, 60], 0));
+    let [MergeError { source_number: 0, name, error }] = &errors[..] else { panic!("{errors:?}") };
+    assert!(name.ends_with("bad"), "{name}");
+    let is_right = matches!(**error, SourceError::Disorder { timestamp_ns: 20, previous_ns: 40, .. });
+    assert!(is_right, "{error:?}");
     let (times, errors, n_late) = merged(Order::Reorder { n_records: 2 });
     assert_eq!((times, errors.len(), n_late), (vec![10, 15, 20, 30, 35, 40, 50, 60], 0, 0));
-    let (times, errors, n_late) = merged(Order::Pass);
-    assert_eq!((times, errors.len(), n_late), (vec![10, 15, 30, 35, 40, 20, 50, 60], 0, 1));
+    let (times, errors, n_late) = merged(Order::Reorder { n_records: 1 });
+    assert_eq!((times, errors.len(), n_late), (vec![10, 15, 30, 20, 35, 40, 50, 60], 0, 1));
+    for order in [Order::Pass, Order::Reorder { n_records: 0 }] {
+        let (times, errors, n_late) = merged(order);
+        assert_eq!((times, errors.len(), n_late), (vec![10, 15, 30, 35, 40, 20, 50, 60], 0, 1), "{order:?}");
+    }
+    let mut source = pool(Order::Reorder { n_records: 1 }).open(&bad).unwrap();
+    while source.step().unwrap() != Next::End {}
+    assert_eq!((source.stats().n_disordered, source.stats().n_records), (1, 5));
 }
 
 fn pool(order: Order) -> MapPool {
@@ -310,6 +317,82 @@ fn a_record_is_there_until_the_next_is_asked_for() {
         let (source, stamp) = (event.source, event.stamp);
         assert!(merge.peek().unwrap().is_none_or(|next| next > (source, stamp) || next.1 > stamp));
     }
+}
+
+#[test]
+fn several_sources_added_at_once_repeat_nothing() {
+    // Goal: however many sources are added behind a record, and whatever they have, no record comes twice.
+    // Method: none to four sources behind each record, every other one empty, with and without a look ahead in between; against a sort.
+    for (n_added, looks) in (0..5).flat_map(|n| [(n, false), (n, true)]) {
+        let mut sources = vec![(0..20).map(|at| 10 * at).collect::<Vec<u64>>()];
+        let mut merge = merge([Script::of(sources[0].clone())]);
+        let mut found = vec![];
+        for _ in 0..5 {
+            let event = merge.next().unwrap().unwrap();
+            found.push((event.stamp.timestamp_ns, event.source, event.stamp.sequence));
+            for at in 0..n_added {
+                let times = if at % 2 == 0 { vec![] } else { vec![found[found.len() - 1].0 + 3, 500] };
+                assert_eq!(merge.add(Script::of(times.clone())), sources.len());
+                sources.push(times);
+                if looks && at == 2 {
+                    assert!(merge.peek().unwrap().is_some());
+                }
+            }
+        }
+        found.extend(all(&mut merge));
+        assert_eq!(found, sorted(&sources), "{n_added}, {looks}");
+        assert_eq!(merge.stats().n_records, found.len() as u64);
+    }
+}
+
+#[test]
+fn nothing_older_comes_behind_a_seek() {
+    // Goal: a source that was sent to a time hands out nothing older, whatever becomes of disorder; from the start, all of it; and its
+    // counts are of what was handed out. Method: a log and a file of rows whose records are out of order around each time; a replay.
+    let directory = tempfile::tempdir().unwrap();
+    let [log, rows] = ["log", "rows"].map(|name| directory.path().join(name));
+    let times = [10, 20, 30, 50, 45, 60, 55];
+    write_log(&log, &times);
+    std::fs::write(&rows, times.iter().flat_map(|ns| ns.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+    let layout = RowLayout { row_bytes: 8, timestamp_at: 0, unit: TimeUnit::Nanos };
+    for order in [Order::Reorder { n_records: 16 }, Order::Reorder { n_records: 1 }, Order::Pass] {
+        let pool = pool(order);
+        for mut source in [pool.open(&log).unwrap(), pool.open_rows(&rows, layout).unwrap()] {
+            for since in [48, 0, 46, 56, 11, 61, 0] {
+                source.seek(since).unwrap();
+                let before = source.stats();
+                let mut found = vec![];
+                while let Next::Record(stamp) = source.step().unwrap() {
+                    found.push(stamp.timestamp_ns);
+                }
+                let n_records = source.stats().n_records - before.n_records;
+                assert_eq!(n_records, found.len() as u64, "{order:?} since {since}");
+                assert!(found.iter().all(|ns| *ns >= since), "{order:?} since {since}: {found:?}");
+                found.sort_unstable();
+                let mut expected: Vec<_> = times.into_iter().filter(|ns| *ns >= since).collect();
+                expected.sort_unstable();
+                // A search by halves may end behind one that is out of order.
+                let n_hidden = expected.len() - found.len();
+                assert!(expected.ends_with(&found[n_hidden.min(found.len())..]) && n_hidden <= 1);
+                assert!(since > 0 || found == expected);
+            }
+        }
+        let mut merge = Merge::new();
+        merge.add(pool.open(&log).unwrap());
+        let mut replayer = Replayer::new(merge).from_ns(48);
+        let mut found = vec![];
+        while let Some(event) = replayer.next().unwrap() {
+            found.push(event.stamp.timestamp_ns);
+        }
+        assert!(found.len() == 3 && found.iter().all(|ns| *ns >= 48), "{order:?}: {found:?}");
+    }
+    // One that is passed over leaves the bytes of the others alone.
+    let mut source = pool(Order::Pass).open(&log).unwrap();
+    source.seek(50).unwrap();
+    assert!(matches!(source.step().unwrap(), Next::Record(stamp) if stamp.timestamp_ns == 50));
+    assert_eq!(number(source.record()), 3);
+    assert!(matches!(source.step().unwrap(), Next::Record(stamp) if stamp.timestamp_ns == 60));
+    assert_eq!(number(source.record()), 5);
 }
 
 #[test]

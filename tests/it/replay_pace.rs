@@ -399,6 +399,31 @@ fn late_in_its_source_is_not_late_in_the_replay() {
 }
 
 #[test]
+fn nothing_is_late_without_a_speed() {
+    // Goal: how late the last record was is told while the replay has a speed, and is 0 as soon as it has none, or stands.
+    // Method: a record that is fetched late, then another pace, or a pause, and back.
+    for is_paused in [false, true] {
+        for pace in [Pace::Max, Pace::Step] {
+            let mut replayer = replayer(Times::new((0..10).map(|n| n * MS))).pace(Pace::Speed(1.0));
+            let control = replayer.control();
+            next(&mut replayer);
+            std::thread::sleep(Duration::from_millis(20));
+            next(&mut replayer);
+            assert!(replayer.progress().late > Duration::from_millis(10));
+            if is_paused {
+                control.pause();
+            } else {
+                control.set_pace(pace);
+            }
+            control.step();
+            next(&mut replayer);
+            assert_eq!(replayer.progress().late, Duration::ZERO, "{pace:?}, {is_paused}");
+            assert!(replayer.progress().late_max > Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
 fn orders_take_effect_while_it_waits() {
     // Goal: whoever waits for a record in an hour hears what it is told within a millisecond.
     // Method: twenty times: another thread tells it to seek, and to stop, while it waits; the median, in the order of magnitude.

@@ -51,7 +51,8 @@ fn a_log_is_gone_on_with_in_its_ring() {
     assert_eq!(Done::of(child).code, 0);
 }
 
-// Goal: records out of order are put right, passed on, or an error, as --order says. Method: a log in which one comes three records late.
+// Goal: records out of order are put right, passed on, or an error, as --order says, and none is lost but by an error. Method: a log in
+// which one comes three records late.
 #[test]
 fn disorder_is_dealt_with_as_was_asked_for() {
     let rig = Rig::new();
@@ -61,9 +62,12 @@ fn disorder_is_dealt_with_as_was_asked_for() {
     assert_eq!(shown("reorder:8").out, right);
     assert_eq!(rig.ok(["merge", "a", "-o", "raw"]), right);
     assert_eq!((shown("pass").code, shown("pass").out.as_str()), (0, "a 0\na 1\na 2\na 3\na 4\na 5\n"));
-    for order in ["error", "reorder:1"] {
-        let done = shown(order);
-        assert_eq!(done.code, 1, "{done:?}");
-        assert!(done.err.contains('a') && done.err.contains("re-order"), "{done:?}");
-    }
+    // Too late for the window, it comes where it is met: one is held back.
+    assert_eq!(
+        (shown("reorder:1").code, shown("reorder:1").out.as_str()),
+        (0, "a 0\na 1\na 2\na 4\na 3\na 5\n")
+    );
+    let done = shown("error");
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains('a') && done.err.contains("re-order"), "{done:?}");
 }

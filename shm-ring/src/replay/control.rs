@@ -51,7 +51,7 @@ pub struct Progress {
     pub n_records: u64,
     /// The time of the last one, ns since the Unix epoch.
     pub timestamp_ns: u64,
-    /// How late the last one was; 0 unless the replay has a speed.
+    /// How late the last one was; 0 unless the replay has a speed and is not held.
     pub late: Duration,
     /// The latest one so far.
     pub late_max: Duration,

@@ -14,12 +14,13 @@
 //!
 //! | in the ring, the next record is overwritten | done |
 //! |---------------------------------------------|------|
-//! | it was recorded        | back into the log: to the newest MARK in front of it, over as many records as were read since, by the MARKs' counts, or, if the ring was joined where there was no MARK yet, to the record that was read last |
+//! | it was recorded        | back into the log: to the newest MARK in front of it, and over what came since: to the record that was read last, or, if that was not recorded, to the gap that says so; without metadata, by the MARKs' counts |
 //! | retention has taken it | the same, from the oldest batch that is left; what is missing is counted |
 //! | it was not recorded    | a counted loss |
 //!
 //! (I1) a batch and its MARK are published as one, so that the end of a log that was read is a MARK's place; (I2) the ring is never joined in
-//! front of what was handed out of it; (I3) how many of the ring's records came is known from the MARKs, and counted in the ring from there on.
+//! front of what was handed out of it; (I3) how many of the ring's records came is known from the MARKs, and counted in the ring from there
+//! on; it says how many of the log's came only as long as the recorder has missed nothing.
 //! Expects that from the last MARK on the log has records of that ring only; waits for nobody.
 
 use super::feed::{Feed, Filled, Missed};
@@ -30,7 +31,7 @@ use crate::error::{Error, PollError};
 use crate::layout::frame::decode_tags;
 use crate::layout::header::uuid_text;
 use crate::layout::note::MarkNote;
-use crate::log::item::{LogGap, LogReadError};
+use crate::log::item::{LogGap, LogGapReason, LogReadError};
 use crate::log::marks::{self, Mark};
 use crate::log::reader::LogReader;
 use crate::log::seek::LogStart;
@@ -62,6 +63,8 @@ pub(crate) struct HandOver {
     is_restarted: bool,
     /// In the ring: how many of its records came, as MARKs count them; `None`: nobody knows.
     n_came: Option<u64>,
+    /// Where in the log that count began.
+    counted_from: u64,
     /// So many of the next records in the log came out of the ring.
     n_repeats: u64,
     /// The last record that came out of the ring: producer, sequence, time.
@@ -70,8 +73,6 @@ pub(crate) struct HandOver {
     next: u64,
     /// Since when the log has nothing of what the ring has overwritten.
     stuck_ns: Option<u64>,
-    /// Older records are passed over until one is not.
-    since_ns: u64,
     /// What a position in the ring is more than that in the log, modulo 2^64.
     offset: u64,
     sequence: u64,
@@ -135,11 +136,11 @@ impl HandOver {
             mark: None,
             is_restarted: marks.own.is_some_and(is_older),
             n_came: None,
+            counted_from: 0,
             n_repeats: 0,
             last: None,
             next: 0,
             stuck_ns: None,
-            since_ns: 0,
             offset: 0,
             sequence: 0,
             payload: vec![],
@@ -157,9 +158,7 @@ impl HandOver {
         self.stuck_ns = None;
         match step {
             Step::Record(_) if self.n_repeats > 0 => self.n_repeats -= 1,
-            Step::Record(framed) if framed.timestamp_ns < self.since_ns => {}
             Step::Record(framed) => {
-                self.since_ns = 0;
                 self.sequence = framed.position.max(self.sequence + 1);
                 let (_, level, kind) = decode_tags(framed.tags);
                 let stamp = Stamp { timestamp_ns: framed.timestamp_ns, sequence: self.sequence };
@@ -189,12 +188,8 @@ impl HandOver {
                 self.next = self.observer.position();
                 self.n_came = self.n_came.map(|n| n + 1);
                 self.last = info.timestamp_ns.zip(info.sequence).map(|(time, n)| (info.producer, n, time));
-                let timestamp_ns = info.timestamp_ns.unwrap_or(now_ns);
-                if timestamp_ns >= self.since_ns {
-                    self.since_ns = 0;
-                    self.sequence = info.position.wrapping_sub(self.offset).max(self.sequence + 1);
-                    stage_record(stage, &info, self.sequence, now_ns, &self.payload);
-                }
+                self.sequence = info.position.wrapping_sub(self.offset).max(self.sequence + 1);
+                stage_record(stage, &info, self.sequence, now_ns, &self.payload);
                 Ok(true)
             }
             Ok(None) => Ok(false),
@@ -240,7 +235,10 @@ impl HandOver {
         }
         let is_counted = missed_bytes == 0 && self.n_repeats == 0;
         self.n_came = match self.mark {
-            Some(mark) if is_counted && Some(mark.position) == start => Some(mark.n_records),
+            Some(mark) if is_counted && Some(mark.position) == start => {
+                self.counted_from = self.reader.position();
+                Some(mark.n_records)
+            }
             _ if is_counted => self.n_came,
             _ => None,
         };
@@ -268,24 +266,18 @@ impl HandOver {
             Some(mark) => Some((mark.next, mark.note.n_records)),
             None => self.oldest_batch()?,
         };
-        let (from, n_repeats) = match (batch, self.n_came) {
-            (None, _) => (self.reader.position(), 0),
-            (Some((from, n_before)), Some(n_came)) => {
-                if n_before > n_came {
-                    self.missed.n_gaps += 1;
-                    self.missed.n_records += n_before - n_came;
-                }
-                (from, n_came.saturating_sub(n_before))
+        let end = self.reader.position();
+        let (from, n_repeats) = match batch {
+            None => (end, Some(0)),
+            Some((from, n_before)) => {
+                (from, self.n_repeats_from(from, n_before, mark.map(|mark| mark.note))?)
             }
-            (Some((from, _)), None) => match self.n_to_last(from, mark.map(|mark| mark.note.position))? {
-                Some(n_repeats) => (from, n_repeats),
-                None => {
-                    self.missed.n_gaps += 1;
-                    self.missed.n_bytes += lost_bytes;
-                    self.next = resumed_at;
-                    return Ok(());
-                }
-            },
+        };
+        let Some(n_repeats) = n_repeats else {
+            self.missed.n_gaps += 1;
+            self.missed.n_bytes += lost_bytes;
+            self.next = resumed_at;
+            return Ok(());
         };
         self.reader.seek(LogStart::At(from))?;
         self.mark = mark.map(|mark| mark.note).or(self.mark);
@@ -293,14 +285,67 @@ impl HandOver {
         Ok(())
     }
 
-    /// How many records there are in the log from that place on, where the ring was at `position`, to the last one that came out of the ring;
-    /// `None`: it is not found in the batch where it should be. Only records with metadata can be told from each other.
+    /// How many of the log's records from that place on came out of the ring; `None`: nobody knows. It is behind `mark` and `n_before` records of
+    /// the ring; without a MARK it is where the log begins.
+    fn n_repeats_from(
+        &mut self,
+        from: u64,
+        n_before: u64,
+        mark: Option<MarkNote>,
+    ) -> Result<Option<u64>, SourceError> {
+        if self.n_came.is_none() || self.observer.has_metadata() {
+            let n_repeats = self.n_to_last(from, mark.map(|mark| mark.position))?;
+            if n_repeats.is_some() || mark.is_some() {
+                return Ok(n_repeats);
+            }
+        }
+        let Some(n_came) = self.n_came else { return Ok(None) };
+        if n_before > n_came {
+            self.missed.n_gaps += 1;
+            self.missed.n_records += n_before - n_came;
+            return Ok(Some(0));
+        }
+        if self.observer.has_metadata() {
+            // Neither the last record nor what came in front of it is there.
+            return Ok(None);
+        }
+        if mark.is_some_and(|mark| mark.position == self.next) {
+            return Ok(Some(0));
+        }
+        Ok(Some(n_came - n_before).filter(|_| self.has_recorded_all()))
+    }
+
+    /// Whether the log has all that came since its records are counted, as far as it goes up to the MARK behind the last one.
+    fn has_recorded_all(&mut self) -> bool {
+        if self.reader.seek(LogStart::At(self.counted_from)).is_err() {
+            return false;
+        }
+        while let Ok(Some(step)) = self.reader.step() {
+            match step {
+                Step::Record(_) => {}
+                // The ring's reader has not got these either.
+                Step::Gap(gap) if matches!(gap.reason, LogGapReason::Dropped | LogGapReason::Lost) => {}
+                Step::Gap(_) => return false,
+                Step::Mark(framed) => {
+                    let note = MarkNote::decode(self.reader.payload(&framed));
+                    if note.is_some_and(|note| self.is_of_this_ring(&note) && note.position >= self.next) {
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// How many records there are in the log from that place on, where the ring was at `position`, to the last one that came out of the ring,
+    /// or, if the recorder has missed that one, to where it says so; `None`: neither is found in the batch where it should be. Only
+    /// records with metadata can be told from each other.
     fn n_to_last(&mut self, from: u64, position: Option<u64>) -> Result<Option<u64>, SourceError> {
         let Some(last) = self.last.filter(|_| position != Some(self.next)) else {
             return Ok(Some(0).filter(|_| self.observer.has_metadata() || position == Some(self.next)));
         };
         self.reader.seek(LogStart::At(from))?;
-        let mut n_records = 0;
+        let (mut n_records, mut lapses) = (0, (0, 0));
         while let Some(step) = self.reader.step()? {
             match step {
                 Step::Record(framed) => {
@@ -310,11 +355,14 @@ impl HandOver {
                         return Ok(Some(n_records));
                     }
                 }
+                Step::Gap(gap) if gap.reason == LogGapReason::Lapped => lapses = (lapses.0 + 1, n_records),
                 Step::Gap(_) => {}
                 Step::Mark(framed) => {
                     let note = MarkNote::decode(self.reader.payload(&framed));
                     if note.is_some_and(|note| self.is_of_this_ring(&note) && note.position >= self.next) {
-                        return Ok(None);
+                        // In front of the one gap all came, and behind it nothing.
+                        let is_told = position.is_some() && lapses.0 == 1;
+                        return Ok(Some(lapses.1).filter(|_| is_told));
                     }
                 }
             }
@@ -393,7 +441,7 @@ impl Feed for HandOver {
         self.reader.seek(LogStart::Since(since_ns))?;
         (self.place, self.mark, self.n_came, self.n_repeats) = (Place::Log, None, None, 0);
         (self.last, self.next, self.stuck_ns) = (None, 0, None);
-        (self.since_ns, self.sequence) = (since_ns, 0);
+        self.sequence = 0;
         Ok(())
     }
 

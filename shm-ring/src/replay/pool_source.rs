@@ -227,7 +227,7 @@ impl Source for PoolSource {
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
-        self.stage.forget();
+        self.stage.forget(since_ns);
         self.rest.failure = None;
         match &mut self.rest.feed {
             Kind::Log(feed) => feed.seek(since_ns),

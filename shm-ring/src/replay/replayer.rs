@@ -421,6 +421,10 @@ impl<S: Source> Replayer<S> {
             }
             _ => {}
         }
+        if self.is_held() || !matches!(self.orders.pace, Pace::Speed(_)) {
+            // ORDER none (Relaxed): for display.
+            self.control.told().late_ns.store(0, Ordering::Relaxed);
+        }
         match (self.orders.seek_ns, self.from_ns) {
             (Some(to_ns), from_ns) => self.go_to(to_ns.max(from_ns.unwrap_or(0)), now_ns)?,
             (None, Some(from_ns)) if self.phase == Phase::New => self.go_to(from_ns, now_ns)?,

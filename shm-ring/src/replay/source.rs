@@ -48,7 +48,8 @@ pub trait Source {
     /// The record of the last step, which was one.
     fn record(&self) -> Self::Record<'_>;
 
-    /// Goes to where the next step finds the first record of that time or later.
+    /// Goes to where the next step finds the first record of that time or later, and is followed by none that is older, in whatever order they
+    /// are; from 0 on, all there are.
     ///
     /// # Errors
     ///
@@ -87,7 +88,7 @@ pub enum SourceError {
     /// A file can't be opened, or is not what it was.
     #[error(transparent)]
     Open(#[from] Error),
-    /// A record is older than the one in front of it, and that is not allowed, or by more than the re-order window holds.
+    /// A record is older than one in front of it, and that was not to be ([`Order::Error`](super::stage::Order::Error)).
     #[error(
         "record {sequence} has the time {timestamp_ns} ns, which is before {previous_ns} ns of a record in front of it; \
          allow a re-order window, or to pass it on as it is"

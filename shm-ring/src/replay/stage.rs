@@ -9,17 +9,18 @@
 //! | a record is older than one in front of it | by as many records in between as are held back | by more |
 //! |------|------|------|
 //! | `Error` | the source ends | the source ends |
-//! | `Reorder` | it is put where it belongs | the source ends |
+//! | `Reorder` | it is put where it belongs | it is handed out where it is met, in front of what is held back |
 //! | `Pass` | it is handed out where it stands | it is handed out where it stands |
 //!
 //! A source ends behind all that was in front of the record that ended it. Where a feed has nothing yet, nothing is held back: live records
 //! don't wait for others that may never come. What was handed out too early by that is `gone`, and of it the times are known for as long
-//! as it would have been held back: a record that is older than such a one is not refused, but handed out at once, late.
+//! as it would have been held back: a record that is older than such a one is late, too, and handed out at once. What is older than the time
+//! that was sought is passed over.
 //!
 //! (I1) a record that is staged in place is where its feed has its bytes, one that is staged as a copy in the stage's own; (I2) `gone` and
-//! then `held` are in order, and together not more than `n_records`; (I3) nothing that is handed out is older than `floor_ns`, but by `Pass`;
-//! (I4) whether a record is put right, late or refused depends on the records in front of it, and on where there was nothing yet, and not on
-//! how many were staged at once.
+//! then `held` are in order, together not more than `n_records`, and not older than `floor_ns`; (I3) nothing but what is late or passed on
+//! is older than what was handed out in front of it, and nothing at all than what was sought; (I4) whether a record is put right, late or
+//! refused depends on the records in front of it, and on where there was nothing yet, and not on how many were staged at once.
 
 use super::feed::Filled;
 use super::source::{SourceError, Stamp};
@@ -32,7 +33,9 @@ use std::collections::VecDeque;
 pub enum Order {
     /// The source ends with [`SourceError::Disorder`].
     Error,
-    /// They are put where they belong, if no more than so many records in front of them are later; else the source ends as with `Error`.
+    /// They are put where they belong, if no more than so many records in front of them are later; others are late: they are handed out where
+    /// they are met, and [counted](super::merge::MergeStats::n_late). Nothing is lost, and no source ends by it: a producer can be held up
+    /// between its look at the clock and its commit for as long as its machine likes.
     ///
     /// So many records are read ahead of what is handed out, of each source. Of a source that grows, what is there is handed out when there
     /// is no more: what comes then and is older, but by no more records than that, is handed out at once, and the merge counts it as late.
@@ -78,6 +81,13 @@ pub(crate) enum Place {
 
 impl Staged {
     const COPIED: u64 = 1 << 63;
+    /// Has no bytes.
+    const NONE: Self = Self {
+        stamp: Stamp { timestamp_ns: 0, sequence: 0 },
+        place: Self::COPIED,
+        len_bytes: 0,
+        tags: Tags { producer: 0, level: 0, kind: 0 },
+    };
 
     #[inline(always)]
     pub(crate) fn place(&self) -> Place {
@@ -122,10 +132,16 @@ struct Filling {
     moved: Vec<u8>,
     /// Of what is held back, the bytes that are copies, and how many these are.
     held_copies: usize,
+    /// The latest time so far; of nothing yet, the one that was sought.
     latest_ns: u64,
+    /// The latest time of what is no longer held back.
     floor_ns: u64,
+    /// What is older is passed over.
+    since_ns: u64,
     /// Records that were pushed since the feed began.
     n_pushed: usize,
+    /// Of these, how many will not be handed out.
+    n_refused: usize,
     disorder: Option<(Stamp, u64)>,
     n_disordered: u64,
 }
@@ -138,8 +154,6 @@ impl Stage {
 
     pub(crate) fn new(order: Order) -> Self {
         let n_held = if let Order::Reorder { n_records } = order { n_records } else { 0 };
-        let current =
-            Staged { stamp: Stamp::default(), place: Staged::COPIED, len_bytes: 0, tags: Tags::default() };
         let filling = Filling {
             order,
             n_held,
@@ -149,11 +163,13 @@ impl Stage {
             held_copies: 0,
             latest_ns: 0,
             floor_ns: 0,
+            since_ns: 0,
             n_pushed: 0,
+            n_refused: 0,
             disorder: None,
             n_disordered: 0,
         };
-        Self { current, heads: vec![], at: 0, copies: vec![], filling: Box::new(filling) }
+        Self { current: Staged::NONE, heads: vec![], at: 0, copies: vec![], filling: Box::new(filling) }
     }
 
     /// The next record becomes the current one.
@@ -192,7 +208,9 @@ impl Stage {
     pub(crate) fn begin(&mut self) -> Result<(), SourceError> {
         debug_assert_eq!(self.at, self.heads.len());
         self.heads.clear();
-        (self.at, self.filling.n_pushed) = (0, 0);
+        // Its bytes go, and whoever merges may look at where they are.
+        self.current = Staged::NONE;
+        (self.at, self.filling.n_pushed, self.filling.n_refused) = (0, 0, 0);
         self.forget_copies();
         match self.filling.disorder {
             None => Ok(()),
@@ -208,9 +226,9 @@ impl Stage {
         if self.filling.disorder.is_some() { 0 } else { Self::ROOM - self.filling.n_pushed }
     }
 
-    /// Records that were staged since the feed began, but the one that ended the source.
+    /// Of the records that were pushed since the feed began, how many will be handed out, or have been.
     pub(crate) fn n_staged(&self) -> usize {
-        self.filling.n_pushed - usize::from(self.filling.disorder.is_some())
+        self.filling.n_pushed - self.filling.n_refused
     }
 
     /// Stages a record that the feed has in place; nothing, once there was one that ends the source.
@@ -259,13 +277,15 @@ impl Stage {
         self.heads[self.at..].iter().chain(&self.filling.held)
     }
 
-    /// Before the feed goes to another place: nothing of what was staged is wanted any more.
-    pub(crate) fn forget(&mut self) {
+    /// Before the feed goes to another place: nothing of what was staged is wanted any more, nor anything older than that.
+    pub(crate) fn forget(&mut self, since_ns: u64) {
         self.heads.clear();
+        self.current = Staged::NONE;
         self.filling.held.clear();
         self.filling.gone.clear();
         self.filling.held_copies = 0;
-        (self.at, self.filling.n_pushed, self.filling.latest_ns, self.filling.floor_ns) = (0, 0, 0, 0);
+        (self.at, self.filling.n_pushed, self.filling.n_refused) = (0, 0, 0);
+        (self.filling.since_ns, self.filling.latest_ns, self.filling.floor_ns) = (since_ns, since_ns, 0);
         self.filling.disorder = None;
         self.forget_copies();
     }
@@ -304,14 +324,22 @@ impl Stage {
     #[cold]
     #[inline(never)]
     fn take_disordered(&mut self, staged: Staged) {
-        self.filling.n_disordered += 1;
         let timestamp_ns = staged.stamp.timestamp_ns;
-        if self.filling.order == Order::Pass {
-            return self.heads.push(staged);
+        if timestamp_ns < self.filling.since_ns {
+            self.filling.n_refused += 1;
+            if let Place::Copied(at) = staged.place() {
+                self.copies.truncate(at);
+            }
+            return;
         }
-        if self.filling.n_held == 0 || timestamp_ns < self.filling.floor_ns {
+        self.filling.n_disordered += 1;
+        if self.filling.order == Order::Error {
+            self.filling.n_refused += 1;
             self.filling.disorder = Some((staged.stamp, self.filling.latest_ns));
             return;
+        }
+        if self.filling.n_held == 0 || timestamp_ns < self.filling.floor_ns {
+            return self.heads.push(staged);
         }
         if self.filling.gone.back().is_some_and(|&gone_ns| timestamp_ns < gone_ns) {
             let at = self.filling.gone.partition_point(|&gone_ns| gone_ns <= timestamp_ns);

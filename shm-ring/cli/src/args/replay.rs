@@ -18,7 +18,7 @@ pub(crate) struct Opening {
     #[arg(long, value_name = "BYTES@OFFSET[:UNIT]", value_parser = parse_rows)]
     pub(crate) rows: Option<RowLayout>,
     /// What becomes of records that are older than one in front of them in their source. error: the source ends. pass: they stay where they
-    /// are. reorder:N: they are put where they belong, if no more than N records are between; else as error.
+    /// are. reorder:N: they are put where they belong, if no more than N records are between; else they come where they are met, late.
     #[arg(long, value_name = "WHAT", value_parser = parse_order, default_value = "reorder:16")]
     pub(crate) order: Order,
     /// Memory at most, in this process and in the page cache, for all sources together, as in 512M.
