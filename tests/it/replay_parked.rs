@@ -1,6 +1,6 @@
 //! Replay without maps: what befalls a source between two blocks, or between a block and a map, is neither lost nor taken for something else.
 
-use crate::harness::directory;
+use crate::harness::{alone, directory, fork};
 use shm_ring::replay::{
     Body, MapPool, Next, Order, PoolOptions, PoolSource, RowLayout, Source, SourceError, TimeUnit,
 };
@@ -123,4 +123,32 @@ fn rows_that_were_cut_before_there_is_a_map_are_an_error() {
         }
     };
     assert!(error.contains("truncated") && error.contains("1600"), "{error}");
+}
+
+#[test]
+fn a_forked_child_hears_of_it_in_front_of_every_record_of_a_log() {
+    // Goal: a child, which has none of the maps, is told so at its first step, also where records are staged. Method: fork in the midst of a
+    // segment of records that are too long to be copied; the parent goes on.
+    alone("replay_parked::forked", &[]);
+}
+
+pub(crate) fn forked() {
+    let directory = directory();
+    let path = directory.path().join("log");
+    let mut appender = LogOptions::new().segment_bytes(1 << 20).create(&path).unwrap();
+    for n in 0..500 {
+        let _ = appender.append_at(n, &[7; 1000]).unwrap();
+    }
+    let mut source = PoolOptions::new().order(Order::Error).build().unwrap().open(&path).unwrap();
+    source.step().unwrap();
+    fork(|| {
+        source.prefetch();
+        for _ in 0..3 {
+            assert!(next(&mut source).unwrap_err().to_string().contains("fork"));
+        }
+    })
+    .finish();
+    for _ in 1..500 {
+        assert_eq!(next(&mut source).unwrap().unwrap().2, [7; 1000]);
+    }
 }

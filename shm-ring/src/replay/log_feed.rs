@@ -128,6 +128,11 @@ impl LogFeed {
         this
     }
 
+    /// The side of a fork that has its maps.
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
     /// Asks for leave to keep the segment mapped.
     fn sit(&mut self) -> bool {
         let bytes = self.walk.segment().map_or(0, |segment| segment.header().extent.file_bytes);
