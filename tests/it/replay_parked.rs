@@ -1,12 +1,13 @@
 //! Replay without maps: what befalls a source between two blocks, or between a block and a map, is neither lost nor taken for something else.
 
 use crate::harness::{alone, directory, fork};
+use crate::log_read::append;
 use shm_ring::replay::{
     Body, MapPool, Next, Order, PoolOptions, PoolSource, RowLayout, Source, SourceError, TimeUnit,
 };
 use shm_ring::{AppendOptions, LogOptions, MapBudget, Recorder, RingOptions};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Time, sequence and bytes of the next record; `None`: there is none.
 fn next(source: &mut PoolSource) -> Result<Option<(u64, u64, Vec<u8>)>, SourceError> {
@@ -150,5 +151,42 @@ pub(crate) fn forked() {
     .finish();
     for _ in 1..500 {
         assert_eq!(next(&mut source).unwrap().unwrap().2, [7; 1000]);
+    }
+}
+
+/// The segments of a log, in order.
+fn segments(path: &Path) -> Vec<PathBuf> {
+    let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = names.filter(|path| path.extension().is_some_and(|it| it == "seg")).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_lone_segment_that_is_gone_or_another_one_is_an_error() {
+    // Goal: a segment is read to its end or to an error, and never goes over into another file. Method: remove or replace it between two
+    // blocks.
+    let directory = directory();
+    let [log, lone] = ["log", "one.seg"].map(|name| directory.path().join(name));
+    let mut appender = LogOptions::new().segment_bytes(1 << 20).create(&log).unwrap();
+    append(&mut appender, 0..8000);
+    drop(appender);
+    let segments = segments(&log);
+    for other in [None, Some(&segments[2])] {
+        fs::copy(&segments[0], &lone).unwrap();
+        let mut source = with_maps(0).build().unwrap().open(&lone).unwrap();
+        next(&mut source).unwrap();
+        fs::remove_file(&lone).unwrap();
+        other.map(|other| fs::copy(other, &lone).unwrap());
+        let mut n = 1;
+        let error = loop {
+            match next(&mut source) {
+                Ok(Some((at, ..))) => assert_eq!(at, n),
+                Ok(None) => panic!("it has ended"),
+                Err(error) => break error.to_string(),
+            }
+            n += 1;
+        };
+        assert!(error.contains("missing, or another one") && n < 1000, "{n} records, then {error}");
     }
 }

@@ -12,7 +12,7 @@ use super::chart::Chart;
 use super::item::LogReadError;
 use super::run::Run;
 use super::view::{Look, SegmentView, Standing, Unseen};
-use super::walk::Walk;
+use super::walk::{Walk, damaged};
 use crate::layout::frame::FRAME_ALIGN;
 use crate::layout::segment::Key;
 use crate::map::medium::Medium;
@@ -142,7 +142,7 @@ impl<M: Medium> Walk<M> {
         }
     }
 
-    /// Maps the segment again that it was parked in; does nothing where it was not.
+    /// Maps the segment again that it was parked in; does nothing where it was not. A lone segment that is gone is an error.
     pub(crate) fn attach(&mut self) -> Result<(), LogReadError> {
         let Some((number, uuid)) = self.parked else { return Ok(()) };
         match self.open(number)? {
@@ -150,6 +150,10 @@ impl<M: Medium> Walk<M> {
                 (self.base, self.end) = (look.base, look.end);
                 self.is_final = matches!(look.standing, Standing::Sealed(_));
                 self.segment = Some(segment);
+            }
+            // There is nothing behind it.
+            _ if self.alone.is_some() => {
+                return Err(damaged(number, self.position, "its file is missing, or another one"));
             }
             _ => (self.behind, self.is_jump_told) = (number - 1, false),
         }
