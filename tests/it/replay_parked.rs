@@ -190,3 +190,36 @@ fn a_lone_segment_that_is_gone_or_another_one_is_an_error() {
         assert!(error.contains("missing, or another one") && n < 1000, "{n} records, then {error}");
     }
 }
+
+#[test]
+fn what_has_ended_or_failed_gives_its_map_to_others() {
+    // Goal: a source that is done keeps no map from those that are not, and what it had held back is whole; behind a seek it is as before.
+    // Method: one map; a short source of each kind ends or fails, and stays open, before a long one is read.
+    let directory = directory();
+    let [short, wrong, log, long] = ["short", "wrong", "log", "long"].map(|name| directory.path().join(name));
+    fs::write(&short, rows(10)).unwrap();
+    fs::write(&wrong, [rows(10), vec![0xff; 16]].concat()).unwrap();
+    let mut appender = LogOptions::new().segment_bytes(1 << 20).create(&log).unwrap();
+    append(&mut appender, 0..1500);
+    fs::write(&long, rows(500_000)).unwrap();
+    for at in 0..3 {
+        let budget = MapBudget::new().maps(1);
+        let pool = PoolOptions::new().budget(budget.clone()).build().unwrap();
+        let mut first = match at {
+            0 => pool.open_rows(&short, LAYOUT).unwrap(),
+            1 => pool.open_rows(&wrong, LAYOUT).unwrap(),
+            _ => pool.open(&log).unwrap(),
+        };
+        let mut second = pool.open_rows(&long, LAYOUT).unwrap();
+        let all =
+            |source: &mut PoolSource| std::iter::from_fn(|| next(source).ok().flatten()).collect::<Vec<_>>();
+        let found = all(&mut first);
+        assert_eq!(found.len(), [10, 10, 1500][at]);
+        assert_eq!((pool.stats().n_mapped, budget.in_use().maps), (0, 0));
+        assert_eq!(all(&mut second).len(), 500_000);
+        let stats = pool.stats();
+        assert!(stats.n_hits > 20 * stats.n_faults && stats.n_evictions == 0, "{stats:?}");
+        first.seek(0).unwrap();
+        assert_eq!(all(&mut first), found);
+    }
+}

@@ -309,7 +309,7 @@ impl LogFeed {
             }
             Some(Step::Gap(gap)) => self.note_gap(&gap),
             Some(Step::Mark(_)) => {}
-            None => return Ok(Some(self.end())),
+            None => return Ok(Some(self.nothing())),
         }
         Ok(None)
     }
@@ -321,7 +321,7 @@ impl LogFeed {
     }
 
     /// Nothing is there any more, or not yet.
-    fn end(&self) -> Filled {
+    fn nothing(&self) -> Filled {
         match self.seat.shared.lateness {
             Some(lateness) if self.walk.name_alone().is_none() => {
                 let lateness_ns = u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX);
@@ -368,6 +368,14 @@ impl Feed for LogFeed {
             self.walk.park();
         }
         Ok(filled)
+    }
+
+    fn end(&mut self, stage: &mut Stage) {
+        if self.side.is_here() {
+            self.leave_map(stage);
+        }
+        self.windowed = None;
+        self.seat.end();
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {

@@ -196,6 +196,15 @@ impl PoolSource {
                 self.rest.failure = Some(Box::new(error));
                 Filled::End
             });
+            if filled == Filled::End {
+                match &mut self.rest.feed {
+                    Kind::Log(feed) => feed.end(&mut self.stage),
+                    Kind::Rows(feed) => feed.end(&mut self.stage),
+                    #[cfg(feature = "arrow")]
+                    Kind::Table(feed) => feed.end(&mut self.stage),
+                    Kind::Other(feed) => feed.end(&mut self.stage),
+                }
+            }
             self.rest.n_refills += 1;
             self.rest.n_staged += room.saturating_sub(self.stage.room()) as u64;
             self.stage.finish(filled);

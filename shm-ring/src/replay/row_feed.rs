@@ -118,7 +118,10 @@ impl RowFeed {
                 rows.may_be_mapped &= is_short(&error);
                 self.seat.stand();
             }
-            Err(error) => return Err(io_error("map", &rows.path)(error)),
+            Err(error) => {
+                self.seat.stand();
+                return Err(io_error("map", &rows.path)(error));
+            }
         }
         self.is_begun = false;
         Ok(())
@@ -149,10 +152,7 @@ impl RowFeed {
     fn settle(&mut self, stage: &mut Stage) -> Result<(), SourceError> {
         if self.seat.yields() {
             self.seat.evict();
-            keep_copies(stage, self.base());
-            let offset = self.offset();
-            self.seat.window.drop_all(&self.seat.shared, &self.rows, offset);
-            self.rows.map = None;
+            self.leave_map(stage);
         } else if self.rows.may_be_mapped
             && !self.seat.is_mapped()
             && self.is_block_read()
@@ -168,6 +168,14 @@ impl RowFeed {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of the map, or of the block; what is held back is copied.
+    fn leave_map(&mut self, stage: &mut Stage) {
+        keep_copies(stage, self.base());
+        let offset = self.offset();
+        self.seat.window.drop_all(&self.seat.shared, &self.rows, offset);
+        self.rows.map = None;
     }
 
     fn is_block_read(&self) -> bool {
@@ -258,9 +266,6 @@ impl Feed for RowFeed {
     fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError> {
         self.settle(stage)?;
         if self.row >= self.n_rows {
-            let offset = self.offset();
-            keep_copies(stage, self.base());
-            self.seat.window.drop_all(&self.seat.shared, &self.rows, offset);
             return Ok(Filled::End);
         }
         let was_mapped = self.rows.map.is_some();
@@ -296,6 +301,12 @@ impl Feed for RowFeed {
         self.row = row;
         self.seat.note((at - start) as u64, was_mapped);
         Ok(Filled::Some)
+    }
+
+    fn end(&mut self, stage: &mut Stage) {
+        self.leave_map(stage);
+        (self.block, self.block_row) = (vec![], self.row);
+        self.seat.end();
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
