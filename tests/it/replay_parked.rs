@@ -8,6 +8,7 @@ use shm_ring::replay::{
 use shm_ring::{AppendOptions, LogOptions, MapBudget, Recorder, RingOptions};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Time, sequence and bytes of the next record; `None`: there is none.
 fn next(source: &mut PoolSource) -> Result<Option<(u64, u64, Vec<u8>)>, SourceError> {
@@ -221,5 +222,43 @@ fn what_has_ended_or_failed_gives_its_map_to_others() {
         assert!(stats.n_hits > 20 * stats.n_faults && stats.n_evictions == 0, "{stats:?}");
         first.seek(0).unwrap();
         assert_eq!(all(&mut first), found);
+    }
+}
+
+#[test]
+fn a_log_that_became_shorter_is_an_error() {
+    // Goal: who follows a log that is restored from an older copy is told that what was read is not there any more. Method: put the copy in
+    // its place while another source has the only map, with and without giving that back.
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("rows"), rows(10)).unwrap();
+    for is_mapped_then in [false, true] {
+        let names = ["log", "old", "new"].map(|name| at(&format!("{name} {is_mapped_then}")));
+        let [log, old, new] = &names;
+        let mut appender = LogOptions::new().segment_bytes(1 << 20).create(log).unwrap();
+        append(&mut appender, 0..10);
+        copy_directory(log, old);
+        append(&mut appender, 10..200);
+        drop(appender);
+        let pool = with_maps(1).follow(Duration::ZERO).build().unwrap();
+        let first = pool.open_rows(at("rows"), LAYOUT).unwrap();
+        let mut source = pool.open(log).unwrap();
+        for n in 0..200 {
+            assert_eq!(next(&mut source).unwrap().unwrap().0, n);
+        }
+        assert!(next(&mut source).unwrap().is_none());
+        fs::rename(log, new).unwrap();
+        fs::rename(old, log).unwrap();
+        let kept = if is_mapped_then {
+            drop(first);
+            None
+        } else {
+            Some(first)
+        };
+        for _ in 0..3 {
+            let error = next(&mut source).unwrap_err().to_string();
+            assert!(error.contains("not in it any more"), "{error}");
+        }
+        drop(kept);
     }
 }

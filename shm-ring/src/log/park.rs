@@ -147,6 +147,9 @@ impl<M: Medium> Walk<M> {
         let Some((number, uuid)) = self.parked else { return Ok(()) };
         match self.open(number)? {
             Some((segment, look)) if segment.header().uuid == uuid && look.standing != Standing::Prepared => {
+                if self.position > look.end {
+                    return Err(damaged(number, look.end, "what was read behind it is not in it any more"));
+                }
                 (self.base, self.end) = (look.base, look.end);
                 self.is_final = matches!(look.standing, Standing::Sealed(_));
                 self.segment = Some(segment);

@@ -151,6 +151,10 @@ impl LogFeed {
                 None => return Stop::End,
             },
         };
+        if run.position() < self.walk.position() {
+            // The segment ends in front of it, for now.
+            return Stop::End;
+        }
         let mut stop = Stop::End;
         for _ in 0..stage.room() {
             match run.next() {
