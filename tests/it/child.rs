@@ -160,6 +160,7 @@ const ROLES: &[(&str, fn())] = &[
     ("snapshot_opening::cramped", snapshot_opening::cramped),
     ("snapshot_opening::no_descriptors", snapshot_opening::no_descriptors),
     ("replay_parked::forked", replay_parked::forked),
+    ("replay_parked::hole", replay_parked::hole),
     ("replay_pool::capped", replay_pool::capped),
     ("replay_pool::cramped", replay_pool::cramped),
     ("replay_pool::exhausted", replay_pool::exhausted),

@@ -2,11 +2,13 @@
 
 use crate::harness::{alone, directory, fork};
 use crate::log_read::append;
+use nix::sys::resource::{Resource, setrlimit};
 use shm_ring::replay::{
     Body, MapPool, Next, Order, PoolOptions, PoolSource, RowLayout, Source, SourceError, TimeUnit,
 };
-use shm_ring::{AppendOptions, LogOptions, MapBudget, Recorder, RingOptions};
+use shm_ring::{AppendOptions, DryRun, Log, LogOptions, MapBudget, Recorder, RingOptions};
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -87,7 +89,7 @@ fn rows_of_a_sealed_file_are_the_same_once_there_is_a_map() {
     let directory = directory();
     let path = directory.path().join("rows");
     let n = 50_000;
-    let mut file = AppendOptions::new().create(&path).unwrap();
+    let file = AppendOptions::new().create(&path).unwrap();
     file.push(&rows(n)).unwrap();
     file.seal().unwrap();
     let pool = with_maps(1).build().unwrap();
@@ -261,4 +263,44 @@ fn a_log_that_became_shorter_is_an_error() {
         }
         drop(kept);
     }
+}
+
+#[test]
+fn without_any_descriptor_left_a_known_hole_is_still_a_gap() {
+    // Goal: a hole that the manifest knows is a gap also where the manifest can only be read by the reserve. Method: a log that was repaired;
+    // take all descriptors that there are; read it mapped and not.
+    alone("replay_parked::hole", &[]);
+}
+
+pub(crate) fn hole() {
+    let directory = directory();
+    let path = directory.path().join("log");
+    let mut appender = LogOptions::new().segment_bytes(1 << 20).create(&path).unwrap();
+    append(&mut appender, 0..5000);
+    drop(appender);
+    let file = fs::OpenOptions::new().read(true).write(true).open(&segments(&path)[0]).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 400_000).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 400_000).unwrap();
+    drop(file);
+    Log::repair(&path, DryRun::No).unwrap();
+    let all = |mut source: PoolSource| {
+        let mut n = 0;
+        while next(&mut source).unwrap().is_some() {
+            n += 1;
+        }
+        (n, source.stats().n_gaps)
+    };
+    let open = |options: PoolOptions| options.build().unwrap().open(&path).unwrap();
+    let expected = all(open(PoolOptions::new()));
+    assert!(expected.0 > 4900 && expected.1 == 1, "{expected:?}");
+    let sources = [PoolOptions::new(), with_maps(0)].map(open);
+    setrlimit(Resource::RLIMIT_NOFILE, 100, 100).unwrap();
+    let mut kept = vec![];
+    while let Ok(file) = fs::File::open("/dev/null") {
+        kept.push(file);
+    }
+    let found = sources.map(all);
+    drop(kept);
+    assert_eq!(found, [expected; 2]);
 }

@@ -45,6 +45,10 @@ impl<M: Medium> Walk<M> {
             }
             Ok(_) => Err(NotAlone::NotSealed),
             Err(LogReadError::Damaged { what, .. }) => Err(NotAlone::Unseen(Unseen::Bad(what))),
+            Err(LogReadError::System { operation, errno }) => {
+                let source = std::io::Error::from_raw_os_error(errno);
+                Err(NotAlone::Unseen(Unseen::System { operation, source }))
+            }
             Err(_) => Err(NotAlone::Unseen(Unseen::Gone)),
         }
     }

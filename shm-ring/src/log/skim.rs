@@ -101,7 +101,7 @@ impl<M: Medium> Walk<M> {
                 what: "its file is missing",
             })?,
         };
-        let found = self.first_since(&segment, &look, timestamp_ns).unwrap_or(look.end);
+        let found = self.first_since(&segment, &look, timestamp_ns)?.unwrap_or(look.end);
         self.settle(segment, &look, found);
         Ok(())
     }
