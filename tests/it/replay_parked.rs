@@ -304,3 +304,32 @@ pub(crate) fn hole() {
     drop(kept);
     assert_eq!(found, [expected; 2]);
 }
+
+#[test]
+#[cfg(feature = "guard")]
+fn no_zeros_of_a_cut_are_handed_out_as_rows() {
+    // Goal: rows of a file that is cut while it is mapped come up to the cut, or to what had been staged, and then the error that says so.
+    // Method: cut it behind the first row, whichever order is wanted.
+    let directory = directory();
+    let path = directory.path().join("rows");
+    let layout = RowLayout { row_bytes: 1024, ..LAYOUT };
+    for order in [Order::Pass, Order::Error, Order::Reorder { n_records: 4 }] {
+        let row = |n: u64| {
+            let mut row = vec![1; 1024];
+            row[8..16].copy_from_slice(&n.to_le_bytes());
+            row
+        };
+        fs::write(&path, (1..200u64).flat_map(row).collect::<Vec<u8>>()).unwrap();
+        let mut source = PoolOptions::new().order(order).build().unwrap().open_rows(&path, layout).unwrap();
+        next(&mut source).unwrap();
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(40 << 10).unwrap();
+        let error = loop {
+            match next(&mut source) {
+                Ok(Some((.., bytes))) => assert_eq!(bytes[0], 1),
+                Ok(None) => panic!("it has ended"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("truncated") && error.contains("40960"), "{error}");
+    }
+}

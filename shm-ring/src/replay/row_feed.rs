@@ -215,6 +215,14 @@ impl RowFeed {
         Error::Truncated { kind: self.rows.kind, path: self.rows.path.clone(), expected_bytes, found_bytes }
     }
 
+    /// The file has lost pages that are mapped.
+    #[cold]
+    fn cut(&self) -> SourceError {
+        let found =
+            std::fs::metadata(&self.rows.path).ok().filter(|found| Identity::of(found) == self.rows.identity);
+        self.truncated(found.map_or(0, |found| found.len())).into()
+    }
+
     /// Where the next row is in the map.
     fn offset(&self) -> u64 {
         self.row * u64::from(self.layout.row_bytes)
@@ -284,21 +292,37 @@ impl Feed for RowFeed {
         }
         let (layout, room, mut row) = (self.layout, stage.room(), self.row);
         let (base, start) = self.at_hand();
-        let mut at = start;
+        // In front of the first look, so that no zeros are taken for rows; and behind it.
+        let is_cut = |end| self.rows.map.as_ref().is_some_and(|map| map.map().is_cut(end));
+        if is_cut(start.saturating_add(room.saturating_mul(layout.row_bytes as usize))) {
+            return Err(self.cut());
+        }
+        let (mut at, mut failure) = (start, None);
         for _ in 0..room {
             let Some(bytes) = base.get(at..at + layout.row_bytes as usize) else { break };
             let word = bytes[layout.timestamp_at as usize..].first_chunk().expect("checked at opening");
-            let stamp = Stamp { timestamp_ns: layout.time(*word, row)?, sequence: row };
+            let timestamp_ns = match layout.time(*word, row) {
+                Ok(timestamp_ns) => timestamp_ns,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            };
+            let stamp = Stamp { timestamp_ns, sequence: row };
             stage_record(stage, base, at, layout.row_bytes, stamp, Tags::default());
             (at, row) = (at + layout.row_bytes as usize, row + 1);
         }
-        if row == self.row {
+        if is_cut(at) {
+            return Err(self.cut());
+        }
+        if row == self.row && failure.is_none() {
             return Err(self.truncated(self.rows.start + at as u64).into());
         }
-        if self.rows.map.as_ref().is_some_and(|map| map.map().is_cut(at)) {
-            return Err(self.truncated(0).into());
-        }
+        // What is staged is not staged again by who goes on behind a failure.
         self.row = row;
+        if let Some(error) = failure {
+            return Err(error);
+        }
         self.seat.note((at - start) as u64, was_mapped);
         Ok(Filled::Some)
     }
@@ -314,7 +338,7 @@ impl Feed for RowFeed {
             Some(map) => {
                 let found = self.search(since_ns, None);
                 if map.map().is_cut(usize::try_from(self.rows.len_bytes).unwrap_or(usize::MAX)) {
-                    return Err(self.truncated(0).into());
+                    return Err(self.cut());
                 }
                 found?
             }
