@@ -353,11 +353,9 @@ impl Feed for LogFeed {
             if stage.room() < before {
                 break Filled::Some;
             }
-            if self.wants_block(stop) {
-                if self.copy_block(stage)? {
-                    self.walk.park();
-                    continue;
-                }
+            if self.wants_block(stop) && self.copy_block(stage)? {
+                self.walk.park();
+                continue;
             }
             if let Some(filled) = self.step(stage, stop)? {
                 break filled;
