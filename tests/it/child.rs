@@ -7,7 +7,7 @@ use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
     log_append, log_golden, log_killing, log_read, lossy, order, permissions, quiet, ranged, ranged_files,
-    ranged_golden, ranged_killing, recording, remote, replay_kinds, replay_live, replay_pool, resuming,
+    ranged_golden, ranged_killing, recording, remote, replay_kinds, replay_live, replay_parked, replay_pool, resuming,
     sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
@@ -161,6 +161,8 @@ const ROLES: &[(&str, fn())] = &[
     ("snapshot_opening::no_descriptors", snapshot_opening::no_descriptors),
     ("replay_kinds::capped", replay_kinds::capped),
     ("replay_kinds::replays", replay_kinds::replays),
+    ("replay_parked::forked", replay_parked::forked),
+    ("replay_parked::hole", replay_parked::hole),
     ("replay_pool::capped", replay_pool::capped),
     ("replay_pool::cramped", replay_pool::cramped),
     ("replay_pool::exhausted", replay_pool::exhausted),

@@ -1,12 +1,16 @@
 //! Replay without maps: what befalls a source between two blocks, or between a block and a map, is neither lost nor taken for something else.
 
-use crate::harness::directory;
+use crate::harness::{alone, directory, fork};
+use crate::log_read::append;
+use nix::sys::resource::{Resource, setrlimit};
 use shm_ring::replay::{
     Body, MapPool, Next, Order, PoolOptions, PoolSource, RowLayout, Source, SourceError, TimeUnit,
 };
-use shm_ring::{AppendOptions, LogOptions, MapBudget, Recorder, RingOptions};
+use shm_ring::{AppendOptions, DryRun, Log, LogOptions, MapBudget, Recorder, RingOptions};
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Time, sequence and bytes of the next record; `None`: there is none.
 fn next(source: &mut PoolSource) -> Result<Option<(u64, u64, Vec<u8>)>, SourceError> {
@@ -123,4 +127,209 @@ fn rows_that_were_cut_before_there_is_a_map_are_an_error() {
         }
     };
     assert!(error.contains("truncated") && error.contains("1600"), "{error}");
+}
+
+#[test]
+fn a_forked_child_hears_of_it_in_front_of_every_record_of_a_log() {
+    // Goal: a child, which has none of the maps, is told so at its first step, also where records are staged. Method: fork in the midst of a
+    // segment of records that are too long to be copied; the parent goes on.
+    alone("replay_parked::forked", &[]);
+}
+
+pub(crate) fn forked() {
+    let directory = directory();
+    let path = directory.path().join("log");
+    let mut appender = LogOptions::new().segment_bytes(1 << 20).create(&path).unwrap();
+    for n in 0..500 {
+        let _ = appender.append_at(n, &[7; 1000]).unwrap();
+    }
+    let mut source = PoolOptions::new().order(Order::Error).build().unwrap().open(&path).unwrap();
+    source.step().unwrap();
+    fork(|| {
+        source.prefetch();
+        for _ in 0..3 {
+            assert!(next(&mut source).unwrap_err().to_string().contains("fork"));
+        }
+    })
+    .finish();
+    for _ in 1..500 {
+        assert_eq!(next(&mut source).unwrap().unwrap().2, [7; 1000]);
+    }
+}
+
+/// The segments of a log, in order.
+fn segments(path: &Path) -> Vec<PathBuf> {
+    let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = names.filter(|path| path.extension().is_some_and(|it| it == "seg")).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_lone_segment_that_is_gone_or_another_one_is_an_error() {
+    // Goal: a segment is read to its end or to an error, and never goes over into another file. Method: remove or replace it between two
+    // blocks.
+    let directory = directory();
+    let [log, lone] = ["log", "one.seg"].map(|name| directory.path().join(name));
+    let mut appender = LogOptions::new().segment_bytes(1 << 20).create(&log).unwrap();
+    append(&mut appender, 0..8000);
+    drop(appender);
+    let segments = segments(&log);
+    for other in [None, Some(&segments[2])] {
+        fs::copy(&segments[0], &lone).unwrap();
+        let mut source = with_maps(0).build().unwrap().open(&lone).unwrap();
+        next(&mut source).unwrap();
+        fs::remove_file(&lone).unwrap();
+        other.map(|other| fs::copy(other, &lone).unwrap());
+        let mut n = 1;
+        let error = loop {
+            match next(&mut source) {
+                Ok(Some((at, ..))) => assert_eq!(at, n),
+                Ok(None) => panic!("it has ended"),
+                Err(error) => break error.to_string(),
+            }
+            n += 1;
+        };
+        assert!(error.contains("missing, or another one") && n < 1000, "{n} records, then {error}");
+    }
+}
+
+#[test]
+fn what_has_ended_or_failed_gives_its_map_to_others() {
+    // Goal: a source that is done keeps no map from those that are not, and what it had held back is whole; behind a seek it is as before.
+    // Method: one map; a short source of each kind ends or fails, and stays open, before a long one is read.
+    let directory = directory();
+    let [short, wrong, log, long] = ["short", "wrong", "log", "long"].map(|name| directory.path().join(name));
+    fs::write(&short, rows(10)).unwrap();
+    fs::write(&wrong, [rows(10), vec![0xff; 16]].concat()).unwrap();
+    let mut appender = LogOptions::new().segment_bytes(1 << 20).create(&log).unwrap();
+    append(&mut appender, 0..1500);
+    fs::write(&long, rows(500_000)).unwrap();
+    for at in 0..3 {
+        let budget = MapBudget::new().maps(1);
+        let pool = PoolOptions::new().budget(budget.clone()).build().unwrap();
+        let mut first = match at {
+            0 => pool.open_rows(&short, LAYOUT).unwrap(),
+            1 => pool.open_rows(&wrong, LAYOUT).unwrap(),
+            _ => pool.open(&log).unwrap(),
+        };
+        let mut second = pool.open_rows(&long, LAYOUT).unwrap();
+        let all =
+            |source: &mut PoolSource| std::iter::from_fn(|| next(source).ok().flatten()).collect::<Vec<_>>();
+        let found = all(&mut first);
+        assert_eq!(found.len(), [10, 10, 1500][at]);
+        assert_eq!((pool.stats().n_mapped, budget.in_use().maps), (0, 0));
+        assert_eq!(all(&mut second).len(), 500_000);
+        let stats = pool.stats();
+        assert!(stats.n_hits > 20 * stats.n_faults && stats.n_evictions == 0, "{stats:?}");
+        first.seek(0).unwrap();
+        assert_eq!(all(&mut first), found);
+    }
+}
+
+#[test]
+fn a_log_that_became_shorter_is_an_error() {
+    // Goal: who follows a log that is restored from an older copy is told that what was read is not there any more. Method: put the copy in
+    // its place while another source has the only map, with and without giving that back.
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("rows"), rows(10)).unwrap();
+    for is_mapped_then in [false, true] {
+        let names = ["log", "old", "new"].map(|name| at(&format!("{name} {is_mapped_then}")));
+        let [log, old, new] = &names;
+        let mut appender = LogOptions::new().segment_bytes(1 << 20).create(log).unwrap();
+        append(&mut appender, 0..10);
+        copy_directory(log, old);
+        append(&mut appender, 10..200);
+        drop(appender);
+        let pool = with_maps(1).follow(Duration::ZERO).build().unwrap();
+        let first = pool.open_rows(at("rows"), LAYOUT).unwrap();
+        let mut source = pool.open(log).unwrap();
+        for n in 0..200 {
+            assert_eq!(next(&mut source).unwrap().unwrap().0, n);
+        }
+        assert!(next(&mut source).unwrap().is_none());
+        fs::rename(log, new).unwrap();
+        fs::rename(old, log).unwrap();
+        let kept = if is_mapped_then {
+            drop(first);
+            None
+        } else {
+            Some(first)
+        };
+        for _ in 0..3 {
+            let error = next(&mut source).unwrap_err().to_string();
+            assert!(error.contains("not in it any more"), "{error}");
+        }
+        drop(kept);
+    }
+}
+
+#[test]
+fn without_any_descriptor_left_a_known_hole_is_still_a_gap() {
+    // Goal: a hole that the manifest knows is a gap also where the manifest can only be read by the reserve. Method: a log that was repaired;
+    // take all descriptors that there are; read it mapped and not.
+    alone("replay_parked::hole", &[]);
+}
+
+pub(crate) fn hole() {
+    let directory = directory();
+    let path = directory.path().join("log");
+    let mut appender = LogOptions::new().segment_bytes(1 << 20).create(&path).unwrap();
+    append(&mut appender, 0..5000);
+    drop(appender);
+    let file = fs::OpenOptions::new().read(true).write(true).open(&segments(&path)[0]).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 400_000).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 400_000).unwrap();
+    drop(file);
+    Log::repair(&path, DryRun::No).unwrap();
+    let all = |mut source: PoolSource| {
+        let mut n = 0;
+        while next(&mut source).unwrap().is_some() {
+            n += 1;
+        }
+        (n, source.stats().n_gaps)
+    };
+    let open = |options: PoolOptions| options.build().unwrap().open(&path).unwrap();
+    let expected = all(open(PoolOptions::new()));
+    assert!(expected.0 > 4900 && expected.1 == 1, "{expected:?}");
+    let sources = [PoolOptions::new(), with_maps(0)].map(open);
+    setrlimit(Resource::RLIMIT_NOFILE, 100, 100).unwrap();
+    let mut kept = vec![];
+    while let Ok(file) = fs::File::open("/dev/null") {
+        kept.push(file);
+    }
+    let found = sources.map(all);
+    drop(kept);
+    assert_eq!(found, [expected; 2]);
+}
+
+#[test]
+#[cfg(feature = "guard")]
+fn no_zeros_of_a_cut_are_handed_out_as_rows() {
+    // Goal: rows of a file that is cut while it is mapped come up to the cut, or to what had been staged, and then the error that says so.
+    // Method: cut it behind the first row, whichever order is wanted.
+    let directory = directory();
+    let path = directory.path().join("rows");
+    let layout = RowLayout { row_bytes: 1024, ..LAYOUT };
+    for order in [Order::Pass, Order::Error, Order::Reorder { n_records: 4 }] {
+        let row = |n: u64| {
+            let mut row = vec![1; 1024];
+            row[8..16].copy_from_slice(&n.to_le_bytes());
+            row
+        };
+        fs::write(&path, (1..200u64).flat_map(row).collect::<Vec<u8>>()).unwrap();
+        let mut source = PoolOptions::new().order(order).build().unwrap().open_rows(&path, layout).unwrap();
+        next(&mut source).unwrap();
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(40 << 10).unwrap();
+        let error = loop {
+            match next(&mut source) {
+                Ok(Some((.., bytes))) => assert_eq!(bytes[0], 1),
+                Ok(None) => panic!("it has ended"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("truncated") && error.contains("40960"), "{error}");
+    }
 }

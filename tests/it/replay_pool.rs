@@ -327,7 +327,8 @@ fn a_slow_source_gives_its_map_to_a_fast_one() {
         }
     }
     let stats = pool.stats();
-    assert_eq!((stats.n_evictions, stats.n_mapped), (1, 1), "{stats:?}");
+    // What has ended has given its map back.
+    assert_eq!((stats.n_evictions, stats.n_mapped), (1, 0), "{stats:?}");
     assert!(stats.n_hits > stats.n_faults / 2, "{stats:?}");
 }
 

@@ -12,7 +12,7 @@ use super::chart::Chart;
 use super::item::LogReadError;
 use super::run::Run;
 use super::view::{Look, SegmentView, Standing, Unseen};
-use super::walk::Walk;
+use super::walk::{Walk, damaged};
 use crate::layout::frame::FRAME_ALIGN;
 use crate::layout::segment::Key;
 use crate::map::medium::Medium;
@@ -45,6 +45,10 @@ impl<M: Medium> Walk<M> {
             }
             Ok(_) => Err(NotAlone::NotSealed),
             Err(LogReadError::Damaged { what, .. }) => Err(NotAlone::Unseen(Unseen::Bad(what))),
+            Err(LogReadError::System { operation, errno }) => {
+                let source = std::io::Error::from_raw_os_error(errno);
+                Err(NotAlone::Unseen(Unseen::System { operation, source }))
+            }
             Err(_) => Err(NotAlone::Unseen(Unseen::Gone)),
         }
     }
@@ -142,14 +146,21 @@ impl<M: Medium> Walk<M> {
         }
     }
 
-    /// Maps the segment again that it was parked in; does nothing where it was not.
+    /// Maps the segment again that it was parked in; does nothing where it was not. A lone segment that is gone is an error.
     pub(crate) fn attach(&mut self) -> Result<(), LogReadError> {
         let Some((number, uuid)) = self.parked else { return Ok(()) };
         match self.open(number)? {
             Some((segment, look)) if segment.header().uuid == uuid && look.standing != Standing::Prepared => {
+                if self.position > look.end {
+                    return Err(damaged(number, look.end, "what was read behind it is not in it any more"));
+                }
                 (self.base, self.end) = (look.base, look.end);
                 self.is_final = matches!(look.standing, Standing::Sealed(_));
                 self.segment = Some(segment);
+            }
+            // There is nothing behind it.
+            _ if self.alone.is_some() => {
+                return Err(damaged(number, self.position, "its file is missing, or another one"));
             }
             _ => (self.behind, self.is_jump_told) = (number - 1, false),
         }

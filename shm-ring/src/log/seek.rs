@@ -13,7 +13,6 @@
 //! recovered the log.
 //! Reads only; an index that does not check is not used.
 
-use super::chart::Chart;
 use super::item::LogReadError;
 use super::view::{Framed, Look, SegmentView, Standing};
 use super::walk::Walk;
@@ -138,7 +137,7 @@ impl<M: Medium> Walk<M> {
                 Standing::Prepared => break,
                 Standing::Sealed(sealed) if sealed.last_ns < timestamp_ns => {}
                 _ => {
-                    if let Some(found) = self.first_since(&segment, &look, timestamp_ns) {
+                    if let Some(found) = self.first_since(&segment, &look, timestamp_ns)? {
                         self.settle(segment, &look, found);
                         return Ok(());
                     }
@@ -155,25 +154,22 @@ impl<M: Medium> Walk<M> {
         segment: &SegmentView<M>,
         look: &Look,
         timestamp_ns: u64,
-    ) -> Option<u64> {
+    ) -> Result<Option<u64>, LogReadError> {
         let is_it =
             |framed: &Framed| framed.head.state == LogState::Data && framed.timestamp_ns >= timestamp_ns;
         let mut at = segment.start_by_index(look, |entry| entry.last_ns < timestamp_ns);
         while at < look.end {
             match segment.frame(look.base, at, look.end) {
-                Ok(framed) if is_it(&framed) => return Some(at),
+                Ok(framed) if is_it(&framed) => return Ok(Some(at)),
                 Ok(framed) => at = framed.next(),
-                Err(_) if at >= look.standing.firm() => return None,
-                Err(_) => {
-                    let chart = Chart::read(&*self.medium).ok();
-                    match chart.and_then(|chart| chart.hole_at(segment.header().number, at)) {
-                        Some(to) if to > at => at = to,
-                        _ => return Some(at),
-                    }
-                }
+                Err(_) if at >= look.standing.firm() => return Ok(None),
+                Err(_) => match self.chart()?.and_then(|chart| chart.hole_at(segment.header().number, at)) {
+                    Some(to) if to > at => at = to,
+                    _ => return Ok(Some(at)),
+                },
             }
         }
-        None
+        Ok(None)
     }
 
     /// The newest segment that has been appended to.
@@ -191,7 +187,7 @@ impl<M: Medium> Walk<M> {
     /// The numbers of all segments but those behind frames that a power cut took, and nobody has recovered.
     fn reachable(&self) -> Result<Vec<u64>, LogReadError> {
         let mut numbers = self.numbers_behind(0)?;
-        let Ok(chart) = Chart::read(&*self.medium) else { return Ok(numbers) };
+        let Some(chart) = self.chart()? else { return Ok(numbers) };
         let sealed_to = chart.sealed_to();
         let from = numbers.partition_point(|number| *number <= sealed_to);
         for at in from..numbers.len() {
@@ -200,7 +196,7 @@ impl<M: Medium> Walk<M> {
                 Ok(None) | Err(LogReadError::Damaged { .. }) => continue,
                 Err(other) => return Err(other),
             };
-            if look.standing == Standing::Prepared || self.is_detached(numbers[at], &look) {
+            if look.standing == Standing::Prepared || self.is_detached(numbers[at], &look)? {
                 numbers.truncate(at);
                 break;
             }

@@ -159,7 +159,7 @@ impl<M: Medium> Walk<M> {
             }
             None => self.open(number)?.ok_or_else(|| missing(number, self.position))?,
         };
-        let found = self.first_since(&segment, &look, timestamp_ns).unwrap_or(look.end);
+        let found = self.first_since(&segment, &look, timestamp_ns)?.unwrap_or(look.end);
         self.settle(segment, &look, found);
         Ok(())
     }

@@ -23,10 +23,12 @@
 //! Writes nothing; waits for nobody.
 
 use super::chart::Chart;
+use super::error::Trouble;
 use super::item::{LogGap, LogGapReason, LogReadError};
 use super::view::{self, Framed, Look, SegmentView, Standing, Unseen};
 use crate::layout::segment::{GapNote, LogState, SegmentHeader};
 use crate::map::medium::Medium;
+use crate::map::reserve::is_short;
 use crate::sync::{AtomicU64, Ordering};
 use std::io;
 use std::sync::Arc;
@@ -239,9 +241,25 @@ impl<M: Medium> Walk<M> {
     }
 
     /// Whether it was appended to behind frames that a power cut took: it begins where it should not, and nobody has recovered it.
-    pub(super) fn is_detached(&self, number: u64, look: &Look) -> bool {
-        let base = || Chart::read(&*self.medium).ok()?.base_of(number);
-        look.standing.may_be_torn() && base().is_some_and(|base| base != look.base)
+    pub(super) fn is_detached(&self, number: u64, look: &Look) -> Result<bool, LogReadError> {
+        if !look.standing.may_be_torn() {
+            return Ok(false);
+        }
+        let base = self.chart()?.and_then(|chart| chart.base_of(number));
+        Ok(base.is_some_and(|base| base != look.base))
+    }
+
+    /// What the manifest says, if there is one that can be read; an error: the system lacks what reading it takes.
+    pub(super) fn chart(&self) -> Result<Option<Chart>, LogReadError> {
+        match Chart::read(&*self.medium) {
+            // A lone segment may lie in the directory of another log.
+            Ok(chart) if self.alone.is_some() && chart.state().log_uuid != self.log_uuid => Ok(None),
+            Ok(chart) => Ok(Some(chart)),
+            Err(Trouble::Io { operation, source, .. }) if is_short(&source) => {
+                Err(system(operation, &source))
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     /// Whether another segment has the number: after a sync that failed, what followed it is set aside.
@@ -276,8 +294,7 @@ impl<M: Medium> Walk<M> {
             return Ok(Turned::Again);
         }
         let Err(what) = segment.frame(self.base, self.position, self.end) else { return Ok(Turned::Again) };
-        let chart = Chart::read(&*self.medium).ok();
-        let hole = chart.and_then(|chart| chart.hole_at(number, self.position));
+        let hole = self.chart()?.and_then(|chart| chart.hole_at(number, self.position));
         let Some(to) = hole.map(|to| to.min(self.end)).filter(|to| *to > self.position) else {
             return Err(damaged(number, self.position, what));
         };
@@ -296,17 +313,17 @@ impl<M: Medium> Walk<M> {
         let number = self.behind + 1;
         let mut missed = None;
         for _ in 0..N_TRIES {
-            let is_residue = self.behind == 0 && self.first_listed().is_some_and(|first| number < first);
+            let is_residue = self.behind == 0 && self.first_listed()?.is_some_and(|first| number < first);
             let opened = if is_residue { Ok(None) } else { self.open(number) };
             match opened {
-                Ok(Some((_, look))) if self.is_detached(number, &look) => return Ok(Turned::NotYet),
+                Ok(Some((_, look))) if self.is_detached(number, &look)? => return Ok(Turned::NotYet),
                 Ok(Some((segment, look))) => return Ok(self.begin(segment, look, LogGapReason::PowerCut)),
                 Ok(None) => {}
                 Err(error) => return self.known_hole(number, error),
             }
             let numbers = self.numbers_behind(self.behind)?;
             // Behind the list: what retention takes is no more in the chart before its file goes.
-            let chart = Chart::read(&*self.medium).ok();
+            let chart = self.chart()?;
             let oldest = chart.as_ref().and_then(|chart| chart.state().entries.first());
             let oldest = oldest.map_or(0, |oldest| oldest.number);
             let Some(found) = numbers.into_iter().find(|number| *number >= oldest) else {
@@ -327,7 +344,7 @@ impl<M: Medium> Walk<M> {
             }
             let is_retired = chart.is_none_or(|chart| chart.begins_behind(number));
             match self.open(found) {
-                Ok(Some((_, look))) if self.is_detached(found, &look) => return Ok(Turned::NotYet),
+                Ok(Some((_, look))) if self.is_detached(found, &look)? => return Ok(Turned::NotYet),
                 Ok(Some((segment, look))) => {
                     let reason = if is_retired { LogGapReason::Retired } else { LogGapReason::PowerCut };
                     return Ok(self.begin(segment, look, reason));
@@ -349,7 +366,7 @@ impl<M: Medium> Walk<M> {
 
     /// A segment that can't be read at all is a gap, if the manifest says so.
     fn known_hole(&mut self, number: u64, error: LogReadError) -> Result<Turned, LogReadError> {
-        let chart = Chart::read(&*self.medium).ok();
+        let chart = self.chart()?;
         let Some((from, to)) = chart.and_then(|chart| chart.whole_hole(number)) else { return Err(error) };
         let from = if self.is_jump_told { from } else { self.position };
         let gap = LogGap::of_bytes(from, to.checked_sub(from), LogGapReason::Damaged);
@@ -400,12 +417,12 @@ impl<M: Medium> Walk<M> {
     pub(super) fn look(&self, segment: &SegmentView<M>) -> Result<Look, LogReadError> {
         match segment.look(self.boot_id) {
             Ok(look) if matches!(look.standing, Standing::Claimed { .. }) => {
-                Ok(if self.is_vouched(segment.header()) { look.vouched() } else { look })
+                Ok(if self.is_vouched(segment.header())? { look.vouched() } else { look })
             }
             Ok(look) => Ok(look),
             Err(what) => {
                 let number = segment.header().number;
-                let chart = Chart::read(&*self.medium).map_err(|_| damaged(number, self.position, what))?;
+                let chart = self.chart()?.ok_or_else(|| damaged(number, self.position, what))?;
                 let sealed = chart.sealed(number).and_then(|sealed| segment.as_sealed(sealed).ok());
                 if let Some(look) = sealed {
                     return Ok(look);
@@ -425,23 +442,23 @@ impl<M: Medium> Walk<M> {
     }
 
     /// Whether the manifest calls that segment sealed. One that can't be read denies nothing.
-    fn is_vouched(&self, header: &SegmentHeader) -> bool {
-        let Ok(chart) = Chart::read(&*self.medium) else { return true };
+    fn is_vouched(&self, header: &SegmentHeader) -> Result<bool, LogReadError> {
+        let Some(chart) = self.chart()? else { return Ok(true) };
         // ORDER none (Relaxed): of this walk only; what was sealed stays so.
         self.sealed_to.fetch_max(chart.sealed_to(), Ordering::Relaxed);
-        chart.vouches_for(header)
+        Ok(chart.vouches_for(header))
     }
 
     /// The oldest segment of the manifest: from there on a log begins, though the names of older ones may still be there.
-    fn first_listed(&self) -> Option<u64> {
-        Chart::read(&*self.medium).ok()?.state().entries.first().map(|first| first.number)
+    fn first_listed(&self) -> Result<Option<u64>, LogReadError> {
+        Ok(self.chart()?.and_then(|chart| chart.state().entries.first().map(|first| first.number)))
     }
 
     /// The numbers of the segments behind that one, in order; behind 0: of all.
     pub(super) fn numbers_behind(&self, behind: u64) -> Result<Vec<u64>, LogReadError> {
         let mut numbers =
             view::numbers(&*self.medium).map_err(|error| system("list the segments", &error))?;
-        let first = if behind == 0 { self.first_listed().unwrap_or(0) } else { 0 };
+        let first = if behind == 0 { self.first_listed()?.unwrap_or(0) } else { 0 };
         numbers.retain(|number| *number > behind && *number >= first);
         Ok(numbers)
     }

@@ -31,6 +31,12 @@ pub(crate) trait Feed: Debug + Send {
     /// Stages the next records, at most [`Stage::room`].
     fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError>;
 
+    /// It has ended or failed, and will not be filled again but behind a [`seek`](Self::seek), or by who asks all the same: gives back what
+    /// others wait for, a map and its window.
+    fn end(&mut self, stage: &mut Stage) {
+        let _ = stage;
+    }
+
     /// The next record to be staged is the first of that time or later.
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError>;
 

@@ -128,6 +128,11 @@ impl LogFeed {
         this
     }
 
+    /// The side of a fork that has its maps.
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
     /// Asks for leave to keep the segment mapped.
     fn sit(&mut self) -> bool {
         let bytes = self.walk.segment().map_or(0, |segment| segment.header().extent.file_bytes);
@@ -146,6 +151,10 @@ impl LogFeed {
                 None => return Stop::End,
             },
         };
+        if run.position() < self.walk.position() {
+            // The segment ends in front of it, for now.
+            return Stop::End;
+        }
         let mut stop = Stop::End;
         for _ in 0..stage.room() {
             match run.next() {
@@ -304,7 +313,7 @@ impl LogFeed {
             }
             Some(Step::Gap(gap)) => self.note_gap(&gap),
             Some(Step::Mark(_)) => {}
-            None => return Ok(Some(self.end())),
+            None => return Ok(Some(self.nothing())),
         }
         Ok(None)
     }
@@ -316,7 +325,7 @@ impl LogFeed {
     }
 
     /// Nothing is there any more, or not yet.
-    fn end(&self) -> Filled {
+    fn nothing(&self) -> Filled {
         match self.seat.shared.lateness {
             Some(lateness) if self.walk.name_alone().is_none() => {
                 let lateness_ns = u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX);
@@ -361,6 +370,14 @@ impl Feed for LogFeed {
             self.walk.park();
         }
         Ok(filled)
+    }
+
+    fn end(&mut self, stage: &mut Stage) {
+        if self.side.is_here() {
+            self.leave_map(stage);
+        }
+        self.windowed = None;
+        self.seat.end();
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {

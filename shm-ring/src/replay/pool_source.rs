@@ -1,6 +1,6 @@
 //! Pool source: one source of a pool, of whatever kind.
 //!
-//! (I1) a step that finds something staged does nothing else.
+//! (I1) a step that finds something staged does nothing else but to look on which side of a fork it is.
 
 use super::feed::{Feed, Filled};
 use super::log_feed::LogFeed;
@@ -10,6 +10,8 @@ use super::source::{Next, Source, SourceError};
 use super::stage::{Place, Stage, Staged, Tags};
 #[cfg(feature = "arrow")]
 use super::table::{Row, feed::TableFeed};
+use crate::log::item::LogReadError;
+use crate::map::fork::Side;
 use crate::map::prefetch;
 use std::path::Path;
 
@@ -21,6 +23,8 @@ use std::path::Path;
 pub struct PoolSource {
     stage: Stage,
     rest: Box<Rest>,
+    /// Of a source whose maps a forked child does not have.
+    side: Option<Side>,
 }
 
 const _: () = assert!(size_of::<PoolSource>() == 128);
@@ -117,8 +121,15 @@ impl<'a> Replayed<'a> {
 impl PoolSource {
     pub(crate) fn new(path: &Path, feed: Kind, shared: &Shared) -> Self {
         let name = path.to_string_lossy().into();
+        let side = if let Kind::Log(feed) = &feed { Some(feed.side()) } else { None };
         let rest = Rest { feed, name, n_refills: 0, n_staged: 0, failure: None };
-        Self { stage: Stage::new(shared.order), rest: Box::new(rest) }
+        Self { stage: Stage::new(shared.order), rest: Box::new(rest), side }
+    }
+
+    /// Whether what was staged in place is there: not in a forked child.
+    #[inline(always)]
+    fn is_here(&self) -> bool {
+        self.side.is_none_or(|side| side.is_here())
     }
 
     /// What it has done.
@@ -140,6 +151,10 @@ impl PoolSource {
         match staged.place() {
             Place::Copied(at) => self.stage.copy(at, staged.len_bytes),
             Place::There(place) => {
+                assert!(
+                    self.is_here(),
+                    "a log's record was asked for in a forked child, which has not stepped"
+                );
                 let base = match &self.rest.feed {
                     Kind::Log(feed) => feed.base(),
                     Kind::Rows(feed) => feed.base(),
@@ -183,6 +198,15 @@ impl PoolSource {
                 self.rest.failure = Some(Box::new(error));
                 Filled::End
             });
+            if filled == Filled::End {
+                match &mut self.rest.feed {
+                    Kind::Log(feed) => feed.end(&mut self.stage),
+                    Kind::Rows(feed) => feed.end(&mut self.stage),
+                    #[cfg(feature = "arrow")]
+                    Kind::Table(feed) => feed.end(&mut self.stage),
+                    Kind::Other(feed) => feed.end(&mut self.stage),
+                }
+            }
             self.rest.n_refills += 1;
             self.rest.n_staged += self.stage.n_staged() as u64;
             self.stage.finish(filled);
@@ -204,6 +228,9 @@ impl Source for PoolSource {
 
     #[inline(always)]
     fn step(&mut self) -> Result<Next, SourceError> {
+        if !self.is_here() {
+            return Err(LogReadError::Forked.into());
+        }
         match self.stage.step() {
             Some(stamp) => Ok(Next::Record(stamp)),
             None => self.refill(),
@@ -212,7 +239,9 @@ impl Source for PoolSource {
 
     #[inline(always)]
     fn prefetch(&self) {
-        prefetch::bytes(self.bytes(self.stage.current()));
+        if self.is_here() {
+            prefetch::bytes(self.bytes(self.stage.current()));
+        }
         self.stage.prefetch();
     }
 

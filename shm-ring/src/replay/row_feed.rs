@@ -118,7 +118,10 @@ impl RowFeed {
                 rows.may_be_mapped &= is_short(&error);
                 self.seat.stand();
             }
-            Err(error) => return Err(io_error("map", &rows.path)(error)),
+            Err(error) => {
+                self.seat.stand();
+                return Err(io_error("map", &rows.path)(error));
+            }
         }
         self.is_begun = false;
         Ok(())
@@ -149,10 +152,7 @@ impl RowFeed {
     fn settle(&mut self, stage: &mut Stage) -> Result<(), SourceError> {
         if self.seat.yields() {
             self.seat.evict();
-            keep_copies(stage, self.base());
-            let offset = self.offset();
-            self.seat.window.drop_all(&self.seat.shared, &self.rows, offset);
-            self.rows.map = None;
+            self.leave_map(stage);
         } else if self.rows.may_be_mapped
             && !self.seat.is_mapped()
             && self.is_block_read()
@@ -168,6 +168,14 @@ impl RowFeed {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of the map, or of the block; what is held back is copied.
+    fn leave_map(&mut self, stage: &mut Stage) {
+        keep_copies(stage, self.base());
+        let offset = self.offset();
+        self.seat.window.drop_all(&self.seat.shared, &self.rows, offset);
+        self.rows.map = None;
     }
 
     fn is_block_read(&self) -> bool {
@@ -205,6 +213,14 @@ impl RowFeed {
     fn truncated(&self, found_bytes: u64) -> Error {
         let expected_bytes = self.rows.start + self.rows.len_bytes;
         Error::Truncated { kind: self.rows.kind, path: self.rows.path.clone(), expected_bytes, found_bytes }
+    }
+
+    /// The file has lost pages that are mapped.
+    #[cold]
+    fn cut(&self) -> SourceError {
+        let found =
+            std::fs::metadata(&self.rows.path).ok().filter(|found| Identity::of(found) == self.rows.identity);
+        self.truncated(found.map_or(0, |found| found.len())).into()
     }
 
     /// Where the next row is in the map.
@@ -258,9 +274,6 @@ impl Feed for RowFeed {
     fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError> {
         self.settle(stage)?;
         if self.row >= self.n_rows {
-            let offset = self.offset();
-            keep_copies(stage, self.base());
-            self.seat.window.drop_all(&self.seat.shared, &self.rows, offset);
             return Ok(Filled::End);
         }
         let was_mapped = self.rows.map.is_some();
@@ -279,23 +292,45 @@ impl Feed for RowFeed {
         }
         let (layout, room, mut row) = (self.layout, stage.room(), self.row);
         let (base, start) = self.at_hand();
-        let mut at = start;
+        // In front of the first look, so that no zeros are taken for rows; and behind it.
+        let is_cut = |end| self.rows.map.as_ref().is_some_and(|map| map.map().is_cut(end));
+        if is_cut(start.saturating_add(room.saturating_mul(layout.row_bytes as usize))) {
+            return Err(self.cut());
+        }
+        let (mut at, mut failure) = (start, None);
         for _ in 0..room {
             let Some(bytes) = base.get(at..at + layout.row_bytes as usize) else { break };
             let word = bytes[layout.timestamp_at as usize..].first_chunk().expect("checked at opening");
-            let stamp = Stamp { timestamp_ns: layout.time(*word, row)?, sequence: row };
+            let timestamp_ns = match layout.time(*word, row) {
+                Ok(timestamp_ns) => timestamp_ns,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            };
+            let stamp = Stamp { timestamp_ns, sequence: row };
             stage_record(stage, base, at, layout.row_bytes, stamp, Tags::default());
             (at, row) = (at + layout.row_bytes as usize, row + 1);
         }
-        if row == self.row {
+        if is_cut(at) {
+            return Err(self.cut());
+        }
+        if row == self.row && failure.is_none() {
             return Err(self.truncated(self.rows.start + at as u64).into());
         }
-        if self.rows.map.as_ref().is_some_and(|map| map.map().is_cut(at)) {
-            return Err(self.truncated(0).into());
-        }
+        // What is staged is not staged again by who goes on behind a failure.
         self.row = row;
+        if let Some(error) = failure {
+            return Err(error);
+        }
         self.seat.note((at - start) as u64, was_mapped);
         Ok(Filled::Some)
+    }
+
+    fn end(&mut self, stage: &mut Stage) {
+        self.leave_map(stage);
+        (self.block, self.block_row) = (vec![], self.row);
+        self.seat.end();
     }
 
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
@@ -327,7 +362,7 @@ impl RowFeed {
             Some(map) => {
                 let found = self.search(since_ns, None);
                 if map.map().is_cut(usize::try_from(self.rows.len_bytes).unwrap_or(usize::MAX)) {
-                    return Err(self.truncated(0).into());
+                    return Err(self.cut());
                 }
                 found?
             }

@@ -3,6 +3,7 @@
 //! ```text
 //!   mapped --refill: slower than those who wait, or as slow as none--> parked   (an eviction)
 //!   parked --refill: there is a permit, and it is not too slow-------> mapped
+//!   either --its source has ended or failed--> over: has nothing, and waits for nothing, until it is read again
 //! ```
 //!
 //! (I1) a source that is mapped holds a permit of the budget; (I2) nobody takes a permit from another: a source looks at its own rate and at
@@ -24,6 +25,8 @@ pub(crate) struct Seat {
     rate: Option<u64>,
     /// Memory that it takes beyond what every source does.
     extra_bytes: u64,
+    /// It waits for nothing.
+    is_over: bool,
 }
 
 /// Bytes of a block that is copied, where no cap says less.
@@ -40,6 +43,7 @@ impl Seat {
             window: Window::default(),
             rate: None,
             extra_bytes: 0,
+            is_over: false,
         })
     }
 
@@ -62,6 +66,7 @@ impl Seat {
         if self.permit.is_none() {
             self.permit = self.shared.permit(usage);
             if self.permit.is_some() {
+                self.go_on();
                 add(&self.shared.counts.n_mapped, 1);
             }
         }
@@ -89,6 +94,22 @@ impl Seat {
         self.stand();
     }
 
+    /// Its source has ended or failed: gives back all that others wait for.
+    pub(crate) fn end(&mut self) {
+        self.stand();
+        self.window.end(&self.shared);
+        if !std::mem::replace(&mut self.is_over, true) {
+            add(&self.shared.counts.n_over, 1);
+        }
+    }
+
+    /// The source reads again.
+    fn go_on(&mut self) {
+        if std::mem::replace(&mut self.is_over, false) {
+            self.shared.resume();
+        }
+    }
+
     /// Whether it may ask for a map: not while it reads less than half of what others do who wait.
     pub(crate) fn may_ask(&self) -> bool {
         self.rate.is_none_or(|rate| rate >= self.shared.parked_rate() / 2)
@@ -97,6 +118,7 @@ impl Seat {
     /// So many bytes were read in a refill, that found them mapped or not.
     #[inline]
     pub(crate) fn note(&mut self, n_bytes: u64, was_mapped: bool) {
+        self.go_on();
         let counts = &self.shared.counts;
         add(&counts.read_bytes, n_bytes);
         add(if was_mapped { &counts.n_hits } else { &counts.n_faults }, 1);
@@ -121,6 +143,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.stand();
+        self.go_on();
         self.window.end(&self.shared);
         self.shared.discharge(self.extra_bytes);
         self.shared.dismiss();

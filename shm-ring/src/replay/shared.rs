@@ -57,6 +57,8 @@ pub(crate) struct Shared {
 pub(crate) struct Counts {
     pub(crate) n_sources: AtomicU64,
     pub(crate) n_mapped: AtomicU64,
+    /// Sources that have ended or failed, and have no map.
+    pub(crate) n_over: AtomicU64,
     pub(crate) n_hits: AtomicU64,
     pub(crate) n_faults: AtomicU64,
     pub(crate) n_evictions: AtomicU64,
@@ -229,9 +231,15 @@ impl Shared {
         self.budget.try_acquire(usage)
     }
 
-    /// How many sources have no map.
+    /// A source that was over is read again.
+    pub(crate) fn resume(&self) {
+        subtract(&self.counts.n_over, 1);
+    }
+
+    /// How many sources are read without a map.
     pub(crate) fn n_parked(&self) -> u64 {
-        load(&self.counts.n_sources).saturating_sub(load(&self.counts.n_mapped))
+        let have_or_end = load(&self.counts.n_mapped) + load(&self.counts.n_over);
+        load(&self.counts.n_sources).saturating_sub(have_or_end)
     }
 
     /// A parked source reads at that rate.
