@@ -10,6 +10,8 @@ use crate::{
     ranged_golden, ranged_killing, recording, remote, replay_live, replay_pool, resuming, sharing, snapshot,
     snapshot_cut, snapshot_opening, waiting,
 };
+#[cfg(feature = "arrow")]
+use crate::replay_table;
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
 
@@ -162,6 +164,8 @@ const ROLES: &[(&str, fn())] = &[
     ("replay_pool::capped", replay_pool::capped),
     ("replay_pool::cramped", replay_pool::cramped),
     ("replay_pool::exhausted", replay_pool::exhausted),
+    #[cfg(feature = "arrow")]
+    ("replay_table::short_of_room", replay_table::short_of_room),
     ("waiting::echo", waiting::echo),
     ("waiting::sleeper", waiting::sleeper),
     ("waiting::idle", waiting::idle),

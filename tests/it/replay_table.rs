@@ -2,7 +2,7 @@
 //!
 //! What becomes of damaged tables is in `replay_table_hostile`, and of those of other programs in `replay_table_python`.
 
-use crate::harness::directory;
+use crate::harness::{Script, alone, directory};
 use arrow_array::builder::{BinaryViewBuilder, StringDictionaryBuilder, StringViewBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
@@ -571,6 +571,35 @@ fn nobody_sees_half_a_table() {
     assert!(matches!(create(), Err(Error::AlreadyExists { .. })));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     assert_eq!(Table::open(&path).unwrap().n_rows().unwrap(), 0);
+}
+
+#[test]
+fn a_table_that_could_not_be_written_gets_no_name() {
+    // Goal: after a batch could not be written, a writer that is used nevertheless fails each time and leaves nothing behind. Method: a limit
+    // of the file's size that is there for a while only; a process of its own, which it is for.
+    let directory = directory();
+    alone("replay_table::short_of_room", &[("path", &directory.path().display())]);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+pub(crate) fn short_of_room() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: ignoring a signal runs no code.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.unwrap();
+    let path = Script::path().join("t");
+    let columns = [("timestamp", ColumnType::TimestampNanos), ("n", ColumnType::I64)];
+    let mut writer = TableWriter::create(&path, &columns).unwrap().batch_rows(50_000);
+    let mut push = |n: i64| writer.push(&[n.into(), n.into()]);
+    (0..100_000).for_each(|n| push(n).unwrap());
+    let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, 1_900_000, hard).unwrap();
+    (100_000..149_999).for_each(|n| push(n).unwrap());
+    let why = push(149_999).unwrap_err().to_string();
+    setrlimit(Resource::RLIMIT_FSIZE, soft, hard).unwrap();
+    assert!(why.contains("File too large"), "{why}");
+    (150_000..150_003).for_each(|n| assert_eq!(push(n).unwrap_err().to_string(), why));
+    assert_eq!(writer.finish().unwrap_err().to_string(), why);
 }
 
 #[test]
