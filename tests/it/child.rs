@@ -165,6 +165,8 @@ const ROLES: &[(&str, fn())] = &[
     ("replay_pool::cramped", replay_pool::cramped),
     ("replay_pool::exhausted", replay_pool::exhausted),
     #[cfg(feature = "arrow")]
+    ("replay_table::moves", replay_table::moves),
+    #[cfg(feature = "arrow")]
     ("replay_table::short_of_room", replay_table::short_of_room),
     ("waiting::echo", waiting::echo),
     ("waiting::sleeper", waiting::sleeper),

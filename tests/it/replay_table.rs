@@ -670,6 +670,21 @@ fn a_parked_table_that_was_replaced_is_an_error() {
 }
 
 #[test]
+fn a_parked_table_is_found_from_another_directory() {
+    // Goal: a process may change its directory while it replays. Method: a relative path to a table that is opened anew for each window.
+    let directory = directory();
+    prices(&directory.path().join("t"), 100_000, 100_000);
+    alone("replay_table::moves", &[("path", &directory.path().display())]);
+}
+
+pub(crate) fn moves() {
+    std::env::set_current_dir(Script::path()).unwrap();
+    let mut source = poor_pool(0).open("t").unwrap();
+    std::env::set_current_dir("/").unwrap();
+    assert_eq!(rest(&mut source).unwrap(), priced(0..100_000));
+}
+
+#[test]
 fn schemas_without_columns_or_rows_are_tables() {
     // Goal: nothing is a table, too. Method: no column; no row.
     let directory = directory();

@@ -11,6 +11,7 @@
 
 use crate::error::{Error, FileKind};
 use crate::map::budget::MapBudget;
+use crate::map::file::absolute;
 use crate::snapshot::{Advice, FileSnapshot, OpenedPlain, ReadAt, ReadError, Snapshot};
 use std::io;
 use std::ops::{Deref, Range};
@@ -27,6 +28,7 @@ pub(super) enum Reader {
 /// A file that is not open.
 #[derive(Debug)]
 pub(super) struct Parked {
+    /// From the root on: the process may change its directory.
     path: PathBuf,
     identity: Identity,
 }
@@ -68,7 +70,7 @@ impl Reader {
     pub(super) fn parked(path: &Path) -> Result<(Self, FileSnapshot), Error> {
         let file = FileSnapshot::open_plain(path)?;
         let identity = Identity::of(&file, path)?;
-        Ok((Self::Parked(Parked { path: path.into(), identity }), file))
+        Ok((Self::Parked(Parked { path: absolute(path), identity }), file))
     }
 
     /// Has these bytes of a mapped file read, if they are not there: a hint.
