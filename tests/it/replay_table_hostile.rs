@@ -196,3 +196,39 @@ fn every_byte_of_the_metadata_is_hostile() {
         }
     }
 }
+
+#[test]
+fn dictionaries_are_read_once() {
+    // Goal: a footer that names the same bytes as several parts of a dictionary is refused, whatever reads it: it could ask for any amount of
+    // memory. Method: the second of three parts in place of the third one; a third one that begins inside of the second.
+    let directory = directory();
+    let path = directory.path().join("t");
+    let sound = SOUND.last().unwrap();
+    let len = sound.len();
+    let footer_bytes = i32::from_le_bytes(sound[len - 10..len - 6].try_into().unwrap());
+    let footer = len - 10 - usize::try_from(footer_bytes).unwrap();
+    let word = |at: usize| u64::from_le_bytes(sound[at..at + 8].try_into().unwrap());
+    // Where a message begins that has a body behind it: offset, length of the metadata, length of the body.
+    let message =
+        |at: usize| usize::try_from(word(at)).is_ok_and(|at| at < len && sound[at..].starts_with(&[0xff; 4]));
+    let is_block = |at: &usize| {
+        message(*at) && word(*at) > 0 && (1..4096).contains(&word(*at + 8)) && word(*at + 16) < 4096
+    };
+    let blocks: Vec<_> = (footer..=len - 34).step_by(4).filter(is_block).collect();
+    // Three of rows and three of the dictionary; these, one behind the other.
+    let dictionaries =
+        blocks.chunks(3).find(|three| word(three[0]) < blocks.iter().map(|at| word(*at)).min().unwrap() + 1);
+    let [_, second, third] = *dictionaries.unwrap() else { panic!("three parts: {blocks:?}") };
+    for shift in [0, 8] {
+        let mut bytes = sound.clone();
+        bytes.copy_within(second..second + 24, third);
+        bytes[third..third + 8].copy_from_slice(&(word(second) + shift).to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let table = Table::open(&path).unwrap();
+        let error = table.batch(0).unwrap_err().to_string();
+        assert!(error.contains("one behind the other"), "{error}");
+        for pool in [pool(), poor_pool(1), poor_pool(0)] {
+            assert!(replay(&pool, &path).unwrap_err().contains("one behind the other"));
+        }
+    }
+}
