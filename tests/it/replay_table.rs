@@ -685,6 +685,70 @@ pub(crate) fn moves() {
 }
 
 #[test]
+fn windows_of_copied_tables_are_bounded_by_bytes() {
+    // Goal: how large rows are does not multiply with how many are read at once, be they all alike or one of them larger than the rest.
+    // Method: rows of 4 MiB, as columns of both kinds, in a process that has little more room for addresses than one of them takes.
+    let directory = directory();
+    let path = directory.path().join("t");
+    let sizes: Vec<_> = std::iter::repeat_n(4 << 20, 30).chain([0; 3000]).collect();
+    let times = || Arc::new(TimestampNanosecondArray::from_iter_values(0..3030)) as ArrayRef;
+    let large = BinaryArray::from_iter_values(sizes.iter().map(|len| vec![1; *len]));
+    let views = BinaryViewArray::from_iter_values(sizes.iter().map(|len| vec![1; *len]));
+    for column in [Arc::new(large) as ArrayRef, Arc::new(views)] {
+        write(&path, &[batch(vec![("t", times()), ("large", column)])], IpcWriteOptions::default());
+        alone("replay_table::cramped", &[("path", &path.display())]);
+    }
+}
+
+pub(crate) fn cramped() {
+    use nix::sys::resource::{Resource, setrlimit};
+    let options = PoolOptions::new().order(Order::Pass).budget(MapBudget::new().maps(0));
+    let mut source = options.build().unwrap().open(Script::path()).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmSize")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let most = (kib << 10) + (24 << 20);
+    setrlimit(Resource::RLIMIT_AS, most, most).unwrap();
+    let mut n = 0;
+    while let Next::Record(stamp) = source.step().unwrap() {
+        assert_eq!(stamp.timestamp_ns, n);
+        n += 1;
+    }
+    assert_eq!(n, 3030);
+}
+
+#[test]
+#[cfg(feature = "guard")]
+fn zeros_of_a_cut_are_no_rows() {
+    // Goal: rows that a cut has taken are told as such, and never handed out as zeros. Method: cut a mapped table right behind the
+    // rows that are staged, which are in its first page; in each order.
+    let directory = directory();
+    let path = directory.path().join("t");
+    for order in [Order::Pass, Order::Reorder { n_records: 4 }, Order::Error] {
+        let times = TimestampNanosecondArray::from_iter_values(1..100_000);
+        write(&path, &[batch(vec![("t", Arc::new(times))])], IpcWriteOptions::default());
+        let mut source = PoolOptions::new().order(order).build().unwrap().open(&path).unwrap();
+        let mut last = 0;
+        while last < 450 {
+            let Next::Record(stamp) = source.step().unwrap() else { panic!() };
+            last = stamp.timestamp_ns;
+        }
+        File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
+        let error = loop {
+            match source.step() {
+                Ok(Next::Record(stamp)) => {
+                    assert_eq!(stamp.timestamp_ns, last + 1, "{order:?}");
+                    last += 1;
+                }
+                Ok(_) => panic!("{order:?}: ends behind row {last}"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("truncated"), "{order:?}, behind row {last}: {error}");
+    }
+}
+
+#[test]
 fn schemas_without_columns_or_rows_are_tables() {
     // Goal: nothing is a table, too. Method: no column; no row.
     let directory = directory();

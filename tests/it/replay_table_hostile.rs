@@ -4,7 +4,7 @@ use crate::harness::directory;
 use crate::replay_table::{batch, every_type, pool, poor_pool, write};
 use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, StringArray, StringViewArray, TimestampNanosecondArray};
+use arrow_array::{ArrayRef, FixedSizeBinaryArray, StringArray, StringViewArray, TimestampNanosecondArray};
 use arrow_ipc::writer::{DictionaryHandling, IpcWriteOptions};
 use proptest::prelude::*;
 use shm_ring::replay::{MapPool, Next, Source, Table};
@@ -231,4 +231,49 @@ fn dictionaries_are_read_once() {
             assert!(replay(&pool, &path).unwrap_err().contains("one behind the other"));
         }
     }
+}
+
+#[test]
+fn a_row_that_is_too_large_to_be_copied_is_refused_by_name() {
+    // Goal: the sizes that a table of others says make no replay take any amount of memory. Method: a table whose rows are 100 MiB each, all
+    // of them a hole, and which is not mapped.
+    let directory = directory();
+    let path = directory.path().join("t");
+    let times = Arc::new(TimestampNanosecondArray::from_iter_values(0..2)) as ArrayRef;
+    let large =
+        FixedSizeBinaryArray::try_from_iter([vec![0u8; 100 << 20], vec![0; 100 << 20]].iter()).unwrap();
+    write(&path, &[batch(vec![("t", times), ("large", Arc::new(large))])], IpcWriteOptions::default());
+    let error = replay(&poor_pool(1), &path).unwrap_err();
+    assert!(error.contains("row of more than 64 MiB") && error.contains("map"), "{error}");
+    // In place, it costs nothing.
+    assert!(Table::open(&path).unwrap().batch(0).is_ok());
+}
+
+#[test]
+#[cfg(feature = "arrow-lz4")]
+fn no_memory_to_unpack_is_an_error() {
+    // Goal: a packed batch that there is no memory for ends in an error, and not the process. Method: one of 64 MiB where 32 MiB are left.
+    let directory = directory();
+    let path = directory.path().join("t");
+    let lz4 = IpcWriteOptions::default().try_with_compression(Some(arrow_ipc::CompressionType::LZ4_FRAME));
+    let mixed = |n: i64| if n % 8 == 0 { n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()) } else { 0 };
+    let times = TimestampNanosecondArray::from_iter_values((0..8 << 20).map(mixed));
+    write(&path, &[batch(vec![("t", Arc::new(times))])], lz4.unwrap());
+    crate::harness::alone("replay_table_hostile::unpacks", &[("path", &path.display())]);
+}
+
+#[cfg(feature = "arrow-lz4")]
+pub(crate) fn unpacks() {
+    use nix::sys::resource::{Resource, setrlimit};
+    let table = Table::open(crate::harness::Script::path()).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmSize")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let most = (kib << 10) + (32 << 20);
+    setrlimit(Resource::RLIMIT_AS, most, most).unwrap();
+    let error = table.batch(0).unwrap_err();
+    assert!(
+        matches!(&error, shm_ring::Error::Io { source, .. } if source.raw_os_error() == Some(12)),
+        "{error}"
+    );
 }
