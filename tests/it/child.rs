@@ -3,6 +3,10 @@
 #[cfg(feature = "killpoints")]
 use crate::dying;
 use crate::harness::Script;
+#[cfg(feature = "arrow")]
+use crate::replay_table;
+#[cfg(feature = "arrow-lz4")]
+use crate::replay_table_hostile;
 use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
@@ -166,6 +170,14 @@ const ROLES: &[(&str, fn())] = &[
     ("replay_pool::capped", replay_pool::capped),
     ("replay_pool::cramped", replay_pool::cramped),
     ("replay_pool::exhausted", replay_pool::exhausted),
+    #[cfg(feature = "arrow")]
+    ("replay_table::cramped", replay_table::cramped),
+    #[cfg(feature = "arrow")]
+    ("replay_table::moves", replay_table::moves),
+    #[cfg(feature = "arrow")]
+    ("replay_table::short_of_room", replay_table::short_of_room),
+    #[cfg(feature = "arrow-lz4")]
+    ("replay_table_hostile::unpacks", replay_table_hostile::unpacks),
     ("waiting::echo", waiting::echo),
     ("waiting::sleeper", waiting::sleeper),
     ("waiting::idle", waiting::idle),

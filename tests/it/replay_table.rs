@@ -2,7 +2,7 @@
 //!
 //! What becomes of damaged tables is in `replay_table_hostile`, and of those of other programs in `replay_table_python`.
 
-use crate::harness::directory;
+use crate::harness::{Script, alone, directory};
 use arrow_array::builder::{BinaryViewBuilder, StringDictionaryBuilder, StringViewBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
@@ -574,6 +574,35 @@ fn nobody_sees_half_a_table() {
 }
 
 #[test]
+fn a_table_that_could_not_be_written_gets_no_name() {
+    // Goal: after a batch could not be written, a writer that is used nevertheless fails each time and leaves nothing behind. Method: a limit
+    // of the file's size that is there for a while only; a process of its own, which it is for.
+    let directory = directory();
+    alone("replay_table::short_of_room", &[("path", &directory.path().display())]);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+pub(crate) fn short_of_room() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: ignoring a signal runs no code.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.unwrap();
+    let path = Script::path().join("t");
+    let columns = [("timestamp", ColumnType::TimestampNanos), ("n", ColumnType::I64)];
+    let mut writer = TableWriter::create(&path, &columns).unwrap().batch_rows(50_000);
+    let mut push = |n: i64| writer.push(&[n.into(), n.into()]);
+    (0..100_000).for_each(|n| push(n).unwrap());
+    let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, 1_900_000, hard).unwrap();
+    (100_000..149_999).for_each(|n| push(n).unwrap());
+    let why = push(149_999).unwrap_err().to_string();
+    setrlimit(Resource::RLIMIT_FSIZE, soft, hard).unwrap();
+    assert!(why.contains("File too large"), "{why}");
+    (150_000..150_003).for_each(|n| assert_eq!(push(n).unwrap_err().to_string(), why));
+    assert_eq!(writer.finish().unwrap_err().to_string(), why);
+}
+
+#[test]
 fn the_writer_takes_what_its_columns_have() {
     // Goal: a value goes into its column exactly, or is refused, and a refused row leaves nothing; the format's own reader agrees.
     // Method: ends of ranges, wrong types, a row whose last value is wrong; then all rows by the format's library.
@@ -638,6 +667,85 @@ fn a_parked_table_that_was_replaced_is_an_error() {
     prices(&path, 100_000, 100_000);
     let error = rest(&mut source).unwrap_err().to_string();
     assert!(error.contains("closed meanwhile") && error.contains("found another one"), "{error}");
+}
+
+#[test]
+fn a_parked_table_is_found_from_another_directory() {
+    // Goal: a process may change its directory while it replays. Method: a relative path to a table that is opened anew for each window.
+    let directory = directory();
+    prices(&directory.path().join("t"), 100_000, 100_000);
+    alone("replay_table::moves", &[("path", &directory.path().display())]);
+}
+
+pub(crate) fn moves() {
+    std::env::set_current_dir(Script::path()).unwrap();
+    let mut source = poor_pool(0).open("t").unwrap();
+    std::env::set_current_dir("/").unwrap();
+    assert_eq!(rest(&mut source).unwrap(), priced(0..100_000));
+}
+
+#[test]
+fn windows_of_copied_tables_are_bounded_by_bytes() {
+    // Goal: how large rows are does not multiply with how many are read at once, be they all alike or one of them larger than the rest.
+    // Method: rows of 4 MiB, as columns of both kinds, in a process that has little more room for addresses than one of them takes.
+    let directory = directory();
+    let path = directory.path().join("t");
+    let sizes: Vec<_> = std::iter::repeat_n(4 << 20, 30).chain([0; 3000]).collect();
+    let times = || Arc::new(TimestampNanosecondArray::from_iter_values(0..3030)) as ArrayRef;
+    let large = BinaryArray::from_iter_values(sizes.iter().map(|len| vec![1; *len]));
+    let views = BinaryViewArray::from_iter_values(sizes.iter().map(|len| vec![1; *len]));
+    for column in [Arc::new(large) as ArrayRef, Arc::new(views)] {
+        write(&path, &[batch(vec![("t", times()), ("large", column)])], IpcWriteOptions::default());
+        alone("replay_table::cramped", &[("path", &path.display())]);
+    }
+}
+
+pub(crate) fn cramped() {
+    use nix::sys::resource::{Resource, setrlimit};
+    let options = PoolOptions::new().order(Order::Pass).budget(MapBudget::new().maps(0));
+    let mut source = options.build().unwrap().open(Script::path()).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmSize")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let most = (kib << 10) + (24 << 20);
+    setrlimit(Resource::RLIMIT_AS, most, most).unwrap();
+    let mut n = 0;
+    while let Next::Record(stamp) = source.step().unwrap() {
+        assert_eq!(stamp.timestamp_ns, n);
+        n += 1;
+    }
+    assert_eq!(n, 3030);
+}
+
+#[test]
+#[cfg(feature = "guard")]
+fn zeros_of_a_cut_are_no_rows() {
+    // Goal: rows that a cut has taken are told as such, and never handed out as zeros. Method: cut a mapped table right behind the
+    // rows that are staged, which are in its first page; in each order.
+    let directory = directory();
+    let path = directory.path().join("t");
+    for order in [Order::Pass, Order::Reorder { n_records: 4 }, Order::Error] {
+        let times = TimestampNanosecondArray::from_iter_values(1..100_000);
+        write(&path, &[batch(vec![("t", Arc::new(times))])], IpcWriteOptions::default());
+        let mut source = PoolOptions::new().order(order).build().unwrap().open(&path).unwrap();
+        let mut last = 0;
+        while last < 450 {
+            let Next::Record(stamp) = source.step().unwrap() else { panic!() };
+            last = stamp.timestamp_ns;
+        }
+        File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
+        let error = loop {
+            match source.step() {
+                Ok(Next::Record(stamp)) => {
+                    assert_eq!(stamp.timestamp_ns, last + 1, "{order:?}");
+                    last += 1;
+                }
+                Ok(_) => panic!("{order:?}: ends behind row {last}"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("truncated"), "{order:?}, behind row {last}: {error}");
+    }
 }
 
 #[test]

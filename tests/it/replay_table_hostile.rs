@@ -4,7 +4,7 @@ use crate::harness::directory;
 use crate::replay_table::{batch, every_type, pool, poor_pool, write};
 use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, StringArray, StringViewArray, TimestampNanosecondArray};
+use arrow_array::{ArrayRef, FixedSizeBinaryArray, StringArray, StringViewArray, TimestampNanosecondArray};
 use arrow_ipc::writer::{DictionaryHandling, IpcWriteOptions};
 use proptest::prelude::*;
 use shm_ring::replay::{MapPool, Next, Source, Table};
@@ -195,4 +195,85 @@ fn every_byte_of_the_metadata_is_hostile() {
             use_up(&path);
         }
     }
+}
+
+#[test]
+fn dictionaries_are_read_once() {
+    // Goal: a footer that names the same bytes as several parts of a dictionary is refused, whatever reads it: it could ask for any amount of
+    // memory. Method: the second of three parts in place of the third one; a third one that begins inside of the second.
+    let directory = directory();
+    let path = directory.path().join("t");
+    let sound = SOUND.last().unwrap();
+    let len = sound.len();
+    let footer_bytes = i32::from_le_bytes(sound[len - 10..len - 6].try_into().unwrap());
+    let footer = len - 10 - usize::try_from(footer_bytes).unwrap();
+    let word = |at: usize| u64::from_le_bytes(sound[at..at + 8].try_into().unwrap());
+    // Where a message begins that has a body behind it: offset, length of the metadata, length of the body.
+    let message =
+        |at: usize| usize::try_from(word(at)).is_ok_and(|at| at < len && sound[at..].starts_with(&[0xff; 4]));
+    let is_block = |at: &usize| {
+        message(*at) && word(*at) > 0 && (1..4096).contains(&word(*at + 8)) && word(*at + 16) < 4096
+    };
+    let blocks: Vec<_> = (footer..=len - 34).step_by(4).filter(is_block).collect();
+    // Three of rows and three of the dictionary; these, one behind the other.
+    let dictionaries =
+        blocks.chunks(3).find(|three| word(three[0]) < blocks.iter().map(|at| word(*at)).min().unwrap() + 1);
+    let [_, second, third] = *dictionaries.unwrap() else { panic!("three parts: {blocks:?}") };
+    for shift in [0, 8] {
+        let mut bytes = sound.clone();
+        bytes.copy_within(second..second + 24, third);
+        bytes[third..third + 8].copy_from_slice(&(word(second) + shift).to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let table = Table::open(&path).unwrap();
+        let error = table.batch(0).unwrap_err().to_string();
+        assert!(error.contains("one behind the other"), "{error}");
+        for pool in [pool(), poor_pool(1), poor_pool(0)] {
+            assert!(replay(&pool, &path).unwrap_err().contains("one behind the other"));
+        }
+    }
+}
+
+#[test]
+fn a_row_that_is_too_large_to_be_copied_is_refused_by_name() {
+    // Goal: the sizes that a table of others says make no replay take any amount of memory. Method: a table whose rows are 100 MiB each, all
+    // of them a hole, and which is not mapped.
+    let directory = directory();
+    let path = directory.path().join("t");
+    let times = Arc::new(TimestampNanosecondArray::from_iter_values(0..2)) as ArrayRef;
+    let large =
+        FixedSizeBinaryArray::try_from_iter([vec![0u8; 100 << 20], vec![0; 100 << 20]].iter()).unwrap();
+    write(&path, &[batch(vec![("t", times), ("large", Arc::new(large))])], IpcWriteOptions::default());
+    let error = replay(&poor_pool(1), &path).unwrap_err();
+    assert!(error.contains("row of more than 64 MiB") && error.contains("map"), "{error}");
+    // In place, it costs nothing.
+    assert!(Table::open(&path).unwrap().batch(0).is_ok());
+}
+
+#[test]
+#[cfg(feature = "arrow-lz4")]
+fn no_memory_to_unpack_is_an_error() {
+    // Goal: a packed batch that there is no memory for ends in an error, and not the process. Method: one of 64 MiB where 32 MiB are left.
+    let directory = directory();
+    let path = directory.path().join("t");
+    let lz4 = IpcWriteOptions::default().try_with_compression(Some(arrow_ipc::CompressionType::LZ4_FRAME));
+    let mixed = |n: i64| if n % 8 == 0 { n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()) } else { 0 };
+    let times = TimestampNanosecondArray::from_iter_values((0..8 << 20).map(mixed));
+    write(&path, &[batch(vec![("t", Arc::new(times))])], lz4.unwrap());
+    crate::harness::alone("replay_table_hostile::unpacks", &[("path", &path.display())]);
+}
+
+#[cfg(feature = "arrow-lz4")]
+pub(crate) fn unpacks() {
+    use nix::sys::resource::{Resource, setrlimit};
+    let table = Table::open(crate::harness::Script::path()).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmSize")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let most = (kib << 10) + (32 << 20);
+    setrlimit(Resource::RLIMIT_AS, most, most).unwrap();
+    let error = table.batch(0).unwrap_err();
+    assert!(
+        matches!(&error, shm_ring::Error::Io { source, .. } if source.raw_os_error() == Some(12)),
+        "{error}"
+    );
 }

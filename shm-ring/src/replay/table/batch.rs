@@ -9,6 +9,7 @@ use super::open::Table;
 use super::row::Row;
 use super::schema::TableColumn;
 use crate::error::Error;
+use crate::snapshot::ReadAt;
 use std::ops::Range;
 
 /// Rows of a [`Table`] that lie together, column by column. Clones share the bytes.
@@ -23,9 +24,46 @@ pub struct TableBatch {
 impl TableBatch {
     /// Some rows of a batch, all of them without further cost if it is mapped and not compressed.
     pub(super) fn load(table: &Table, head: &BatchHead, rows: Range<usize>) -> Result<Self, Error> {
-        let path = table.path();
         let lent = table.reader().lend()?;
-        let mut of = Buffers::new(&*lent, head, path, table.is_mapped())?;
+        let of = Buffers::new(&*lent, head, table.path(), table.is_mapped())?;
+        Self::read(table, head, rows, &*lent, of).map_err(|(error, _)| error)
+    }
+
+    /// The same, unless more bytes than that would have to be copied.
+    pub(super) fn load_at_most(
+        table: &Table,
+        head: &BatchHead,
+        rows: Range<usize>,
+        most_bytes: u64,
+    ) -> Result<Option<Self>, Error> {
+        let lent = table.reader().lend()?;
+        let of = Buffers::new(&*lent, head, table.path(), table.is_mapped())?;
+        match Self::read(table, head, rows, &*lent, of.at_most(most_bytes)) {
+            Ok(batch) => Ok(Some(batch)),
+            Err((_, true)) => Ok(None),
+            Err((error, false)) => Err(error),
+        }
+    }
+
+    /// Or why not, and whether that is for the number of bytes.
+    fn read(
+        table: &Table,
+        head: &BatchHead,
+        rows: Range<usize>,
+        bytes: &dyn ReadAt,
+        mut of: Buffers<'_>,
+    ) -> Result<Self, (Error, bool)> {
+        Self::read_columns(table, head, rows, bytes, &mut of).map_err(|error| (error, of.is_over))
+    }
+
+    fn read_columns(
+        table: &Table,
+        head: &BatchHead,
+        rows: Range<usize>,
+        bytes: &dyn ReadAt,
+        of: &mut Buffers<'_>,
+    ) -> Result<Self, Error> {
+        let path = table.path();
         if head.dictionary.is_some() {
             let (expected, found) = ("a batch of rows".into(), "one of a dictionary".into());
             return Err(Error::Corrupt { path: path.into(), what: "metadata of a batch", expected, found });
@@ -33,10 +71,10 @@ impl TableBatch {
         let mut columns = Vec::with_capacity(table.columns().len());
         let spans = head.spans(table.columns().iter().map(TableColumn::layout), path);
         for (column, span) in table.columns().iter().zip(spans) {
-            columns.push(ColumnData::read(&mut of, &span?, column.layout(), rows.clone())?);
+            columns.push(ColumnData::read(of, &span?, column.layout(), rows.clone())?);
         }
         if table.columns().iter().any(TableColumn::is_dictionary) {
-            table.dictionaries(&*lent)?;
+            table.dictionaries(bytes)?;
         }
         let copied_bytes = of.copied_bytes;
         Ok(Self { table: table.clone(), n_rows: rows.len(), columns, copied_bytes })

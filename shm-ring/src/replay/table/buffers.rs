@@ -6,13 +6,16 @@
 //!   compressed      | length before, i64 | packed bytes |  -> all of it; a length of -1: | as it is |
 //! ```
 //!
-//! (I1) what is handed out begins at an address that its values may lie at; (I2) unpacking allocates no more than packed bytes can come to.
+//! (I1) what is handed out begins at an address that its values may lie at; (I2) unpacking allocates no more than packed bytes can come to; (I3)
+//! copies of a batch's buffers are no longer than its body, or 255 times that if it is packed, and a caller may want less; (I4) no memory is
+//! an error.
 
 use super::message::{BatchHead, Codec};
 use super::reader::read_error;
 use crate::error::Error;
 use crate::snapshot::{ReadAt, ReadError};
 use bytes::Bytes;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -28,6 +31,10 @@ pub(super) struct Buffers<'a> {
     is_mapped: bool,
     /// Bytes that are not the file's own pages.
     pub(super) copied_bytes: u64,
+    /// How many there may be of them.
+    most_bytes: u64,
+    /// Whether there would have been more.
+    pub(super) is_over: bool,
 }
 
 /// Memory as aligned as any value has to be.
@@ -66,13 +73,37 @@ impl<'a> Buffers<'a> {
         is_mapped: bool,
     ) -> Result<Self, Error> {
         refuse(head.codec, path)?;
-        let this = Self { bytes, head, path, is_mapped, copied_bytes: 0 };
         let (all, body) = (head.buffers_bytes(), head.body.end - head.body.start);
+        // Twice: what was packed may have to be moved.
+        let most_bytes = if head.codec.is_some() { body.saturating_mul(2 * LZ4_RATIO_MAX) } else { body };
+        let this = Self { bytes, head, path, is_mapped, copied_bytes: 0, most_bytes, is_over: false };
         if !this.is_in_place() && all > body {
             let (expected, found) = (format!("at most the {body} of the body"), all.to_string());
             return Err(Error::Corrupt { path: path.into(), what: "bytes of all buffers", expected, found });
         }
         Ok(this)
+    }
+
+    /// As many copied bytes at most; more are an error, and `is_over`.
+    pub(super) fn at_most(self, most_bytes: u64) -> Self {
+        Self { most_bytes: self.most_bytes.min(most_bytes), ..self }
+    }
+
+    /// Counts bytes that are going to be copied.
+    fn charge(&mut self, len_bytes: usize) -> Result<(), Error> {
+        let sum = self.copied_bytes.saturating_add(len_bytes as u64);
+        if sum > self.most_bytes {
+            self.is_over = true;
+            let (expected, found) = (format!("at most {} to be copied", self.most_bytes), sum.to_string());
+            return Err(Error::Corrupt {
+                path: self.path.into(),
+                what: "bytes of all buffers",
+                expected,
+                found,
+            });
+        }
+        self.copied_bytes = sum;
+        Ok(())
     }
 
     /// Whether all of a buffer costs no more than a part of it.
@@ -119,9 +150,9 @@ impl<'a> Buffers<'a> {
             let bytes = self.bytes.read_at(place.start, len).map_err(error)?;
             return self.aligned(bytes, align);
         }
+        self.charge(len)?;
         let mut copy = Aligned::zeroed(len).map_err(error)?;
         self.bytes.read_exact_at(place.start, copy.bytes()).map_err(error)?;
-        self.copied_bytes += len as u64;
         Ok(Bytes::from_owner(copy))
     }
 
@@ -129,9 +160,9 @@ impl<'a> Buffers<'a> {
         if bytes.as_ptr().addr() % align.max(1) == 0 || bytes.is_empty() {
             return Ok(bytes);
         }
+        self.charge(bytes.len())?;
         let mut copy = Aligned::zeroed(bytes.len()).map_err(|error| read_error(self.path, error))?;
         copy.bytes().copy_from_slice(&bytes);
-        self.copied_bytes += bytes.len() as u64;
         Ok(Bytes::from_owner(copy))
     }
 
@@ -166,11 +197,15 @@ impl<'a> Buffers<'a> {
         };
         let len = usize::try_from(packed_bytes).map_err(|_| corrupt("a buffer".into(), "too much".into()))?;
         let packed = self.bytes.read_at(packed.start, len).map_err(error)?;
+        self.charge(length)?;
         let unpacked = match self.head.codec {
-            Some(Codec::Lz4) => lz4(&packed, length).map_err(|why| corrupt("a frame of LZ4".into(), why))?,
+            Some(Codec::Lz4) => lz4(&packed, length),
             Some(Codec::Zstd) | None => unreachable!("refused before a buffer is read"),
         };
-        self.copied_bytes += length as u64;
+        let unpacked = unpacked.map_err(|why| match why.kind() {
+            io::ErrorKind::OutOfMemory => error(ReadError::Io { offset: place.start, errno: libc::ENOMEM }),
+            _ => corrupt("a frame of LZ4".into(), why.to_string()),
+        })?;
         self.aligned(unpacked.into(), align)
     }
 }
@@ -189,19 +224,25 @@ fn refuse(codec: Option<Codec>, path: &Path) -> Result<(), Error> {
 }
 
 #[cfg(feature = "arrow-lz4")]
-fn lz4(packed: &[u8], len_bytes: usize) -> Result<Vec<u8>, String> {
+fn lz4(packed: &[u8], len_bytes: usize) -> io::Result<Vec<u8>> {
     use std::io::Read;
+    let mut frame = lz4_flex::frame::FrameDecoder::new(packed);
+    let mut bytes = vec![];
     // One that says more than it has does not get the memory for it.
-    let mut bytes = Vec::with_capacity(len_bytes.min(packed.len().saturating_mul(16)));
-    let frame = lz4_flex::frame::FrameDecoder::new(packed);
-    frame.take(len_bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() != len_bytes {
-        return Err(format!("{} of {len_bytes} bytes", bytes.len()));
+    for len in [len_bytes.min(packed.len().saturating_mul(16)), len_bytes] {
+        let more = len - bytes.len();
+        bytes.try_reserve_exact(more)?;
+        if frame.by_ref().take(more as u64).read_to_end(&mut bytes)? < more {
+            return Err(io::Error::other(format!("{} of {len_bytes} bytes", bytes.len())));
+        }
     }
-    Ok(bytes)
+    match frame.read(&mut [0])? {
+        0 => Ok(bytes),
+        _ => Err(io::Error::other(format!("more than {len_bytes} bytes"))),
+    }
 }
 
 #[cfg(not(feature = "arrow-lz4"))]
-fn lz4(_: &[u8], _: usize) -> Result<Vec<u8>, String> {
+fn lz4(_: &[u8], _: usize) -> io::Result<Vec<u8>> {
     unreachable!("refused before a buffer is read")
 }

@@ -1,7 +1,7 @@
 //! Dictionary: values that columns name by number.
 //!
 //! (I1) a dictionary is in memory, or in the map, as a whole, in the order in which the footer names its parts; (I2) a number that it does
-//! not have is an error where it is met.
+//! not have is an error where it is met; (I3) no byte of the file belongs to two parts: what is copied of all is no more than the file has.
 
 use super::buffers::Buffers;
 use super::column::ColumnData;
@@ -22,6 +22,8 @@ struct Dictionary {
     id: i64,
     layout: Layout,
     parts: Vec<ColumnData>,
+    /// The number behind the last value of each part.
+    ends: Vec<u64>,
 }
 
 impl Dictionaries {
@@ -29,14 +31,10 @@ impl Dictionaries {
     #[inline]
     pub(super) fn value(&self, id: i64, number: u64) -> Option<(&ColumnData, usize)> {
         let dictionary = self.of.iter().find(|dictionary| dictionary.id == id)?;
-        let mut at = usize::try_from(number).ok()?;
-        for part in &dictionary.parts {
-            if at < part.n_rows() {
-                return Some((part, at));
-            }
-            at -= part.n_rows();
-        }
-        None
+        let at = dictionary.ends.partition_point(|end| *end <= number);
+        let part = dictionary.parts.get(at)?;
+        let start = dictionary.ends[at] - part.n_rows() as u64;
+        Some((part, usize::try_from(number - start).ok()?))
     }
 }
 
@@ -58,8 +56,18 @@ pub(super) fn read(table: &Table, blocks: &[Block], bytes: &dyn ReadAt) -> Resul
                 return Err(corrupt(expected, "two".into()));
             }
             Some(_) => {}
-            None => read.of.push(Dictionary { id: keyed.id, layout: column.values(), parts: vec![] }),
+            None => read.of.push(Dictionary {
+                id: keyed.id,
+                layout: column.values(),
+                parts: vec![],
+                ends: vec![],
+            }),
         }
+    }
+    let mut places: Vec<_> = blocks.iter().map(Block::place).collect();
+    places.sort_unstable();
+    if let Some(two) = places.windows(2).find(|two| two[1].0 < two[0].1) {
+        return Err(corrupt("one behind the other".into(), format!("two from offset {} on", two[1].0)));
     }
     for block in blocks {
         let head = BatchHead::read(bytes, *block, path)?;
@@ -77,7 +85,10 @@ pub(super) fn read(table: &Table, blocks: &[Block], bytes: &dyn ReadAt) -> Resul
         let mut of = Buffers::new(bytes, &head, path, table.is_mapped())?;
         let span =
             head.spans(std::iter::once(dictionary.layout), path).next().expect("one layout, one span")?;
+        let end = dictionary.ends.last().unwrap_or(&0).checked_add(head.n_rows as u64);
+        let end = end.ok_or_else(|| corrupt("less than 2^64 values".into(), "more".into()))?;
         dictionary.parts.push(ColumnData::read(&mut of, &span, dictionary.layout, 0..head.n_rows)?);
+        dictionary.ends.push(end);
     }
     Ok(read)
 }

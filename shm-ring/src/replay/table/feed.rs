@@ -3,12 +3,13 @@
 //! ```text
 //!   mapped        | batch: all of its rows, in place          | next batch ...
 //!   compressed    | batch: unpacked into memory               |
-//!   parked        | block of rows | block | ...               |     as many rows as a block's bytes are, copied
+//!   parked        | block of rows | block | ...               |     as many rows as a block's bytes are, or one, copied
 //! ```
 //!
 //! (I1) the place of a row is its number in the table, and so is its sequence; (I2) what is staged, and what is held back, can be read: where
 //! the map is given up, such rows are copied; (I3) rows in front of one that can't be read are staged before the error is told; (I4) a table
-//! is mapped exactly as long as its seat has leave for it.
+//! is mapped exactly as long as its seat has leave for it; (I5) nothing is staged of what a cut has taken; (I6) where rows are copied from the
+//! file, `LOADED_BYTES_MAX` of them lie in memory, but for those that are held back, and one row more.
 
 use super::ahead::{Ahead, Cursor};
 use super::batch::TableBatch;
@@ -36,12 +37,17 @@ use crate::replay::stage::{Order, Place, Stage, Tags};
 use crate::snapshot::Snapshot;
 use crate::snapshot::open::{Checked, plain_of};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 /// What is remembered of a column, and of a batch.
 const COLUMN_BYTES: u64 = 256;
 const BATCH_BYTES: u64 = 32;
+/// What is copied at once of a file that is neither mapped nor compressed, unless a row alone is more.
+const LOADED_BYTES_MAX: u64 = 4 << 20;
+/// What one row of such a file may have.
+const ROW_BYTES_MAX: u64 = 64 << 20;
 
 /// Rows of a table, for a stage.
 #[derive(Debug)]
@@ -214,15 +220,35 @@ impl TableFeed {
         let (times, width) = (rows.data(time.at), time.width);
         let values = times.fixed();
         while *at < rows.n_rows() && stage.room() > 0 {
-            let sequence = *first + *at as u64;
-            let bytes = &values[*at * width..(*at + 1) * width];
-            let ns = if times.is_null(*at) { Err(None) } else { time.ns(bytes).map_err(Some) };
-            let timestamp_ns = ns.map_err(|value| no_such_time(table, time, sequence, value))?;
-            if timestamp_ns >= *since_ns {
-                stage.push(Stamp { timestamp_ns, sequence }, sequence, 0, Tags::default());
-                *n_staged += 1;
+            let (mut found, mut n, mut failure) = ([(0, 0); Stage::ROOM], 0, None);
+            let mut row = *at;
+            while row < rows.n_rows() && n < stage.room() {
+                let sequence = *first + row as u64;
+                let bytes = &values[row * width..(row + 1) * width];
+                match if times.is_null(row) { Err(None) } else { time.ns(bytes).map_err(Some) } {
+                    Ok(timestamp_ns) if timestamp_ns >= *since_ns => {
+                        found[n] = (timestamp_ns, sequence);
+                        n += 1;
+                    }
+                    Ok(_) => {}
+                    Err(value) => {
+                        failure = Some((sequence, value));
+                        break;
+                    }
+                }
+                row += 1;
             }
-            *at += 1;
+            // Before any of it is believed.
+            table.check()?;
+            *at = row;
+            for (timestamp_ns, sequence) in &found[..n] {
+                let stamp = Stamp { timestamp_ns: *timestamp_ns, sequence: *sequence };
+                stage.push(stamp, *sequence, 0, Tags::default());
+            }
+            *n_staged += n;
+            if let Some((sequence, value)) = failure {
+                return Err(no_such_time(table, time, sequence, value));
+            }
         }
         Ok(())
     }
@@ -255,14 +281,8 @@ impl TableFeed {
                 self.next = (at + 1, 0);
                 continue;
             }
-            let range = start..self.window_end(at, start)?;
-            self.next = (at, range.end);
-            // What is in place costs the same as a whole.
-            let (rows, first, at) = if range.end == n_rows && self.is_whole(at)? {
-                (0..n_rows, first, start)
-            } else {
-                (range, first + start as u64, 0)
-            };
+            let is_whole = self.is_whole(at)?;
+            let end = self.window_end(at, start)?;
             let head = self.head.as_ref().map(|(_, head)| head).expect("looked at above");
             if let (Reader::Mapped(snapshot), Some(_)) = (self.table.reader(), head.codec) {
                 // All of it is about to be read.
@@ -271,7 +291,15 @@ impl TableFeed {
                 self.ahead.moved(&mut self.seat, &View { home: &self.home, snapshot }, &cursor);
             }
             let body_at = head.body.start;
-            let rows = TableBatch::load(&self.table, head, rows)?;
+            // What is in place costs the same as a whole.
+            let (rows, first, next, row) = if is_whole {
+                (TableBatch::load(&self.table, head, 0..n_rows)?, first, n_rows, start)
+            } else {
+                let rows = self.load_window(head, start..end)?;
+                let next = start + rows.n_rows();
+                (rows, first + start as u64, next, 0)
+            };
+            self.next = (at, next);
             if let (Reader::Mapped(snapshot), Some(_)) = (self.table.reader(), head.codec) {
                 self.ahead.unpacked(&mut self.seat, &View { home: &self.home, snapshot }, head);
             }
@@ -280,10 +308,39 @@ impl TableFeed {
                 add(&self.seat.shared.counts.n_advice, 2);
                 add(&self.seat.shared.counts.dropped_bytes, rows.copied_bytes());
             }
-            self.loaded.push_back(Loaded { first, rows, at, body_at });
+            self.loaded.push_back(Loaded { first, rows, at: row, body_at });
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// As many of these rows as may lie in memory at once, one at least.
+    fn load_window(&self, head: &BatchHead, mut rows: Range<usize>) -> Result<TableBatch, Error> {
+        loop {
+            let most = if rows.len() == 1 { ROW_BYTES_MAX } else { LOADED_BYTES_MAX };
+            if let Some(loaded) = TableBatch::load_at_most(&self.table, head, rows.clone(), most)? {
+                return Ok(loaded);
+            }
+            if rows.len() == 1 {
+                return Err(self.too_large());
+            }
+            // What they have differs by so much.
+            rows.end = rows.start + rows.len() / 2;
+        }
+    }
+
+    #[cold]
+    fn too_large(&self) -> Error {
+        let path = self.table.path().as_os_str();
+        let way = "let the table be mapped: a file of this user that others can't write, not on a network, within the budget of maps";
+        let what = "a row of more than 64 MiB in a table that is copied";
+        Error::Unsupported { what, reason: format!("{path:?}: {way}") }
+    }
+
+    /// Whether as much is in memory, of rows that were copied from the file, as shall be.
+    fn is_full(&self) -> bool {
+        let copied = |loaded: &Loaded| loaded.rows.copied_bytes();
+        !self.table.is_mapped() && self.loaded.iter().map(copied).sum::<u64>() >= LOADED_BYTES_MAX
     }
 
     /// Drops what no row is staged of any more.
@@ -377,7 +434,9 @@ impl TableFeed {
         if is_whole {
             return Ok(head.n_rows);
         }
-        let n = usize::try_from(block_bytes / head.row_bytes()).unwrap_or(usize::MAX).max(Stage::ROOM);
+        let (least, most) = (Stage::ROOM as u64, LOADED_BYTES_MAX / head.row_bytes());
+        let n = (block_bytes / head.row_bytes()).max(least.min(most)).max(1);
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
         Ok(start.saturating_add(n).min(head.n_rows))
     }
 }
@@ -456,6 +515,10 @@ impl Feed for TableFeed {
                 Err(_) if n_staged > 0 => break,
                 Err(error) => return Err(error),
             }
+            // These are handed out before more of them take memory.
+            if n_staged > 0 && self.is_full() {
+                break;
+            }
             match self.load(stage) {
                 Ok(true) => {}
                 Ok(false) => {
@@ -465,10 +528,12 @@ impl Feed for TableFeed {
                     break;
                 }
                 Err(_) if n_staged > 0 => break,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.table.check()?;
+                    return Err(error.into());
+                }
             }
         }
-        self.table.check()?;
         self.seat.note(n_bytes, was_mapped);
         Ok(if n_staged > 0 { Filled::Some } else { Filled::End })
     }

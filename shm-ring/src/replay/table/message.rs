@@ -5,11 +5,12 @@
 //!   ^ offset                           ^ offset + metadata_bytes
 //! ```
 //!
-//! (I1) the metadata is verified as a whole by the library of the format before a field of it is read; (I2) a buffer that is handed out
+//! (I1) the metadata is verified as a whole by the library of the format before a field of it is read, and copied before
+//! that, so that it is the same then; (I2) a buffer that is handed out
 //! lies inside its body, and the body inside the file.
 
 use super::open::{Block, first_line};
-use super::reader::read_error;
+use super::reader::{copy, read_error};
 use super::schema::Layout;
 use crate::error::Error;
 use crate::snapshot::ReadAt;
@@ -80,7 +81,7 @@ impl BatchHead {
             let found = format!("{metadata_bytes} and {body_bytes} bytes from offset {offset} on");
             corrupt(&format!("inside of {} bytes", bytes.len()), found)
         })?;
-        let message = bytes.read_at(at, len).map_err(|error| read_error(path, error))?;
+        let message = copy(bytes, at, len).map_err(|error| read_error(path, error))?;
         // Older files have the length alone.
         let skipped = if message.starts_with(&CONTINUED) { 8 } else { 4 };
         let Some(message) = message.get(skipped..) else {

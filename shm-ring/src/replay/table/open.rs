@@ -6,12 +6,12 @@
 //! ```
 //!
 //! (I1) opening reads the footer, and the first page only of what is no table; (I2) nothing that the footer says is believed
-//! beyond its own bytes: where a batch is, is checked when it is read.
+//! beyond its own bytes: where a batch is, is checked when it is read; (I3) it is read from a copy: what was verified is what is read.
 
 use super::batch::TableBatch;
 use super::dictionary::{self, Dictionaries};
 use super::message::BatchHead;
-use super::reader::{Reader, read_error};
+use super::reader::{Reader, copy, read_error};
 use super::schema::{self, TableColumn};
 use super::time::{self, TimeColumn};
 use crate::error::{Error, FileKind};
@@ -20,7 +20,6 @@ use crate::map::budget::MapBudget;
 use crate::map::file::not_wanted;
 use crate::replay::rows::TimeUnit;
 use crate::snapshot::ReadAt;
-use bytes::Bytes;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -33,7 +32,7 @@ const TAIL_BYTES: usize = 4 + MAGIC.len();
 /// Columns of one file, in place: an Arrow IPC file, as `pyarrow.feather.write_feather` or polars' `write_ipc` makes it. Clones share it.
 ///
 /// Opening looks at the columns' names and types and where the batches are. A batch is looked at when it is asked for, and a value when it
-/// is: nothing is copied, and no column that nobody asks for is read. Whatever bytes the file has, what comes of it is what they say, or an
+/// is: nothing but this description is copied, and no column that nobody asks for is read. Whatever bytes the file has, what comes of it is what they say, or an
 /// error; but nobody may write the file while it is open, as for any [`Snapshot`](crate::Snapshot#trust). A file that others could write,
 /// or on a network file system, is read by system calls, which copy.
 ///
@@ -89,6 +88,14 @@ pub(super) struct Block {
     pub(super) offset: i64,
     pub(super) metadata_bytes: i32,
     pub(super) body_bytes: i64,
+}
+
+impl Block {
+    /// Its first byte, and the one behind it: any numbers, as the footer has them.
+    pub(super) fn place(&self) -> (i128, i128) {
+        let start = i128::from(self.offset);
+        (start, start + i128::from(self.metadata_bytes) + i128::from(self.body_bytes))
+    }
 }
 
 impl Table {
@@ -298,7 +305,7 @@ impl Footer {
             let expected = format!("0 to {}", tail_at - HEAD_BYTES as u64);
             return Err(corrupt("length of the footer", expected, footer_bytes.to_string()));
         };
-        let bytes: Bytes = read(start, len)?;
+        let bytes = copy(bytes, start, len).map_err(|error| read_error(path, error))?;
         let footer = arrow_ipc::root_as_footer(&bytes)
             .map_err(|error| corrupt("footer", "a footer of the format".into(), first_line(&error)))?;
         let Some(schema) = footer.schema() else {

@@ -180,6 +180,20 @@ impl Identity {
     }
 }
 
+/// Bytes of metadata, which nobody else can change between two looks at them.
+pub(super) fn copy(bytes: &dyn ReadAt, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
+    // Nothing is allocated for a length that is not there.
+    if offset.checked_add(len as u64).is_none_or(|end| end > bytes.len()) {
+        let snapshot_bytes = bytes.len();
+        return Err(ReadError::OutOfBounds { offset, len_bytes: len, snapshot_bytes });
+    }
+    let mut copy = vec![];
+    copy.try_reserve_exact(len).map_err(|_| ReadError::Io { offset, errno: libc::ENOMEM })?;
+    copy.resize(len, 0);
+    bytes.read_exact_at(offset, &mut copy)?;
+    Ok(copy)
+}
+
 /// What a failed read means for a table of so many bytes.
 pub(super) fn read_error(path: &Path, error: ReadError) -> Error {
     let path = path.to_path_buf();

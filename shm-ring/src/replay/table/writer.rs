@@ -4,7 +4,8 @@
 //!   push --> cells, column by column --a batch is full--> a file without a name --finish: footer, synced--> its name
 //! ```
 //!
-//! (I1) nobody sees half a table: the file has its name when it is complete and on the medium; (I2) what exists is left alone; (I3) bodies
+//! (I1) nobody sees half a table: the file has its name when it is complete and on the medium, and none once a batch could not be written, of
+//! which the file may have a part; (I2) what exists is left alone; (I3) bodies
 //! are not compressed, and each buffer begins at a multiple of 64 bytes, so that columns are read in place.
 
 use super::schema::ColumnType;
@@ -113,6 +114,8 @@ pub struct TableWriter {
     columns: Vec<Column>,
     n_rows: usize,
     batch_rows: usize,
+    /// Why a batch could not be written: where the next one would be is not known any more.
+    failure: Option<ArrowError>,
     schema: Arc<Schema>,
     writer: FileWriter<BufWriter<File>>,
     /// After the writer, which writes into it.
@@ -151,6 +154,7 @@ impl TableWriter {
             columns: empty,
             n_rows: 0,
             batch_rows: BATCH_ROWS,
+            failure: None,
             schema,
             writer,
             unpublished,
@@ -170,8 +174,9 @@ impl TableWriter {
     /// # Errors
     ///
     /// [`Error::Invalid`]: a value does not go into its column, or there are not as many; the table is as before. [`Error::Io`]: a full batch
-    /// could not be written.
+    /// could not be written; the same from then on, of every call.
     pub fn push(&mut self, row: &[CellValue<'_>]) -> Result<(), Error> {
+        self.check()?;
         if row.len() != self.columns.len() {
             let (expected, found) = (format!("{} values", self.columns.len()), row.len().to_string());
             return Err(Error::Invalid { option: "row", expected, found });
@@ -195,6 +200,7 @@ impl TableWriter {
     ///
     /// As of [`TableWriter::push`]; the rows in front of the one that did not fit are in the table.
     pub fn push_columns(&mut self, columns: &[&[CellValue<'_>]]) -> Result<(), Error> {
+        self.check()?;
         let n_rows = columns.first().map_or(0, |column| column.len());
         if let Some(other) = columns.iter().find(|column| column.len() != n_rows) {
             let (expected, found) = (format!("{n_rows} values of each"), other.len().to_string());
@@ -212,8 +218,9 @@ impl TableWriter {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::AlreadyExists`]: somebody was first. There is no table then.
+    /// [`Error::Io`], also that of an earlier push; [`Error::AlreadyExists`]: somebody was first. There is no table then.
     pub fn finish(mut self) -> Result<(), Error> {
+        self.check()?;
         if self.n_rows > 0 {
             self.write_batch()?;
         }
@@ -230,7 +237,13 @@ impl TableWriter {
         let options = RecordBatchOptions::new().with_row_count(Some(self.n_rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options);
         self.n_rows = 0;
-        batch.and_then(|batch| self.writer.write(&batch)).map_err(failed(&self.path))
+        self.failure = batch.and_then(|batch| self.writer.write(&batch)).err();
+        self.check()
+    }
+
+    /// Whether all that was pushed is written or waits.
+    fn check(&self) -> Result<(), Error> {
+        self.failure.as_ref().map_or(Ok(()), |error| Err(failed(&self.path)(again(error))))
     }
 }
 
@@ -387,6 +400,20 @@ fn integer<T: TryFrom<i64> + TryFrom<u64>>(value: CellValue<'_>) -> Option<T> {
 /// What a batch's text comes to then, if it can have that much.
 fn more(len: usize, more: usize) -> Option<usize> {
     len.checked_add(more).filter(|sum| *sum <= TEXT_BYTES_MAX)
+}
+
+/// The same error once more.
+fn again(error: &ArrowError) -> ArrowError {
+    match error {
+        ArrowError::IoError(text, source) => {
+            let kind = source.kind();
+            let again = source
+                .raw_os_error()
+                .map_or_else(|| io::Error::new(kind, source.to_string()), io::Error::from_raw_os_error);
+            ArrowError::IoError(text.clone(), again)
+        }
+        other => ArrowError::ExternalError(other.to_string().into()),
+    }
 }
 
 fn failed(path: &Path) -> impl Fn(ArrowError) -> Error {
