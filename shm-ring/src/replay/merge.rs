@@ -138,7 +138,7 @@ enum At {
     HandedOut,
     /// The tree's winner is a record that is to be handed out.
     Found,
-    /// The tree's winner has been handed out, and is to be stepped; a source has been added, which is not in the tree yet.
+    /// The tree's winner has been handed out, and is to be stepped; sources have been added, which are not in the tree yet.
     Left,
     /// None of these; sources may not be in the tree yet.
     Unsettled,
@@ -197,7 +197,7 @@ impl<S: Source> Merge<S> {
         assert!(self.sources.len() < Key::N_SOURCES_MAX, "there are 2^31 sources");
         self.at = match self.at {
             At::HandedOut | At::Left => At::Left,
-            _ => At::Unsettled,
+            At::Found | At::Unsettled | At::Over => At::Unsettled,
         };
         self.sources.push(source);
         self.sequences.push(0);

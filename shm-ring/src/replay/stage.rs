@@ -208,7 +208,7 @@ impl Stage {
         if self.filling.disorder.is_some() { 0 } else { Self::ROOM - self.filling.n_pushed }
     }
 
-    /// Records that were staged since the feed began, but the one that ended the source.
+    /// Of the records that were pushed since the feed began, how many will be handed out, or have been.
     pub(crate) fn n_staged(&self) -> usize {
         self.filling.n_pushed - usize::from(self.filling.disorder.is_some())
     }
