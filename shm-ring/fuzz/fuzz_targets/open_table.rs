@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shm_ring::replay::{ColumnType, MapPool, Next, PoolOptions, Source, Table, TableWriter};
 use shm_ring::MapBudget;
+use shm_ring::replay::{ColumnType, MapPool, Next, PoolOptions, Source, Table, TableWriter};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -36,7 +36,8 @@ fn written(n_rows: u8) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
 }
 
 fn scratch(name: &str) -> std::path::PathBuf {
-    let folder = if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm").into() } else { std::env::temp_dir() };
+    let folder =
+        if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm").into() } else { std::env::temp_dir() };
     folder.join(format!("shm-ring-fuzz-{name}-{}", std::process::id()))
 }
 
