@@ -207,11 +207,11 @@ impl MapPool {
     }
 
     /// Opens a table, mapped as far as the budget allows it, which replays by another column than the one that is
-    /// [usual](Table::time_column); the unit is for integers.
+    /// [usual](super::table::Table::time_column); the unit is for integers.
     ///
     /// # Errors
     ///
-    /// As of [`Table::open`], and [`Error::Invalid`]: the column can't be one of times.
+    /// As of [`Table::open`](super::table::Table::open), and [`Error::Invalid`]: the column can't be one of times.
     #[cfg(feature = "arrow")]
     pub fn open_table(
         &self,

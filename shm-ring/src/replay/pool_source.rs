@@ -268,7 +268,7 @@ impl Source for PoolSource {
     }
 
     /// Of a log or a segment, the entry of the index from which on the record is; of rows and tables, the record itself, and with a
-    /// [re-order window](Order::Reorder) twice as many in front of it; of others, and of what has no index, the start.
+    /// [re-order window](super::stage::Order::Reorder) twice as many in front of it; of others, and of what has no index, the start.
     fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
         self.stage.forget(0);
         self.rest.failure = None;
