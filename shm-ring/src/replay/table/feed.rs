@@ -140,7 +140,9 @@ impl TableFeed {
     /// Looks where it is, before a refill: may it have a map, must it give one up?
     fn settle(&mut self, stage: &Stage) -> Result<(), Error> {
         if self.seat.yields() {
-            return self.leave_map(stage);
+            self.leave_map(stage)?;
+            self.seat.evict();
+            return Ok(());
         }
         if self.seat.is_mapped()
             || !self.may_be_mapped
@@ -179,8 +181,6 @@ impl TableFeed {
         if let Some(cursor) = cursor {
             self.next = self.place_of(cursor)?;
         }
-        drop(mapped);
-        self.seat.evict();
         Ok(())
     }
 
@@ -536,6 +536,13 @@ impl Feed for TableFeed {
         }
         self.seat.note(n_bytes, was_mapped);
         Ok(if n_staged > 0 { Filled::Some } else { Filled::End })
+    }
+
+    fn end(&mut self, stage: &mut Stage) {
+        // Where what is held back can't be copied, the map stays.
+        if !self.table.is_mapped() || self.leave_map(stage).is_ok() {
+            self.seat.end();
+        }
     }
 
     /// The first row of that time or later is the next one. Rows are taken to be in order, but for as many as are put in order; where they
