@@ -247,7 +247,7 @@ impl TableFeed {
             }
             *n_staged += n;
             if let Some((sequence, value)) = failure {
-                return Err(no_such_time(table, time, sequence, value));
+                return Err(time.missing(table.columns(), sequence, value));
             }
         }
         Ok(())
@@ -396,7 +396,7 @@ impl TableFeed {
                 }
             }
         };
-        ns.map_err(|value| no_such_time(&self.table, &self.time, row, value))
+        ns.map_err(|value| self.time.missing(self.table.columns(), row, value))
     }
 
     /// The number of a batch's first row.
@@ -591,11 +591,4 @@ impl TableFeed {
             self.place_of(low.saturating_sub(displaced.saturating_mul(2).saturating_add(n_before)))?;
         Ok(())
     }
-}
-
-#[cold]
-fn no_such_time(table: &Table, time: &TimeColumn, row: u64, value: Option<i128>) -> SourceError {
-    let column = table.columns()[time.at].name().into();
-    let found = value.map_or("null".into(), |value| value.to_string());
-    SourceError::NoTime { row, column, found }
 }

@@ -12,6 +12,7 @@
 use super::schema::{ColumnType, TableColumn};
 use crate::error::Error;
 use crate::replay::rows::TimeUnit;
+use crate::replay::source::SourceError;
 
 /// The column that says when a row was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,14 @@ pub(super) struct TimeColumn {
 const NAMES: [&str; 6] = ["timestamp", "ts", "ts_event", "time", "timestamp_ns", "datetime"];
 
 impl TimeColumn {
+    /// A row whose time is null, or has no place in ns.
+    #[cold]
+    pub(super) fn missing(&self, columns: &[TableColumn], row: u64, value: Option<i128>) -> SourceError {
+        let column = columns[self.at].name().into();
+        let found = value.map_or("null".into(), |value| value.to_string());
+        SourceError::NoTime { row, column, found }
+    }
+
     /// The one that is meant when nobody says: the first timestamp; or an integer of one of the usual names; or the first date.
     pub(super) fn guess(columns: &[TableColumn]) -> Option<Self> {
         let first = |is: fn(ColumnType) -> bool| {
