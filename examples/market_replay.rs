@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn options() -> Result<Options, Box<dyn Error>> {
     let is_quick = cfg!(debug_assertions);
-    let (n_symbols, n_rows) = if is_quick { (50, 200) } else { (3_000, 6_000) };
+    let (n_symbols, n_rows) = if is_quick { (50, 200) } else { (3_000, 5_000) };
     let mut options =
         Options { n_symbols, n_rows, mem_bytes: 384 << 20, seconds: if is_quick { 1 } else { 2 } };
     let mut args = std::env::args().skip(1);
