@@ -89,14 +89,7 @@ impl<M: Medium> Walk<M> {
     pub(crate) fn skim_before(&mut self, until_ns: u64, remembered: &Remembered) -> Result<(), LogReadError> {
         if self.alone.is_some() {
             self.attach()?;
-            let number = self.number().unwrap_or(0);
-            let (segment, look) = match self.segment.take() {
-                Some(segment) => {
-                    let look = self.look(&segment)?;
-                    (segment, look)
-                }
-                None => self.open(number)?.ok_or_else(|| missing(number, self.position))?,
-            };
+            let (segment, look) = self.take_only()?;
             let position = match latest_before(&segment, &look, until_ns) {
                 Some(latest_ns) => segment.start_by_index(&look, |entry| entry.last_ns < latest_ns),
                 None => look.base,
@@ -150,18 +143,22 @@ impl<M: Medium> Walk<M> {
         if self.alone.is_none() {
             return self.seek(LogStart::Since(timestamp_ns));
         }
-        // The only segment there is.
-        let number = self.number().unwrap_or(0);
-        let (segment, look) = match self.segment.take() {
-            Some(segment) => {
-                let look = self.look(&segment)?;
-                (segment, look)
-            }
-            None => self.open(number)?.ok_or_else(|| missing(number, self.position))?,
-        };
+        let (segment, look) = self.take_only()?;
         let found = self.first_since(&segment, &look, timestamp_ns)?.unwrap_or(look.end);
         self.settle(segment, &look, found);
         Ok(())
+    }
+
+    /// The only segment there is.
+    fn take_only(&mut self) -> Result<(SegmentView<M>, Look), LogReadError> {
+        let number = self.number().unwrap_or(0);
+        match self.segment.take() {
+            Some(segment) => {
+                let look = self.look(&segment)?;
+                Ok((segment, look))
+            }
+            None => self.open(number)?.ok_or_else(|| missing(number, self.position)),
+        }
     }
 }
 

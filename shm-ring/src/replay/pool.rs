@@ -24,7 +24,6 @@ use crate::log::reader::LogReader;
 use crate::map::budget::MapBudget;
 use crate::map::file::{self, io_error};
 use crate::map::limits;
-use crate::map::reserve::is_short;
 use crate::ring::Ring;
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
@@ -249,8 +248,7 @@ impl MapPool {
     }
 
     fn look(&self, path: &Path, kind: FileKind) -> Result<Looked, Error> {
-        let is_short_now = |error: &Error| matches!(error, Error::Io { source, .. } if is_short(source));
-        self.shared.reserve.with(is_short_now, || Looked::at(path, kind))
+        self.shared.open(|| Looked::at(path, kind))
     }
 
     /// Opens what has not been told by its name.

@@ -55,6 +55,28 @@ pub(crate) enum Kind {
     Other(Box<dyn Feed>),
 }
 
+impl Kind {
+    fn feed(&self) -> &dyn Feed {
+        match self {
+            Self::Log(feed) => feed,
+            Self::Rows(feed) => feed,
+            #[cfg(feature = "arrow")]
+            Self::Table(feed) => feed,
+            Self::Other(feed) => &**feed,
+        }
+    }
+
+    fn feed_mut(&mut self) -> &mut dyn Feed {
+        match self {
+            Self::Log(feed) => feed,
+            Self::Rows(feed) => feed,
+            #[cfg(feature = "arrow")]
+            Self::Table(feed) => feed,
+            Self::Other(feed) => &mut **feed,
+        }
+    }
+}
+
 /// What a source of a pool has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -134,7 +156,7 @@ impl PoolSource {
 
     /// What it has done.
     pub fn stats(&self) -> SourceStats {
-        let missed = self.feed().missed();
+        let missed = self.rest.feed.feed().missed();
         SourceStats {
             n_records: self.rest.n_staged,
             n_refills: self.rest.n_refills,
@@ -169,16 +191,6 @@ impl PoolSource {
         }
     }
 
-    fn feed(&self) -> &dyn Feed {
-        match &self.rest.feed {
-            Kind::Log(feed) => feed,
-            Kind::Rows(feed) => feed,
-            #[cfg(feature = "arrow")]
-            Kind::Table(feed) => feed,
-            Kind::Other(feed) => &**feed,
-        }
-    }
-
     #[inline(never)]
     fn refill(&mut self) -> Result<Next, SourceError> {
         loop {
@@ -186,26 +198,14 @@ impl PoolSource {
             if let Some(error) = self.rest.failure.take() {
                 return Err(*error);
             }
-            let filled = match &mut self.rest.feed {
-                Kind::Log(feed) => feed.fill(&mut self.stage),
-                Kind::Rows(feed) => feed.fill(&mut self.stage),
-                #[cfg(feature = "arrow")]
-                Kind::Table(feed) => feed.fill(&mut self.stage),
-                Kind::Other(feed) => feed.fill(&mut self.stage),
-            };
+            let filled = self.rest.feed.feed_mut().fill(&mut self.stage);
             // What is in front of a failure is handed out first.
             let filled = filled.unwrap_or_else(|error| {
                 self.rest.failure = Some(Box::new(error));
                 Filled::End
             });
             if filled == Filled::End {
-                match &mut self.rest.feed {
-                    Kind::Log(feed) => feed.end(&mut self.stage),
-                    Kind::Rows(feed) => feed.end(&mut self.stage),
-                    #[cfg(feature = "arrow")]
-                    Kind::Table(feed) => feed.end(&mut self.stage),
-                    Kind::Other(feed) => feed.end(&mut self.stage),
-                }
+                self.rest.feed.feed_mut().end(&mut self.stage);
             }
             self.rest.n_refills += 1;
             self.rest.n_staged += self.stage.n_staged() as u64;
@@ -258,13 +258,7 @@ impl Source for PoolSource {
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
         self.stage.forget(since_ns);
         self.rest.failure = None;
-        match &mut self.rest.feed {
-            Kind::Log(feed) => feed.seek(since_ns),
-            Kind::Rows(feed) => feed.seek(since_ns),
-            #[cfg(feature = "arrow")]
-            Kind::Table(feed) => feed.seek(since_ns),
-            Kind::Other(feed) => feed.seek(since_ns),
-        }
+        self.rest.feed.feed_mut().seek(since_ns)
     }
 
     /// Of a log or a segment, the entry of the index from which on the record is; of rows and tables, the record itself, and with a
@@ -272,13 +266,7 @@ impl Source for PoolSource {
     fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
         self.stage.forget(0);
         self.rest.failure = None;
-        match &mut self.rest.feed {
-            Kind::Log(feed) => feed.seek_before(until_ns),
-            Kind::Rows(feed) => feed.seek_before(until_ns),
-            #[cfg(feature = "arrow")]
-            Kind::Table(feed) => feed.seek_before(until_ns),
-            Kind::Other(feed) => feed.seek_before(until_ns),
-        }
+        self.rest.feed.feed_mut().seek_before(until_ns)
     }
 
     fn name(&self) -> &str {

@@ -16,7 +16,7 @@ use super::rows::RowLayout;
 use super::seat::Seat;
 use super::shared::{Shared, add};
 use super::source::{SourceError, Stamp};
-use super::stage::{Order, Stage, Tags};
+use super::stage::{Stage, Tags};
 use super::window::Windowed;
 use crate::error::{Error, FileKind};
 use crate::map::advice::{self, Advised};
@@ -65,8 +65,7 @@ impl RowFeed {
     /// Opens a plain file, or a sealed one.
     pub(crate) fn open(path: &Path, layout: RowLayout, shared: &Arc<Shared>) -> Result<Self, Error> {
         layout.check()?;
-        let is_short_now = |error: &Error| matches!(error, Error::Io { source, .. } if is_short(source));
-        let checked = shared.reserve.with(is_short_now, || open::plain_or_sealed(path))?;
+        let checked = shared.open(|| open::plain_or_sealed(path))?;
         let found = checked.file.metadata().map_err(io_error("examine", path))?;
         let identity = Identity::of(&found);
         let row_bytes = u64::from(layout.row_bytes);
@@ -130,8 +129,7 @@ impl RowFeed {
     /// Opens the file again that was opened first.
     fn reopen(&self) -> Result<Checked, Error> {
         let rows = &self.rows;
-        let is_short_now = |error: &Error| matches!(error, Error::Io { source, .. } if is_short(source));
-        let mut checked = self.seat.shared.reserve.with(is_short_now, || open::plain(&rows.path))?;
+        let mut checked = self.seat.shared.open(|| open::plain(&rows.path))?;
         let found = checked.file.metadata().map_err(io_error("examine", &rows.path))?;
         if Identity::of(&found) != rows.identity {
             return Err(Error::Corrupt {
@@ -338,10 +336,7 @@ impl Feed for RowFeed {
     }
 
     fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
-        let displaced = match self.seat.shared.order {
-            Order::Reorder { n_records } => n_records as u64,
-            _ => 0,
-        };
+        let displaced = self.seat.shared.order.n_held() as u64;
         // A row that is displaced by so many may hide one that is displaced as far the other way.
         self.go_to(until_ns.saturating_add(1), displaced.saturating_mul(2).saturating_add(1))
     }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::map::budget::{MapBudget, MapUsage, Permit};
 use crate::map::clock;
 use crate::map::file::page_bytes;
-use crate::map::reserve::Reserve;
+use crate::map::reserve::{Reserve, is_short};
 use crate::sync::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -113,12 +113,7 @@ impl Shared {
 
     /// What a source takes besides its window and what it holds back.
     fn source_bytes(&self) -> u64 {
-        match self.order {
-            Order::Reorder { n_records } => {
-                SOURCE_BYTES.saturating_add(HEAD_BYTES.saturating_mul(n_records as u64))
-            }
-            _ => SOURCE_BYTES,
-        }
+        SOURCE_BYTES.saturating_add(HEAD_BYTES.saturating_mul(self.order.n_held() as u64))
     }
 
     /// What so many take so.
@@ -132,6 +127,12 @@ impl Shared {
         let overhead = (OVERHEAD_BYTES_MAX.min(cap / 8)).saturating_add(self.sources_bytes(n_sources));
         // An eighth is left for pages that reading reaches into on both sides.
         Some(cap.saturating_sub(overhead) / 8 * 7)
+    }
+
+    /// Opens something, if need be out of the reserve.
+    pub(crate) fn open<T>(&self, attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        let is_short_now = |error: &Error| matches!(error, Error::Io { source, .. } if is_short(source));
+        self.reserve.with(is_short_now, attempt)
     }
 
     /// One more source.

@@ -47,6 +47,13 @@ pub enum Order {
     Pass,
 }
 
+impl Order {
+    /// Records that are held back.
+    pub(crate) fn n_held(self) -> usize {
+        if let Self::Reorder { n_records } = self { n_records } else { 0 }
+    }
+}
+
 /// A record on its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Staged {
@@ -153,10 +160,9 @@ impl Stage {
     const SPARE_BYTES: usize = 2 << 10;
 
     pub(crate) fn new(order: Order) -> Self {
-        let n_held = if let Order::Reorder { n_records } = order { n_records } else { 0 };
         let filling = Filling {
             order,
-            n_held,
+            n_held: order.n_held(),
             held: VecDeque::new(),
             gone: VecDeque::new(),
             moved: vec![],

@@ -568,11 +568,11 @@ impl TableFeed {
         self.ahead.reset();
         self.loaded.clear();
         (self.since_ns, self.next) = (0, (0, 0));
-        let displaced = match self.seat.shared.order {
-            Order::Pass => return Ok(()),
-            Order::Error => 0,
-            Order::Reorder { n_records } => n_records as u64,
-        };
+        let order = self.seat.shared.order;
+        if order == Order::Pass {
+            return Ok(());
+        }
+        let displaced = order.n_held() as u64;
         let n_rows = self.first_of(self.table.n_batches())?;
         let (mut low, mut high, mut seen) = (0, n_rows, None);
         while low < high {

@@ -15,7 +15,6 @@ use crate::map::budget::MapBudget;
 use crate::map::disk;
 use crate::map::file::{absolute, open_found};
 use crate::map::readonly::ReadOnly;
-use crate::map::reserve::is_short;
 use crate::replay::shared::Shared;
 use crate::replay::window::Windowed;
 use crate::snapshot::open::{Checked, plain_of};
@@ -116,9 +115,7 @@ impl Home {
 
     /// Opens it again.
     pub(super) fn open(&self) -> Result<Checked, Error> {
-        let is_short_now = |error: &Error| matches!(error, Error::Io { source, .. } if is_short(source));
-        let open = || open_found(&self.path, FileKind::Table, false);
-        let (file, found) = self.pool.reserve.with(is_short_now, open)?;
+        let (file, found) = self.pool.open(|| open_found(&self.path, FileKind::Table, false))?;
         if Identity::of(&found) != self.identity {
             return Err(Error::Corrupt {
                 path: self.path.clone(),
