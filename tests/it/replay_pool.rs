@@ -256,10 +256,10 @@ pub(crate) fn cramped() {
 }
 
 #[test]
-fn a_mapped_segment_is_locked_through_a_descriptor_of_its_own() {
+fn a_mapped_segment_is_locked_through_a_descriptor_that_stays() {
     // Goal: an appender does not use a segment again that somebody has mapped, on any file system: the lock byte's descriptor is there as long
     // as the map, since overlayfs keeps no description for a map. Method: how many descriptors there are of the log's files, beside what the
-    // budget counts.
+    // budget counts, where no helper has one.
     let directory = directory();
     drop(log(&directory.path().join("log"), 300));
     let path = directory.path().join("log");
@@ -268,7 +268,7 @@ fn a_mapped_segment_is_locked_through_a_descriptor_of_its_own() {
         names.flatten().filter(|name| name.starts_with(&path)).count()
     };
     let budget = MapBudget::new();
-    let pool = PoolOptions::new().budget(budget.clone()).build().unwrap();
+    let pool = PoolOptions::new().budget(budget.clone()).memory_bytes(64 << 20).build().unwrap();
     let mut source = pool.open(&path).unwrap();
     while source.step().unwrap() != Next::End {
         assert!(budget.in_use().descriptors as usize == open() && open() <= 1);

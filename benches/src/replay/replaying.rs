@@ -95,6 +95,7 @@ fn ours(plan: &Plan, kind: Kind, options: &PoolOptions, is_cold: bool) -> Result
     let (sample, done) = timed(n, || {
         let pool = options.clone().build().map_err(failed("build a pool"))?;
         let mut merge = Merge::new();
+        pool.expect(&paths);
         for path in &paths {
             merge.add(kind.open(&pool, path)?);
         }

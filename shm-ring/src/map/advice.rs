@@ -109,6 +109,19 @@ pub(crate) fn read_nothing_ahead_of(file: &File) {
     let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM);
 }
 
+/// The part begins to be read into the page cache; does not wait until it is there.
+pub(crate) fn read_ahead_of(file: &File, wanted: Range<u64>) {
+    let (Ok(start), Ok(length)) =
+        (i64::try_from(wanted.start), i64::try_from(wanted.end.saturating_sub(wanted.start)))
+    else {
+        return;
+    };
+    if length > 0 {
+        // A hint.
+        let _ = posix_fadvise(file, start, length, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+    }
+}
+
 /// [`forget_cached`] by a descriptor.
 pub(crate) fn forget_cached_of(file: &File, unwanted: Range<u64>) -> bool {
     let (Ok(start), Ok(length)) =

@@ -38,7 +38,7 @@ use crate::map::network::refuse_network;
 use crate::map::reserve::{is_short, is_short_errno};
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A log, or one segment.
@@ -432,6 +432,15 @@ impl Windowed for View<'_> {
 
     fn map(&self) -> Option<&DiskMap> {
         self.0.segment().map(|segment| segment.map())
+    }
+
+    fn place(&self) -> (PathBuf, u64) {
+        let medium = self.0.medium();
+        let path = match self.0.name_alone() {
+            Some(name) => medium.at(name),
+            None => medium.at(&names::segment(self.0.number().unwrap_or(0))),
+        };
+        (path, 0)
     }
 
     fn forget_cached(&self, range: Range<u64>) {

@@ -22,7 +22,7 @@
 //! | feed | from where a stage is filled |
 //! | log_feed, row_feed | logs and segments; files of rows |
 //! | pool, pool_source, find | opening thousands, in a budget |
-//! | shared, seat, window | who has a map, and how much memory |
+//! | shared, seat, window, helper | who has a map, and how much memory |
 //! | table | columns of one file, with the feature `arrow` |
 //! | replayer, pace, control | when |
 //!
@@ -34,6 +34,7 @@ mod control;
 mod feed;
 mod find;
 mod hand_over;
+mod helper;
 mod into;
 mod log_feed;
 mod merge;

@@ -32,6 +32,8 @@ use std::time::Duration;
 
 /// How late a record comes out of a ring, if nothing was said.
 const LATENESS: Duration = Duration::from_millis(10);
+/// What is read of a file when it is opened, and of most files first: the system itself reads as much.
+const EXPECTED_BYTES: u64 = 16 << 10;
 
 /// How a pool opens, and what it may use.
 #[derive(Clone, Debug)]
@@ -230,6 +232,29 @@ impl MapPool {
     /// [`Error::Io`] for a directory that can't be listed.
     pub fn find(directory: impl AsRef<Path>) -> Result<Vec<PathBuf>, Error> {
         find::find(directory.as_ref())
+    }
+
+    /// Tells which files are opened next, so that they begin to be read meanwhile: by a thread, without a wait. A hint, of any number of
+    /// files, and for the first pages of each only. Does nothing where the memory has a [cap](PoolOptions::memory_bytes).
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// use shm_ring::replay::{MapPool, Merge, PoolOptions};
+    ///
+    /// let pool = PoolOptions::new().build()?;
+    /// let paths = MapPool::find(directory.path())?;
+    /// pool.expect(&paths);
+    /// let mut merge = Merge::new();
+    /// for path in paths {
+    ///     merge.add(pool.open(path)?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn expect(&self, paths: impl IntoIterator<Item = impl AsRef<Path>>) {
+        let Some(helper) = self.shared.helper() else { return };
+        for path in paths {
+            helper.wish(path.as_ref().to_path_buf(), 0..EXPECTED_BYTES);
+        }
     }
 
     /// What it has done.

@@ -389,6 +389,10 @@ impl Windowed for Rows {
         self.map.as_ref().map(Mapped::map)
     }
 
+    fn place(&self) -> (PathBuf, u64) {
+        (self.path.clone(), self.start)
+    }
+
     fn forget_cached(&self, range: Range<u64>) {
         let from = if range.start == 0 { 0 } else { self.start + range.start };
         advice::forget_cached(&self.path, self.identity, from..self.start + range.end);

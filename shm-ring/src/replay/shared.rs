@@ -9,6 +9,7 @@
 //! rates.
 //! Opens and maps nothing.
 
+use super::helper::Helper;
 use super::stage::Order;
 use crate::error::Error;
 use crate::map::budget::{MapBudget, MapUsage, Permit};
@@ -16,13 +17,15 @@ use crate::map::clock;
 use crate::map::file::page_bytes;
 use crate::map::reserve::{Reserve, is_short};
 use crate::sync::{AtomicU64, Ordering};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 /// Pages of the least window.
 const WINDOW_PAGES_MIN: u64 = 8;
 /// No window is larger.
 pub(crate) const WINDOW_BYTES_MAX: u64 = 2 << 20;
+/// How large a window is at first, where there is no cap.
+const WINDOW_BYTES_FIRST: u64 = 64 << 10;
 /// What a source takes besides its window.
 const SOURCE_BYTES: u64 = 12 << 10;
 /// What is kept of each record that is held back, besides its bytes.
@@ -50,6 +53,7 @@ pub(crate) struct Shared {
     parked_rate: AtomicU64,
     /// Devices that were seen to be of this machine.
     local: Mutex<Vec<u64>>,
+    helper: OnceLock<Option<Helper>>,
 }
 
 /// See [`PoolStats`](super::pool::PoolStats).
@@ -103,6 +107,7 @@ impl Shared {
             extra_bytes: AtomicU64::new(0),
             parked_rate: AtomicU64::new(0),
             local: Mutex::default(),
+            helper: OnceLock::new(),
         }
     }
 
@@ -127,6 +132,14 @@ impl Shared {
         let overhead = (OVERHEAD_BYTES_MAX.min(cap / 8)).saturating_add(self.sources_bytes(n_sources));
         // An eighth is left for pages that reading reaches into on both sides.
         Some(cap.saturating_sub(overhead) / 8 * 7)
+    }
+
+    /// Who begins to read files, for a pool without a cap.
+    pub(crate) fn helper(&self) -> Option<&Helper> {
+        match self.memory_bytes {
+            None => self.helper.get_or_init(|| Helper::start(&self.budget)).as_ref(),
+            Some(_) => None,
+        }
     }
 
     /// Opens something, if need be out of the reserve.
@@ -206,7 +219,7 @@ impl Shared {
     /// The first window of a source: all the same.
     pub(crate) fn first_window(&self) -> u64 {
         let n_sources = load(&self.counts.n_sources).max(1);
-        let equal = self.windows_bytes(n_sources).map_or(WINDOW_BYTES_MAX, |bytes| bytes / n_sources);
+        let equal = self.windows_bytes(n_sources).map_or(WINDOW_BYTES_FIRST, |bytes| bytes / n_sources);
         self.grant(0, equal)
     }
 

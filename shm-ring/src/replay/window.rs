@@ -6,14 +6,18 @@
 //!          \---- a quarter of the window at a time ------------/ \---- three quarters ----/
 //! ```
 //!
+//! Without a cap a window is small at first, and twice as large each time that it is asked for more: of thousands of files the first pages are there
+//! soon, and the rest is read while these are merged.
+//!
 //! (I1) what is asked for and not let go of is at most the window, but for records that are longer; (I2) no page is let go of that a record
 //! lies in which is still to be handed out; (I3) without a cap nothing is let go of.
 //! Touches no byte.
 
-use super::shared::{Shared, add, load};
+use super::shared::{Shared, WINDOW_BYTES_MAX, add, load};
 use crate::map::advice::Advised;
 use crate::map::file::page_bytes;
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// No folio of a page cache is larger, and each begins at a multiple of its size.
 pub(crate) const FOLIO_BYTES_MAX: u64 = 2 << 20;
@@ -42,6 +46,8 @@ pub(crate) trait Windowed {
     type Map: Advised;
     /// The map, if there is one.
     fn map(&self) -> Option<&Self::Map>;
+    /// The file, and where in it the map begins.
+    fn place(&self) -> (PathBuf, u64);
     /// Takes these bytes out of the page cache.
     fn forget_cached(&self, range: Range<u64>);
 }
@@ -96,7 +102,7 @@ impl Window {
     ) {
         let step = self.bytes(shared) / 4;
         if self.asked < end && cursor + 2 * step > self.asked {
-            self.ask(shared, file, cursor, end, step);
+            self.ask(shared, file, cursor, end);
         }
         if shared.memory_bytes.is_some() && cursor >= self.dropped + step {
             let to = pinned().min(cursor);
@@ -107,13 +113,21 @@ impl Window {
     }
 
     #[cold]
-    fn ask(&mut self, shared: &Shared, file: &impl Windowed, cursor: u64, end: u64, step: u64) {
+    fn ask(&mut self, shared: &Shared, file: &impl Windowed, cursor: u64, end: u64) {
         let Some(map) = file.map() else { return };
         let page = page_bytes();
         let from = self.asked.max(cursor / page * page);
-        let to = (cursor + 3 * step).next_multiple_of(page).min(end);
+        if shared.memory_bytes.is_none() && self.asked > cursor {
+            // It goes on: each time twice as far, so that what is read first is soon there, and what is read long comes in large pieces.
+            self.bytes = (2 * self.bytes).min(WINDOW_BYTES_MAX);
+        }
+        let to = (cursor + self.bytes / 4 * 3).next_multiple_of(page).min(end);
         if from < to {
-            add(&shared.counts.n_advice, map.read_ahead(from..to));
+            let is_wished = shared.helper().is_some_and(|helper| {
+                let (path, start) = file.place();
+                helper.wish(path, start + from..start + to)
+            });
+            add(&shared.counts.n_advice, if is_wished { 1 } else { map.read_ahead(from..to) });
             add(&shared.counts.ahead_bytes, to - from);
             self.asked = to;
         }

@@ -24,8 +24,10 @@ pub(crate) fn open(
 ) -> Result<Merge<PoolSource>, Failure> {
     let pool = pool(opening, follow)?;
     let mut merge = Merge::new();
-    for path in paths {
-        match expand(path, opening) {
+    let found: Vec<_> = paths.iter().map(|path| (path, expand(path, opening))).collect();
+    pool.expect(found.iter().flat_map(|(_, found)| found.iter().flatten()));
+    for (path, found) in found {
+        match found {
             Ok(found) if found.is_empty() => account.fail(&nothing_in(path)),
             Ok(found) => {
                 for path in &found {

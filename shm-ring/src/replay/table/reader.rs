@@ -165,6 +165,10 @@ impl Windowed for View<'_> {
         Some(self.snapshot.map())
     }
 
+    fn place(&self) -> (PathBuf, u64) {
+        (self.home.path.clone(), 0)
+    }
+
     fn forget_cached(&self, range: Range<u64>) {
         self.forget_parts(std::iter::once(range));
     }
