@@ -10,9 +10,9 @@ use crate::replay_table_hostile;
 use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
-    log_append, log_golden, log_killing, log_read, lossy, order, permissions, quiet, ranged, ranged_files,
-    ranged_golden, ranged_killing, recording, remote, replay_kinds, replay_live, replay_parked, replay_pool,
-    resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
+    log_append, log_golden, log_killing, log_pinning, log_read, lossy, order, permissions, quiet, ranged,
+    ranged_files, ranged_golden, ranged_killing, recording, remote, replay_kinds, replay_live, replay_parked,
+    replay_pool, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -91,6 +91,8 @@ const ROLES: &[(&str, fn())] = &[
     ("liveness::spawner", liveness::spawner),
     ("liveness::careless", liveness::careless),
     ("liveness::stranger", liveness::stranger),
+    ("log_pinning::forks_beside", log_pinning::forks_beside),
+    ("log_pinning::holds", log_pinning::holds),
     ("log_read::appender", log_read::appender),
     ("log_read::follower", log_read::follower),
     ("log_read::forks", log_read::forks),

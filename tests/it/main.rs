@@ -35,6 +35,7 @@ mod liveness;
 mod log_append;
 mod log_golden;
 mod log_killing;
+mod log_pinning;
 mod log_raw;
 mod log_read;
 mod log_verify;

@@ -133,7 +133,7 @@ fn make_tables(plan: &Plan, directory: &Path) -> Result<(), String> {
     columns.extend(["a", "b", "c", "d", "e", "f", "g"].map(|name| (name, ColumnType::U64)));
     let at = |file| directory.join(format!("{file:06}.arrow"));
     let mut writer = TableWriter::create(at(0), &columns).map_err(failed("create a table"))?;
-    for at in 0..plan.n_records {
+    for at in 0..plan.n_file_records {
         let (time, n) = (time(plan, 0, at).cast_signed(), at as u64);
         let row = [time.into(), n.into(), n.into(), n.into(), n.into(), n.into(), n.into(), n.into()];
         writer.push(&row).map_err(failed("write a row"))?;
@@ -141,7 +141,8 @@ fn make_tables(plan: &Plan, directory: &Path) -> Result<(), String> {
     writer.finish().map_err(failed("finish a table"))?;
     // The others are the same but for their times, which lie together.
     let mut bytes = fs::read(at(0)).map_err(failed("read a table"))?;
-    let times = |file| (0..plan.n_records).flat_map(move |at| time(plan, file, at).to_le_bytes()).collect();
+    let times =
+        |file| (0..plan.n_file_records).flat_map(move |at| time(plan, file, at).to_le_bytes()).collect();
     let first: Vec<u8> = times(0);
     let found = bytes.windows(first.len()).position(|window| window == first);
     let place = found.ok_or("the column of times is not in the table")?;

@@ -100,7 +100,10 @@ fn has_segments<M: Medium>(medium: &M) -> Result<bool, Trouble> {
 fn look<M: Medium>(medium: &M) -> Result<Found, Trouble> {
     let mut bytes = [0; 64];
     let file = medium.open(CURRENT, false).map_err(trouble("open", CURRENT))?;
-    let n = file.read_at(&mut bytes, 0).map_err(trouble("read", CURRENT))?;
+    // It is never written in place.
+    let length = file.opened_bytes().map_err(trouble("examine", CURRENT))?;
+    let length = usize::try_from(length).map_or(bytes.len(), |length| length.min(bytes.len()));
+    let n = file.read_at(&mut bytes[..length], 0).map_err(trouble("read", CURRENT))?;
     let text = String::from_utf8_lossy(&bytes[..n]);
     let Some(Name::Manifest(number)) = text.strip_suffix('\n').map(Name::of) else {
         let expected = "the name of a manifest: `shm-ring repair` writes it anew".into();
@@ -113,7 +116,7 @@ fn look<M: Medium>(medium: &M) -> Result<Found, Trouble> {
     };
     let name = names::manifest(number);
     let file = medium.open(&name, false).map_err(trouble("open", &name))?;
-    let file_bytes = file.len_bytes().map_err(trouble("examine", &name))?;
+    let file_bytes = file.opened_bytes().map_err(trouble("examine", &name))?;
     let length = usize::try_from(file_bytes.min(MANIFEST_BYTES_MAX)).unwrap_or(0);
     let mut bytes = vec![0; length];
     let n = file.read_at(&mut bytes, 0).map_err(trouble("read", &name))?;

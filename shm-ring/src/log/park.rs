@@ -31,7 +31,7 @@ impl<M: Medium> Walk<M> {
     /// A walk through one sealed segment, whose file is open under that name, and through no other.
     pub(crate) fn alone(
         medium: Arc<M>,
-        file: &M::File,
+        file: M::File,
         name: &str,
         boot_id: [u64; 2],
     ) -> Result<Self, NotAlone> {

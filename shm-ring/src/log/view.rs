@@ -28,7 +28,6 @@ use crate::layout::segment::{
 };
 use crate::map::medium::{Medium, MediumFile, MediumMap};
 use crate::sync::{AtomicU64, Ordering};
-use std::fmt;
 use std::io;
 use std::mem::offset_of;
 
@@ -55,17 +54,8 @@ pub(crate) struct SegmentView<M: Medium> {
     key: Key,
     /// What of the file there is, at most what its header says.
     mapped_bytes: u64,
-    /// Let go of behind the map.
-    _share: Share,
-}
-
-/// A share in lock byte 2.
-struct Share(#[expect(dead_code, reason = "held, not used")] Box<dyn Send + Sync>);
-
-impl fmt::Debug for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Share")
-    }
+    /// Shares lock byte 2; let go of behind the map.
+    _file: M::File,
 }
 
 /// Why a segment can't be read.
@@ -226,26 +216,31 @@ impl<M: Medium> SegmentView<M> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unseen::Gone),
             Err(source) => return Err(Unseen::System { operation: "open a segment", source }),
         };
-        Self::of_file(&file, known)
+        Self::of_file(file, known)
     }
 
-    /// Maps a segment's file that is open.
-    pub(super) fn of_file(file: &M::File, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
+    /// Maps a segment's file that is open, and keeps it open.
+    pub(super) fn of_file(file: M::File, known: Option<SegmentHeader>) -> Result<Self, Unseen> {
         let system = |operation| move |source| Unseen::System { operation, source };
-        let share = file.join_readers().map_err(system("share a lock byte of a segment"))?;
+        let file = file.join_readers().map_err(system("share a lock byte of a segment"))?;
         // Whoever has it alone uses it again.
-        let share = Share(share.ok_or(Unseen::Taken)?);
+        let file = file.ok_or(Unseen::Taken)?;
         let header = match known {
             Some(known) => known,
-            None => header_of(file)?,
+            None => header_of(&file)?,
         };
-        let found_bytes = file.len_bytes().map_err(system("examine a segment"))?;
+        let file_bytes = header.extent.file_bytes;
+        let found_bytes = match file.opened_bytes() {
+            // It was whole. One that was not may be another by now.
+            Ok(bytes) if bytes >= file_bytes => file_bytes,
+            _ => file.len_bytes().map_err(system("examine a segment"))?,
+        };
         if found_bytes < header.extent.data_offset {
             return Err(Unseen::Bad("its first pages are cut off"));
         }
-        let mapped_bytes = found_bytes.min(header.extent.file_bytes);
+        let mapped_bytes = found_bytes.min(file_bytes);
         let map = file.map(mapped_bytes, false).map_err(system("map a segment"))?;
-        Ok(Self { map, key: Key::of(&header.uuid), header, mapped_bytes, _share: share })
+        Ok(Self { map, key: Key::of(&header.uuid), header, mapped_bytes, _file: file })
     }
 
     /// What page 0 says.

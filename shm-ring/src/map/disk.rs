@@ -4,18 +4,19 @@
 //!   DiskFile --map--> DiskMap: one mmap, MAP_SHARED, of a file's first bytes; never moves, never grows
 //! ```
 //!
-//! A lock byte that readers share is locked through a description of its own, and lasts as long as its descriptor is open. A map does not keep
-//! the description that was mapped: overlayfs puts one of the file below in its place, and the lock goes with the last descriptor.
+//! Who shares the lock byte of readers has it locked through the descriptor by which it reads, from then on, and as long as it has the file:
+//! see `lock.rs`. A map does not keep the description that was mapped: overlayfs puts one of the file below in its place, and the lock goes with
+//! the last descriptor.
 //!
 //! (I1) files are regular, nobody but this user and root can write them, and no symbolic link is followed; (I2) every byte of a new file has its place on the medium; (I3) a
 //! map stays on its side of a fork; (I4) no access is beyond the map: asserted at each.
 //! Knows no log.
 
 use super::file;
-use super::fork::Side;
+use super::fork::{Moment, ProcessLock, Side};
 #[cfg(feature = "guard")]
 use super::guard::Guarded;
-use super::lock::{self, Locks};
+use super::lock::{self, Locks, SlotLock};
 use super::medium::{Medium, MediumFile, MediumMap};
 use crate::layout::mapped::PIN_BYTE;
 use crate::sync::AtomicU64;
@@ -39,17 +40,27 @@ pub(crate) struct Disk {
 /// A file in it.
 #[derive(Debug)]
 pub(crate) struct DiskFile {
-    file: File,
+    opened: Opened,
     /// What it was when it was opened.
     found: Option<Found>,
     is_sparing: bool,
 }
 
-/// Which file it is, and how long it was.
+/// A file, and whether its descriptor has a lock.
+#[derive(Debug)]
+enum Opened {
+    /// It has none.
+    Bare(File),
+    /// It shares the byte of readers.
+    Reading(SlotLock),
+}
+
+/// Which file it is, how long it was, and a moment before it was opened.
 #[derive(Clone, Copy, Debug)]
 struct Found {
     identity: Identity,
     len_bytes: u64,
+    opened_behind: Moment,
 }
 
 /// A file, whatever it is called: its device and its number there.
@@ -122,21 +133,23 @@ impl Medium for Disk {
                 file::NotAllocated::Other(errno) => errno.into(),
             }
         })?;
-        Ok(DiskFile { file, found: None, is_sparing: self.is_sparing })
+        Ok(DiskFile { opened: Opened::Bare(file), found: None, is_sparing: self.is_sparing })
     }
 
     fn open(&self, name: &str, writable: bool) -> io::Result<DiskFile> {
         let flags = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
+        let opened_behind = Moment::now()?;
         let file = OpenOptions::new().read(true).write(writable).custom_flags(flags).open(self.at(name))?;
         let found = file.metadata()?;
         if !found.is_file() {
             return Err(io::Error::other("not a regular file"));
         }
-        if found.mode() & 0o022 != 0 || ![0, nix::unistd::geteuid().as_raw()].contains(&found.uid()) {
+        let is_ours = || found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw();
+        if found.mode() & 0o022 != 0 || !is_ours() {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
-        let found = Found { identity: Identity::of(&found), len_bytes: found.len() };
-        Ok(DiskFile { file, found: Some(found), is_sparing: self.is_sparing })
+        let found = Found { identity: Identity::of(&found), len_bytes: found.len(), opened_behind };
+        Ok(DiskFile { opened: Opened::Bare(file), found: Some(found), is_sparing: self.is_sparing })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -169,7 +182,10 @@ impl Medium for Disk {
 impl DiskFile {
     /// The file itself, for its locks and its owner.
     pub(crate) fn file(&self) -> &File {
-        &self.file
+        match &self.opened {
+            Opened::Bare(file) => file,
+            Opened::Reading(share) => share.file(),
+        }
     }
 
     /// Which one it is, if it was opened and not made.
@@ -182,29 +198,39 @@ impl MediumFile for DiskFile {
     type Map = DiskMap;
 
     fn len_bytes(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        Ok(self.file().metadata()?.len())
+    }
+
+    fn opened_bytes(&self) -> io::Result<u64> {
+        self.found.map_or_else(|| self.len_bytes(), |found| Ok(found.len_bytes))
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        file::read_at_most(&self.file, bytes, offset)
+        file::read_at_most(self.file(), bytes, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        self.file().write_all_at(bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file().sync_data()
     }
 
     fn keep_readers_out(&self) -> io::Result<Option<Box<dyn Send>>> {
-        let Some(shared) = Locks::new(&self.file, true)?.share(PIN_BYTE)? else { return Ok(None) };
+        let Some(shared) = Locks::new(self.file(), true)?.share(PIN_BYTE)? else { return Ok(None) };
         Ok(if shared.try_alone()? { Some(Box::new(shared)) } else { None })
     }
 
-    fn join_readers(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        let shared = lock::share_of(&self.file, PIN_BYTE)?;
-        Ok(shared.map(|shared| Box::new(shared) as Box<dyn Send + Sync>))
+    fn join_readers(self) -> io::Result<Option<Self>> {
+        let Self { opened, found, is_sparing } = self;
+        let file = match opened {
+            Opened::Bare(file) => file,
+            reading @ Opened::Reading(_) => return Ok(Some(Self { opened: reading, found, is_sparing })),
+        };
+        let opened_behind = found.map(|found| found.opened_behind);
+        let share = lock::share_through(file, opened_behind, PIN_BYTE)?;
+        Ok(share.map(|share| Self { opened: Opened::Reading(share), found, is_sparing }))
     }
 
     fn map(&self, bytes: u64, writable: bool) -> io::Result<DiskMap> {
@@ -216,9 +242,12 @@ impl MediumFile for DiskFile {
         }
         let mut options = MmapOptions::new();
         options.len(length);
-        let range =
-            if writable { options.map_raw(&self.file) } else { options.map_raw_read_only(&self.file) }?;
+        // No fork between the two calls: a child that got the map might keep the lock with it.
+        let held = matches!(self.opened, Opened::Reading(_)).then(ProcessLock::take);
+        let file = self.file();
+        let range = if writable { options.map_raw(file) } else { options.map_raw_read_only(file) }?;
         range.advise(Advice::DontFork)?;
+        drop(held);
         if self.is_sparing {
             // A hint.
             let _ = range.advise(Advice::Random);

@@ -9,22 +9,27 @@
 //!
 //! (I1) a process's number is larger than every ancestor's; (I2) the check is one load and needs no pid; (I3) a child closes the lock
 //! descriptors that it inherited before `fork` returns, or it would hold its parent's slots for the dead parent; (I4) the process
-//! lock is held over every fork, so that a child finds it free and no descriptor between opening and registration.
+//! lock is held over every fork, so that a child finds it free and no descriptor that holds a lock unregistered: one is opened and
+//! registered under the process lock, or registered under it when no fork has been since a moment before it was opened, and locked then.
 //! A raw `clone` that bypasses `pthread_atfork` breaks (I3): such a child keeps its parent's slots until it exits or execs.
 
 use crossbeam_utils::Backoff;
 use memmap2::MmapMut;
 use rustix::mm::{Advice, madvise};
 use std::cell::Cell;
+use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 static PAGE: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
 static LAST: AtomicU64 = AtomicU64::new(0);
+/// Forks of this process and its ancestors that are over.
+static N_FORKS: AtomicU64 = AtomicU64::new(0);
 
 /// The side of a fork that something belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +62,30 @@ impl Side {
     pub(crate) fn is_here(&self) -> bool {
         // ORDER none (Relaxed): only a fork changes it, and it copies the thread that looks.
         self.page.load(Ordering::Relaxed) == self.number
+    }
+}
+
+/// A moment of this process, of which it is known later whether there was a fork behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    side: Side,
+    n_forks: u64,
+}
+
+impl Moment {
+    /// This one.
+    pub(crate) fn now() -> io::Result<Self> {
+        // First: forks are counted by its handlers.
+        let side = Side::current()?;
+        // ORDER none (Relaxed): a child that has what is opened behind this load is counted behind it, too: the kernel's lock of the
+        // descriptors, given back by who opens and taken by who copies them, is between the two.
+        Ok(Self { side, n_forks: N_FORKS.load(Ordering::Relaxed) })
+    }
+
+    /// Whether no child has a copy of a descriptor that this process has opened since, and none can have one before `held` is released.
+    fn is_unforked(&self, _held: &ProcessLock) -> bool {
+        // ORDER none (Relaxed): counted under the process lock (F1, F2).
+        self.side.is_here() && N_FORKS.load(Ordering::Relaxed) == self.n_forks
     }
 }
 
@@ -156,10 +185,15 @@ extern "C" fn before_fork() {
 }
 
 extern "C" fn after_fork_parent() {
+    // Behind the fork: who saw the number before has opened nothing that the child has.
+    N_FORKS.fetch_add(1, Ordering::Relaxed);
     release();
 }
 
 extern "C" fn after_fork_child() {
+    N_FORKS.fetch_add(1, Ordering::Relaxed);
+    // All nodes are free now, whatever the fork has interrupted.
+    FREE_NODES.store(ptr::null_mut(), Ordering::Relaxed);
     let mut node = REGISTRY.load(Ordering::Relaxed);
     // SAFETY:
     // - nodes are leaked boxes that are never freed, so a pointer in the list is good for ever;
@@ -170,6 +204,7 @@ extern "C" fn after_fork_child() {
             // SAFETY: the descriptor was registered by its owner, whose `Drop` sees `FREE` here and closes nothing.
             unsafe { libc::close(fd) };
         }
+        entry.put_back();
         node = entry.next;
     }
     release();
@@ -179,7 +214,9 @@ extern "C" fn after_fork_child() {
 #[derive(Debug)]
 pub(crate) struct Registered {
     node: &'static Node,
-    fd: i32,
+    /// On the side that made it, closed by way of the node; on the other side nobody asks for it (handles check first), and its number may
+    /// be another file's.
+    file: ManuallyDrop<File>,
     side: Side,
 }
 
@@ -187,6 +224,8 @@ pub(crate) struct Registered {
 struct Node {
     fd: AtomicI32,
     next: *mut Node,
+    /// While the node is free: the next one that is.
+    next_free: AtomicPtr<Node>,
 }
 
 // SAFETY: `next` is written once, before the node is published, and points to another leaked node.
@@ -196,39 +235,68 @@ unsafe impl Send for Node {}
 
 const FREE: i32 = -1;
 static REGISTRY: AtomicPtr<Node> = AtomicPtr::new(ptr::null_mut());
+/// Changed under the process lock only; thousands of registered descriptors are not looked through for each that comes.
+static FREE_NODES: AtomicPtr<Node> = AtomicPtr::new(ptr::null_mut());
 
-impl Registered {
-    /// Hands the descriptor over; the process lock must have been held since before it was opened.
-    pub(crate) fn new(fd: OwnedFd, side: Side, _held: &ProcessLock) -> Self {
-        let raw = std::os::fd::IntoRawFd::into_raw_fd(fd);
-        let mut node = REGISTRY.load(Ordering::Relaxed);
+impl Node {
+    /// A free one; the caller has the process lock.
+    fn take() -> Option<&'static Self> {
         // SAFETY: nodes are leaked boxes that are never freed.
-        while let Some(entry) = unsafe { node.as_ref() } {
-            if entry.fd.compare_exchange(FREE, raw, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                return Self { node: entry, fd: raw, side };
-            }
-            node = entry.next;
-        }
-        let next = REGISTRY.load(Ordering::Relaxed);
-        let node: &'static Node = Box::leak(Box::new(Node { fd: AtomicI32::new(raw), next }));
-        // The process lock keeps other writers out, and `fork`, the only other reader.
-        REGISTRY.store(ptr::from_ref(node).cast_mut(), Ordering::Relaxed);
-        Self { node, fd: raw, side }
+        let node = unsafe { FREE_NODES.load(Ordering::Relaxed).as_ref() }?;
+        FREE_NODES.store(node.next_free.load(Ordering::Relaxed), Ordering::Relaxed);
+        Some(node)
+    }
+
+    /// Nobody's any more; the caller has the process lock, or is a child that nobody shares with.
+    fn put_back(&'static self) {
+        self.next_free.store(FREE_NODES.load(Ordering::Relaxed), Ordering::Relaxed);
+        FREE_NODES.store(ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
     }
 }
 
 impl Registered {
+    /// Hands the descriptor over; the process lock must have been held since before it was opened.
+    pub(crate) fn new(file: File, side: Side, _held: &ProcessLock) -> Self {
+        let raw = file.as_raw_fd();
+        let file = ManuallyDrop::new(file);
+        while let Some(node) = Node::take() {
+            // Refused only in the child of a fork that a signal handler has put in here: it found the node free, too.
+            if node.fd.compare_exchange(FREE, raw, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return Self { node, file, side };
+            }
+        }
+        let next = REGISTRY.load(Ordering::Relaxed);
+        let next_free = AtomicPtr::new(ptr::null_mut());
+        let node: &'static Node = Box::leak(Box::new(Node { fd: AtomicI32::new(raw), next, next_free }));
+        // The process lock keeps other writers out, and `fork`, the only other reader.
+        REGISTRY.store(ptr::from_ref(node).cast_mut(), Ordering::Relaxed);
+        Self { node, file, side }
+    }
+
+    /// Hands a descriptor over that was opened behind that moment, nothing having been locked through it; gives it back if a child may have a
+    /// copy, which it would not close.
+    pub(crate) fn adopt(file: File, opened_behind: Moment, held: &ProcessLock) -> Result<Self, File> {
+        if opened_behind.is_unforked(held) {
+            Ok(Self::new(file, opened_behind.side, held))
+        } else {
+            Err(file)
+        }
+    }
+
     /// Whether this process is the one that opened it.
     pub(crate) fn is_here(&self) -> bool {
         self.side.is_here()
+    }
+
+    /// The file, on that side.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 }
 
 impl AsFd for Registered {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: open as long as `self` lives on the side that made it; on the other side nobody asks (handles check first), and a
-        // closed number would only make the call fail.
-        unsafe { BorrowedFd::borrow_raw(self.fd) }
+        self.file.as_fd()
     }
 }
 
@@ -243,11 +311,6 @@ impl Drop for Registered {
             // SAFETY: the registry gave the number back exactly once, so this is its only close.
             unsafe { libc::close(fd) };
         }
-    }
-}
-
-impl AsRawFd for Registered {
-    fn as_raw_fd(&self) -> i32 {
-        self.fd
+        self.node.put_back();
     }
 }

@@ -11,11 +11,19 @@
 //! Open-file-description locks: the kernel drops them after the process's mappings are gone, whatever killed it; they work across
 //! pid namespaces; whoever *acquires* a slot's byte has therefore proved a death and is the only one who has.
 //!
-//! (I1) an owner's description is opened for it, never mapped, never shared, closed with the handle; (I2) the probe's description is
-//! used under the process lock, because locks of one description never conflict; (I3) a forked child closes both kinds before `fork`
-//! returns: a description that it kept would hold what a dead parent had locked; it opens its own before it probes.
+//! (I1) an owner's description is opened for it, never shared, closed with the handle, and never mapped, but for (I4); (I2) the probe's
+//! description is used under the process lock, because locks of one description never conflict; (I3) a forked child closes both kinds
+//! before `fork` returns: a description that it kept would hold what a dead parent had locked; it opens its own before it probes.
+//!
+//! (I4) who shares a byte because it reads the file may read and map it through the same descriptor ([`share_through`]). A map keeps the
+//! description that was mapped, or one of the file below (overlayfs), so nothing may rest on which:
+//! - the byte is shared as long as there is the map: the descriptor stays open, and who has both drops the map first;
+//! - and no longer: it is unlocked in so many words, not by the last close, which a map, or a command that is just starting, may put off;
+//! - a forked child has no part of it: it closes the descriptor as any other (I3), and does not get the map, which is made and kept from
+//!   children (`MADV_DONTFORK`) under the process lock, that is, between two forks;
+//! - a death ends it: maps go before descriptors do, and with the last of both the lock.
 
-use super::fork::{ProcessLock, Registered, Side};
+use super::fork::{Moment, ProcessLock, Registered, Side};
 use crate::layout::slots::REPAIR_BYTE;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -37,6 +45,11 @@ pub(crate) struct SlotLock {
 }
 
 impl SlotLock {
+    /// The file, through the description that has the lock.
+    pub(crate) fn file(&self) -> &File {
+        self.descriptor.file()
+    }
+
     /// Wants a shared byte alone; false: somebody else shares it, and nothing changed.
     pub(crate) fn try_alone(&self) -> io::Result<bool> {
         Ok(set(&self.descriptor, self.byte, libc::F_WRLCK)?)
@@ -185,12 +198,26 @@ fn open_registered(file: &File, writable: bool, held: &ProcessLock) -> io::Resul
     let side = Side::current()?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let opened = OpenOptions::new().read(true).write(writable).open(path)?;
-    Ok((Registered::new(opened.into(), side, held), side))
+    Ok((Registered::new(opened, side, held), side))
 }
 
-/// Shares a byte of a file that may only be read, through a description of its own; `None`: somebody has it alone.
-pub(crate) fn share_of(file: &File, byte: u64) -> io::Result<Option<SlotLock>> {
-    let (descriptor, _) = open_registered(file, false, &ProcessLock::take())?;
+/// Shares a byte of a file that may only be read, through the description that it was opened with behind that moment, if no child can have
+/// that; else, and where the moment is not known, through one that is opened anew. `None`: somebody has it alone.
+pub(crate) fn share_through(
+    file: File,
+    opened_behind: Option<Moment>,
+    byte: u64,
+) -> io::Result<Option<SlotLock>> {
+    let held = ProcessLock::take();
+    let adopted = match opened_behind {
+        Some(moment) => Registered::adopt(file, moment, &held),
+        None => Err(file),
+    };
+    let descriptor = match adopted {
+        Ok(descriptor) => descriptor,
+        Err(file) => open_registered(&file, false, &held)?.0,
+    };
+    drop(held);
     Ok(if set(&descriptor, byte, libc::F_RDLCK)? { Some(SlotLock { descriptor, byte }) } else { None })
 }
 

@@ -47,6 +47,10 @@ pub(crate) trait MediumFile: Debug + Send + Sync + 'static {
 
     /// How long it is.
     fn len_bytes(&self) -> io::Result<u64>;
+    /// How long it was when it was opened, where that is known.
+    fn opened_bytes(&self) -> io::Result<u64> {
+        self.len_bytes()
+    }
     /// Reads from there on until `bytes` are full or the file ends; says how many were read.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of them, and makes the file longer if need be.
@@ -57,10 +61,13 @@ pub(crate) trait MediumFile: Debug + Send + Sync + 'static {
     fn keep_readers_out(&self) -> io::Result<Option<Box<dyn Send>>> {
         Ok(Some(Box::new(())))
     }
-    /// Keeps the file from being used for something else until what is returned is dropped; `None`: it is being used so. A file that may
-    /// only be read will do.
-    fn join_readers(&self) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        Ok(Some(Box::new(())))
+    /// The same file, which is kept from being used for something else as long as this lives; `None`: it is being used so. Maps of it are
+    /// dropped first. For a file that was opened to be read only.
+    fn join_readers(self) -> io::Result<Option<Self>>
+    where
+        Self: Sized,
+    {
+        Ok(Some(self))
     }
     /// Maps its first `bytes`, which it has.
     fn map(&self, bytes: u64, writable: bool) -> io::Result<Self::Map>;

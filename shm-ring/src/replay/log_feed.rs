@@ -65,8 +65,8 @@ struct Block {
 }
 
 impl LogFeed {
-    /// Opens a log's directory.
-    pub(crate) fn open(path: &Path, shared: &Arc<Shared>) -> Result<Self, Error> {
+    /// Opens a log's directory, which is on that device.
+    pub(crate) fn open(path: &Path, device: u64, shared: &Arc<Shared>) -> Result<Self, Error> {
         let side = side(path)?;
         let disk = disk_of(path, shared);
         let read = || Chart::read(&disk);
@@ -79,9 +79,6 @@ impl LogFeed {
                 return Err(trouble.at(path));
             }
         };
-        let device =
-            std::fs::symlink_metadata(disk.path()).map_err(crate::map::file::io_error("examine", path))?;
-        let device = std::os::unix::fs::MetadataExt::dev(&device);
         shared.is_local(device, || reader::check_writers(path))?;
         let seat = Seat::new(shared)?;
         let remembered = Remembered::of(&chart);
@@ -100,22 +97,22 @@ impl LogFeed {
         let kind = FileKind::Segment;
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let disk = Arc::new(disk_of(crate::map::file::directory_of(path), shared));
-        let file = shared.reserve.with(is_short, || disk.open(name, false)).map_err(|error| {
-            match (error.kind(), error.raw_os_error()) {
-                (io::ErrorKind::NotFound, _) => Error::NotFound { kind, path: path.to_path_buf() },
-                (_, Some(libc::EPERM)) => {
-                    writable(path, kind).err().unwrap_or_else(|| io_at("open", path, error))
-                }
-                _ => io_at("open", path, error),
+        let not_opened = |error: io::Error| match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::NotFound, _) => Error::NotFound { kind, path: path.to_path_buf() },
+            (_, Some(libc::EPERM)) => {
+                writable(path, kind).err().unwrap_or_else(|| io_at("open", path, error))
             }
+            _ => io_at("open", path, error),
+        };
+        let walk = shared.open(|| {
+            let file = disk.open(name, false).map_err(not_opened)?;
+            if let Some(identity) = file.identity() {
+                shared.is_local(identity.device, || refuse_network(file.file(), path, kind))?;
+            }
+            let alone = Walk::alone(Arc::clone(&disk), file, name, shared.boot_id);
+            alone.map_err(|why| not_alone(why, path))
         })?;
-        if let Some(identity) = file.identity() {
-            shared.is_local(identity.device, || refuse_network(file.file(), path, kind))?;
-        }
         let seat = Seat::new(shared)?;
-        let is_short_one = |error: &NotAlone| matches!(error, NotAlone::Unseen(Unseen::System { source, .. }) if is_short(source));
-        let alone = || Walk::alone(Arc::clone(&disk), &file, name, shared.boot_id);
-        let walk = shared.reserve.with(is_short_one, alone).map_err(|why| not_alone(why, path))?;
         Ok(Self::new(walk, seat, Remembered::default(), side))
     }
 
@@ -464,7 +461,7 @@ fn tags_of(framed: &Framed) -> Tags {
     Tags { producer: framed.head.slot, level, kind }
 }
 
-/// What a mapped segment takes: its lock byte is shared through a descriptor of its own.
+/// What a mapped segment takes: its lock byte is shared through a descriptor that stays open.
 fn usage(bytes: u64) -> MapUsage {
     MapUsage { descriptors: 1, ..MapUsage::map(bytes) }
 }

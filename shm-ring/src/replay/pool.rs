@@ -26,6 +26,7 @@ use crate::map::file::{self, io_error};
 use crate::map::limits;
 use crate::ring::Ring;
 use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,10 +167,14 @@ impl MapPool {
     /// [`Error::WrongOwner`] for what others than this user and root can write; [`Error::Invalid`] when there is no memory for one more.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PoolSource, Error> {
         let path = path.as_ref();
-        // A directory first: most files are told by their names.
+        // Most files are told by their names.
         let is_segment = path.extension().is_some_and(|extension| extension == "seg");
-        let feed = if is_segment && !path.is_dir() {
-            Kind::Log(LogFeed::open_segment(path, &self.shared)?)
+        let feed = if is_segment {
+            match LogFeed::open_segment(path, &self.shared) {
+                // A log may be called so, too.
+                Err(_) if path.is_dir() => self.open_by_kind(path)?,
+                opened => Kind::Log(opened?),
+            }
         } else {
             self.open_by_kind(path)?
         };
@@ -279,13 +284,16 @@ impl MapPool {
     /// Opens what has not been told by its name.
     fn open_by_kind(&self, path: &Path) -> Result<Kind, Error> {
         // Directories seldom have an extension.
-        if path.extension().is_none() && is_directory(path)? {
-            return Ok(Kind::Log(LogFeed::open(path, &self.shared)?));
+        if path.extension().is_none() {
+            if let Some(device) = device_of_directory(path)? {
+                return Ok(Kind::Log(LogFeed::open(path, device, &self.shared)?));
+            }
         }
         let looked = match self.look(path, FileKind::Segment) {
-            Err(Error::NotRegular { .. }) if is_directory(path)? => {
-                return Ok(Kind::Log(LogFeed::open(path, &self.shared)?));
-            }
+            Err(error @ Error::NotRegular { .. }) => match device_of_directory(path)? {
+                Some(device) => return Ok(Kind::Log(LogFeed::open(path, device, &self.shared)?)),
+                None => return Err(error),
+            },
             looked => looked?,
         };
         if looked.magic == crate::layout::segment::MAGIC_SEGMENT {
@@ -335,9 +343,10 @@ impl Looked {
     }
 }
 
-fn is_directory(path: &Path) -> Result<bool, Error> {
+/// Where a directory is; `None`: it is none.
+fn device_of_directory(path: &Path) -> Result<Option<u64>, Error> {
     match std::fs::metadata(path) {
-        Ok(found) => Ok(found.is_dir()),
+        Ok(found) => Ok(found.is_dir().then(|| found.dev())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::NotFound { kind: FileKind::Log, path: path.to_path_buf() })
         }
