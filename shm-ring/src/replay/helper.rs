@@ -8,13 +8,12 @@
 //! merge. What a source wants of a file goes by the file's name, so that nothing of a source is shared with the thread.
 //!
 //! (I1) a hint: whatever goes wrong, whoever reads the file reads it, or fails, itself; (I2) a FIFO or a device of that name is not waited
-//! for; (I3) it ends with its pool, and takes one descriptor of the pool's budget; (I4) a forked child, which has no such thread, never touches the
+//! for; (I3) it ends with its pool, and has a descriptor for a moment only, as whoever opens a file: the budget counts those that stay; (I4) a forked child, which has no such thread, never touches the
 //! queue.
 //! Not for a pool with a cap: what is read too late, behind where it was dropped, would stay in the page cache.
 
 use crate::error::FileKind;
 use crate::map::advice;
-use crate::map::budget::{MapBudget, MapUsage, Permit};
 use crate::map::file::open_found;
 use crate::map::fork::Side;
 use std::ops::Range;
@@ -35,7 +34,6 @@ pub(crate) struct Helper {
     side: Side,
     /// Gone when the pool is: what is still in the queue is wanted no more.
     _alive: Arc<()>,
-    _permit: Permit,
 }
 
 /// A part of a file that is wanted soon.
@@ -46,16 +44,15 @@ struct Wish {
 }
 
 impl Helper {
-    /// Starts it, where the system and the budget allow that.
-    pub(crate) fn start(budget: &MapBudget) -> Option<Self> {
+    /// Starts it, where the system allows that.
+    pub(crate) fn start() -> Option<Self> {
         let side = Side::current().ok()?;
-        let permit = budget.try_acquire(MapUsage::descriptor())?;
         let (wishes, queue) = mpsc::channel();
         let alive = Arc::new(());
         let pool = Arc::downgrade(&alive);
         let thread = std::thread::Builder::new().name("shm-ring-ahead".into());
         thread.spawn(move || run(&queue, &pool)).ok()?;
-        Some(Self { wishes: Some(wishes), side, _alive: alive, _permit: permit })
+        Some(Self { wishes: Some(wishes), side, _alive: alive })
     }
 
     /// That part of the file is wanted soon; false: it can't be asked for here.

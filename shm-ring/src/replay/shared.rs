@@ -137,7 +137,7 @@ impl Shared {
     /// Who begins to read files, for a pool without a cap.
     pub(crate) fn helper(&self) -> Option<&Helper> {
         match self.memory_bytes {
-            None => self.helper.get_or_init(|| Helper::start(&self.budget)).as_ref(),
+            None => self.helper.get_or_init(Helper::start).as_ref(),
             Some(_) => None,
         }
     }
