@@ -53,6 +53,7 @@ mod ranged_model;
 mod recording;
 mod records;
 mod remote;
+mod replay_feeds;
 mod replay_kinds;
 mod replay_live;
 mod replay_merge;
@@ -60,6 +61,7 @@ mod replay_orders;
 mod replay_pace;
 mod replay_parked;
 mod replay_pool;
+mod replay_rings;
 #[cfg(feature = "arrow")]
 mod replay_table;
 #[cfg(feature = "arrow")]
