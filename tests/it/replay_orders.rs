@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_millis(600);
 const HALF: Duration = Duration::from_millis(300);
 /// What comes at once comes in that, on a busy machine, too.
-const AT_ONCE: Duration = Duration::from_millis(250);
+const AT_ONCE: Duration = Duration::from_millis(450);
 const SHORT: Duration = Duration::from_millis(20);
 
 #[test]
@@ -128,7 +128,7 @@ fn who_shifts_stays_as_late_as_is_allowed() {
     next(&mut replayer);
     next(&mut replayer);
     let late = replayer.progress().late;
-    assert!((HALF - SHORT..LONG).contains(&late), "{late:?}");
+    assert!(late > HALF - SHORT, "{late:?}");
 }
 
 #[test]
