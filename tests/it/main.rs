@@ -55,18 +55,27 @@ mod recording;
 mod records;
 mod remote;
 mod replay_ahead;
+mod replay_feeds;
 mod replay_kinds;
 mod replay_live;
 mod replay_merge;
+mod replay_orders;
 mod replay_pace;
 mod replay_parked;
 mod replay_pool;
+mod replay_rings;
 #[cfg(feature = "arrow")]
 mod replay_table;
 #[cfg(feature = "arrow")]
 mod replay_table_hostile;
 #[cfg(feature = "arrow")]
+mod replay_table_lies;
+#[cfg(feature = "arrow")]
+mod replay_table_made;
+#[cfg(feature = "arrow")]
 mod replay_table_python;
+#[cfg(feature = "arrow")]
+mod replay_table_values;
 mod resuming;
 mod seeking;
 mod sharing;

@@ -28,11 +28,11 @@ fn ring(path: &Path, capacity_bytes: u64) -> Ring {
     RingOptions::new().capacity(capacity_bytes).create(path).unwrap()
 }
 
-fn recorder(ring: &Ring, log: &Path, options: &LogOptions) -> Recorder {
+pub(crate) fn recorder(ring: &Ring, log: &Path, options: &LogOptions) -> Recorder {
     Recorder::open(ring, "recorder", options.open_or_create(log).unwrap()).unwrap()
 }
 
-fn small() -> LogOptions {
+pub(crate) fn small() -> LogOptions {
     LogOptions::new().segment_bytes(64 << 10)
 }
 
@@ -41,7 +41,7 @@ fn now_ns() -> u64 {
 }
 
 /// Whose it is and which, and as many bytes more as its number says.
-fn payload(who: u64, number: u64) -> Vec<u8> {
+pub(crate) fn payload(who: u64, number: u64) -> Vec<u8> {
     let mut payload = [who.to_le_bytes(), number.to_le_bytes()].concat();
     payload.resize(16 + (number * 7 % 90) as usize, who as u8);
     payload
@@ -83,13 +83,19 @@ fn step(source: &mut PoolSource) -> Option<Record> {
     })
 }
 
-/// The numbers of the next records that are there, of one producer.
-fn numbers(source: &mut PoolSource) -> Vec<u64> {
-    std::iter::from_fn(|| step(source)).map(|record| read(&record.payload).1).collect()
+/// The numbers of the next records that are there, of one producer, whose places grow.
+pub(crate) fn numbers(source: &mut PoolSource) -> Vec<u64> {
+    let (mut numbers, mut last, mut scratch) = (vec![], None, vec![]);
+    while let Next::Record(stamp) = source.step().unwrap() {
+        assert!(last < Some(stamp.sequence), "{last:?}, and then {}", stamp.sequence);
+        last = Some(stamp.sequence);
+        numbers.push(read(source.record().payload(&mut scratch).unwrap()).1);
+    }
+    numbers
 }
 
 /// The next `n`, some time.
-fn some_time(source: &mut PoolSource, n: usize) -> Vec<(u64, u64)> {
+pub(crate) fn some_time(source: &mut PoolSource, n: usize) -> Vec<(u64, u64)> {
     let began = Instant::now();
     let mut found = vec![];
     while found.len() < n {
@@ -114,7 +120,7 @@ fn check(found: &[(u64, u64)], n_each: u64) {
 }
 
 /// Gaps, and the records and bytes that are missing in them.
-fn missed(source: &PoolSource) -> [u64; 3] {
+pub(crate) fn missed(source: &PoolSource) -> [u64; 3] {
     let stats = source.stats();
     [stats.n_gaps, stats.n_missing_records, stats.n_missing_bytes]
 }
@@ -334,7 +340,12 @@ pub(crate) fn producer_of_rings() {
 }
 
 /// A ring of which the first records are in a log, and so many more are not.
-fn half_recorded(directory: &Path, options: &LogOptions, n_recorded: u64, n_more: u64) -> (Ring, Recorder) {
+pub(crate) fn half_recorded(
+    directory: &Path,
+    options: &LogOptions,
+    n_recorded: u64,
+    n_more: u64,
+) -> (Ring, Recorder) {
     let ring = ring(&directory.join("ring"), 16 << 10);
     let mut recorder = recorder(&ring, &directory.join("log"), options);
     let mut producer = ring.producer().unwrap();
@@ -348,7 +359,7 @@ fn half_recorded(directory: &Path, options: &LogOptions, n_recorded: u64, n_more
     (ring, recorder)
 }
 
-fn over(directory: &Path) -> PoolSource {
+pub(crate) fn over(directory: &Path) -> PoolSource {
     pool().open_with_ring(directory.join("log"), directory.join("ring")).unwrap()
 }
 

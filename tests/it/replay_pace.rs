@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const MS: u64 = 1_000_000;
-const SECOND: u64 = 1_000 * MS;
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000 * MS;
 /// More than a busy machine is late by, as a rule.
 const SOON: Duration = Duration::from_secs(2);
 
 /// Records of those times, each of which is its number.
 #[derive(Debug)]
-struct Times {
+pub(crate) struct Times {
     times: Vec<u64>,
     at: usize,
     /// So many are there yet; more may come as long as somebody else has this, too.
@@ -29,7 +29,7 @@ struct Times {
 }
 
 impl Times {
-    fn new(times: impl IntoIterator<Item = u64>) -> Self {
+    pub(crate) fn new(times: impl IntoIterator<Item = u64>) -> Self {
         let times: Vec<u64> = times.into_iter().collect();
         let there = Arc::new(AtomicUsize::new(times.len()));
         Self { times, at: 0, there, not_before_ns: 0, bad: None }
@@ -69,19 +69,19 @@ impl Source for Times {
     }
 }
 
-fn replayer(times: Times) -> Replayer<Times> {
+pub(crate) fn replayer(times: Times) -> Replayer<Times> {
     let mut merge = Merge::new();
     merge.add(times);
     Replayer::new(merge)
 }
 
 /// The number of the next record; `None`: not in time, or over.
-fn within(replayer: &mut Replayer<Times>, time: Duration) -> Option<usize> {
+pub(crate) fn within(replayer: &mut Replayer<Times>, time: Duration) -> Option<usize> {
     replayer.next_timeout(time).unwrap().map(|event| event.record)
 }
 
 /// The number of the next record, and when it came.
-fn next(replayer: &mut Replayer<Times>) -> (usize, Instant) {
+pub(crate) fn next(replayer: &mut Replayer<Times>) -> (usize, Instant) {
     let number = replayer.next().unwrap().unwrap().record;
     (number, Instant::now())
 }

@@ -131,8 +131,8 @@ fn rows_that_were_cut_before_there_is_a_map_are_an_error() {
 
 #[test]
 fn a_forked_child_hears_of_it_in_front_of_every_record_of_a_log() {
-    // Goal: a child, which has none of the maps, is told so at its first step, also where records are staged. Method: fork in the midst of a
-    // segment of records that are too long to be copied; the parent goes on.
+    // Goal: a child, which has none of the maps, is told so at its first step, also where records are staged, and at a seek. Method: fork in
+    // the midst of a segment of records that are too long to be copied; the parent goes on.
     alone("replay_parked::forked", &[]);
 }
 
@@ -150,6 +150,8 @@ pub(crate) fn forked() {
         for _ in 0..3 {
             assert!(next(&mut source).unwrap_err().to_string().contains("fork"));
         }
+        assert!(source.seek(7).unwrap_err().to_string().contains("fork"));
+        assert!(source.seek_before(7).unwrap_err().to_string().contains("fork"));
     })
     .finish();
     for _ in 1..500 {

@@ -46,6 +46,8 @@ mod ring_feed;
 mod row_feed;
 mod rows;
 mod seat;
+#[cfg(test)]
+mod seat_trial;
 mod shared;
 mod source;
 mod stage;

@@ -112,9 +112,8 @@ impl Rate {
             (true, 0..75) => wide.div_ceil(odd << shift),
             (true, _) => wide.min(1),
             (false, _) if recorded_ns == 0 => 0,
-            (false, _) if shift <= wide.leading_zeros() && shift < u128::BITS => {
-                (wide << shift).div_ceil(odd)
-            }
+            // Less than 128: it is not 0.
+            (false, _) if shift <= wide.leading_zeros() => (wide << shift).div_ceil(odd),
             (false, _) => u128::MAX,
         };
         u64::try_from(taken).unwrap_or(u64::MAX)

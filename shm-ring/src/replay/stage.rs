@@ -256,7 +256,8 @@ impl Stage {
     /// Behind what the feed has staged. Where it has come to an end, or has nothing yet, nothing is held back; else there may be nothing to
     /// hand out as long as all is, and it is to be asked again.
     pub(crate) fn finish(&mut self, filled: Filled) {
-        if filled == Filled::Some && self.filling.disorder.is_none() {
+        // Where disorder ends a source, nothing is ever held back.
+        if filled == Filled::Some {
             return;
         }
         while let Some(first) = self.filling.held.pop_front() {

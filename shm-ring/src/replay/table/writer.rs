@@ -426,3 +426,41 @@ fn failed(path: &Path) -> impl Fn(ArrowError) -> Error {
         Error::Io { operation: "write", path: path.clone(), source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: a batch's texts have no more bytes than their offsets can say, and what was taken back is none of them.
+    // Method: the last byte that there is, and one more; values of each kind with bytes, pushed and taken back; a batch that is full.
+    #[test]
+    fn bytes_of_a_batch_are_counted() {
+        assert_eq!(more(TEXT_BYTES_MAX - 1, 1), Some(TEXT_BYTES_MAX));
+        assert_eq!([more(TEXT_BYTES_MAX, 1), more(1, usize::MAX)], [None; 2]);
+        for column_type in [ColumnType::Text, ColumnType::Binary] {
+            let (_, cells) = written(column_type).unwrap();
+            let mut column = Column { name: "c".into(), column_type, cells };
+            let len = |column: &Column| match column.cells {
+                Cells::Text(_, len) | Cells::Binary(_, len) => len,
+                _ => unreachable!("two kinds have bytes"),
+            };
+            let value =
+                if column_type == ColumnType::Text { "four".into() } else { b"four".as_slice().into() };
+            for (value, expected) in [(value, 4), (CellValue::Null, 4), (value, 8)] {
+                column.push(value).unwrap();
+                assert_eq!(len(&column), expected);
+            }
+            for expected in [4, 4, 0] {
+                column.pop();
+                assert_eq!(len(&column), expected);
+            }
+            column.push(value).unwrap();
+            assert_eq!((column.take().len(), len(&column)), (1, 0));
+            if let Cells::Text(_, len) | Cells::Binary(_, len) = &mut column.cells {
+                *len = TEXT_BYTES_MAX / 2;
+                assert!(!column.is_large());
+                assert!(column.push(value).is_ok() && column.is_large());
+            }
+        }
+    }
+}
