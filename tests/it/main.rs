@@ -59,6 +59,7 @@ mod replay_merge;
 mod replay_pace;
 mod replay_parked;
 mod replay_pool;
+mod replay_rings;
 #[cfg(feature = "arrow")]
 mod replay_table;
 #[cfg(feature = "arrow")]

@@ -292,6 +292,15 @@ pub(crate) fn hole() {
         (n, source.stats().n_gaps)
     };
     let open = |options: PoolOptions| options.build().unwrap().open(&path).unwrap();
+    // Each place counts once, however often it is read.
+    for options in [PoolOptions::new(), with_maps(0)] {
+        let mut source = open(options);
+        for since_ns in [0, 4_000, 0, 0] {
+            source.seek(since_ns).unwrap();
+            while next(&mut source).unwrap().is_some() {}
+        }
+        assert_eq!(source.stats().n_gaps, 1);
+    }
     let expected = all(open(PoolOptions::new()));
     assert!(expected.0 > 4900 && expected.1 == 1, "{expected:?}");
     let sources = [PoolOptions::new(), with_maps(0)].map(open);

@@ -10,7 +10,8 @@
 //! (I1) a record is staged behind the comparison of its checksum; (I2) mapped or parked, the same records, gaps and errors come; (I3) while it
 //! is parked it has neither a map nor a descriptor, but for the moment in which it copies.
 
-use super::feed::{Feed, Filled, Missed, keep_copies, pinned, stage_record};
+use super::feed::{Feed, Filled, keep_copies, pinned, stage_record};
+use super::missed::{Missed, Told};
 use super::seat::Seat;
 use super::shared::Shared;
 use super::source::{SourceError, Stamp};
@@ -20,7 +21,7 @@ use crate::error::{Error, FileKind};
 use crate::layout::frame::decode_tags;
 use crate::layout::segment::{Key, span_of_log_record};
 use crate::log::chart::Chart;
-use crate::log::item::{LogGap, LogReadError};
+use crate::log::item::LogReadError;
 use crate::log::names;
 use crate::log::park::NotAlone;
 use crate::log::reader;
@@ -50,6 +51,7 @@ pub(crate) struct LogFeed {
     seat: Seat,
     remembered: Remembered,
     missed: Missed,
+    told: Told,
     side: Side,
     /// The segment that the window is of.
     windowed: Option<u64>,
@@ -120,8 +122,16 @@ impl LogFeed {
     }
 
     fn new(walk: Walk<Disk>, seat: Seat, remembered: Remembered, side: Side) -> Self {
-        let mut this =
-            Self { walk, block: None, seat, remembered, missed: Missed::default(), side, windowed: None };
+        let mut this = Self {
+            walk,
+            block: None,
+            seat,
+            remembered,
+            missed: Missed::default(),
+            told: Told::default(),
+            side,
+            windowed: None,
+        };
         if !this.sit() {
             this.walk.park();
         }
@@ -268,24 +278,13 @@ impl LogFeed {
 
     /// What was read through the map is read no further for now.
     fn drop_all(&mut self) {
-        if let Some((offset, _)) = self.walk.offsets() {
-            self.seat.window.drop_all(&self.seat.shared, &View(&self.walk), offset);
-        }
+        drop_window(&mut self.seat, &self.walk);
     }
 
     /// The window of the mapped segment goes along.
     #[inline]
     fn move_window(&mut self, stage: &Stage) {
-        let Some(segment) = self.walk.segment() else { return };
-        let (number, data_offset) = (segment.header().number, segment.header().extent.data_offset);
-        let Some((offset, end)) = self.walk.offsets() else { return };
-        let shared = &self.seat.shared;
-        if self.windowed != Some(number) {
-            self.windowed = Some(number);
-            self.seat.window.begin(shared, &View(&self.walk), offset);
-        }
-        let pinned = || pinned(stage).map_or(offset, |place| data_offset + place);
-        self.seat.window.moved(shared, &View(&self.walk), (offset, end), pinned);
+        move_window(&mut self.seat, &mut self.windowed, &self.walk, || pinned(stage));
     }
 
     /// What a run stopped at; true: it may go on.
@@ -311,17 +310,15 @@ impl LogFeed {
             Some(Step::Record(framed)) => {
                 stage.push_copy(stamp_of(&framed), self.walk.payload(&framed), tags_of(&framed));
             }
-            Some(Step::Gap(gap)) => self.note_gap(&gap),
+            Some(Step::Gap(gap)) => {
+                if self.told.is_new(gap.position) {
+                    self.missed.note(&gap);
+                }
+            }
             Some(Step::Mark(_)) => {}
             None => return Ok(Some(self.nothing())),
         }
         Ok(None)
-    }
-
-    fn note_gap(&mut self, gap: &LogGap) {
-        self.missed.n_gaps += 1;
-        self.missed.n_records += gap.n_records.unwrap_or(0);
-        self.missed.n_bytes += gap.n_bytes.unwrap_or(0);
     }
 
     /// Nothing is there any more, or not yet.
@@ -411,6 +408,7 @@ impl LogFeed {
             return Err(LogReadError::Forked.into());
         }
         self.block = None;
+        self.told.leave();
         if self.seat.shared.memory_bytes.is_some() {
             self.drop_all();
         }
@@ -421,6 +419,33 @@ impl LogFeed {
             self.walk.park();
         }
         Ok(())
+    }
+}
+
+/// The window of a walk's mapped segment goes along; of its frames, those from `pinned` on are still wanted, if there are any.
+#[inline]
+pub(super) fn move_window(
+    seat: &mut Seat,
+    windowed: &mut Option<u64>,
+    walk: &Walk<Disk>,
+    pinned: impl FnOnce() -> Option<u64>,
+) {
+    let Some(segment) = walk.segment() else { return };
+    let (number, data_offset) = (segment.header().number, segment.header().extent.data_offset);
+    let Some((offset, end)) = walk.offsets() else { return };
+    let Seat { shared, window, .. } = seat;
+    if *windowed != Some(number) {
+        *windowed = Some(number);
+        window.begin(shared, &View(walk), offset);
+    }
+    let pinned = || pinned().map_or(offset, |place| data_offset + place);
+    window.moved(shared, &View(walk), (offset, end), pinned);
+}
+
+/// What was read of it is read no further for now.
+pub(super) fn drop_window(seat: &mut Seat, walk: &Walk<Disk>) {
+    if let Some((offset, _)) = walk.offsets() {
+        seat.window.drop_all(&seat.shared, &View(walk), offset);
     }
 }
 
@@ -466,7 +491,7 @@ fn disk_of(path: &Path, shared: &Shared) -> Disk {
     if shared.memory_bytes.is_some() { disk.sparing() } else { disk }
 }
 
-fn is_short_read(error: &LogReadError) -> bool {
+pub(super) fn is_short_read(error: &LogReadError) -> bool {
     matches!(error, LogReadError::System { errno, .. } if is_short_errno(*errno))
 }
 

@@ -85,7 +85,8 @@ pub struct SourceStats {
     pub n_records: u64,
     /// Refills of the source's stage.
     pub n_refills: u64,
-    /// Places where a log said, or it was found, that something is missing.
+    /// Places where a log or a ring said, or it was found, that something is missing. Each counts once, however often it is read behind
+    /// seeks, unless these were hundreds, to places far apart; this also goes for the two that follow.
     pub n_gaps: u64,
     /// Records that are missing there, as far as that is known.
     pub n_missing_records: u64,

@@ -57,7 +57,7 @@ pub(crate) struct Shared {
 pub(crate) struct Counts {
     pub(crate) n_sources: AtomicU64,
     pub(crate) n_mapped: AtomicU64,
-    /// Sources that have ended or failed, and have no map.
+    /// Sources that wait for no map: that have ended or failed, and those of rings.
     pub(crate) n_over: AtomicU64,
     pub(crate) n_hits: AtomicU64,
     pub(crate) n_faults: AtomicU64,
@@ -143,7 +143,6 @@ impl Shared {
     }
 
     /// A source takes more than others do.
-    #[cfg(feature = "arrow")]
     pub(crate) fn charge(&self, extra_bytes: u64) -> Result<(), Error> {
         add(&self.extra_bytes, extra_bytes);
         self.check(load(&self.counts.n_sources)).inspect_err(|_| self.discharge(extra_bytes))
