@@ -1,7 +1,8 @@
 //! Replay without maps: what befalls a source between two blocks, or between a block and a map, is neither lost nor taken for something else.
 
-use crate::harness::{alone, directory, fork};
+use crate::harness::{alone, directory, eventually, fork};
 use crate::log_read::append;
+use crate::replay_pool::cached;
 use nix::sys::resource::{Resource, setrlimit};
 use shm_ring::replay::{
     Body, MapPool, Next, Order, PoolOptions, PoolSource, RowLayout, Source, SourceError, TimeUnit,
@@ -340,5 +341,33 @@ fn no_zeros_of_a_cut_are_handed_out_as_rows() {
             }
         };
         assert!(error.contains("truncated") && error.contains("40960"), "{error}");
+    }
+}
+
+#[test]
+fn a_window_makes_room_for_sources_that_come_later() {
+    // Goal: what was read ahead for one source is let go of when others need the memory. Method: a file on a disk, of which a window is read; many
+    // small ones; a few rows more of the first, and a look at what is cached of it.
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (large, small) = (directory.path().join("large"), directory.path().join("small"));
+    fs::write(&large, rows(400_000)).unwrap();
+    fs::write(&small, rows(10)).unwrap();
+    let file = fs::File::open(&large).unwrap();
+    file.sync_all().unwrap();
+    nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    if cached(&large) > 0 {
+        println!("SKIPPED a_window_makes_room: this file system keeps what it has cached");
+        return;
+    }
+    for options in [with_maps(1), with_maps(0)] {
+        let pool = options.order(Order::Error).memory_bytes(8 << 20).build().unwrap();
+        let mut source = pool.open_rows(&large, LAYOUT).unwrap();
+        let mut read = |n: usize| (0..n).for_each(|_| assert!(next(&mut source).unwrap().is_some()));
+        read(100);
+        eventually("read ahead", || pool.stats().n_mapped == 0 || cached(&large) > (1 << 20));
+        let others: Vec<_> = (0..140).map(|_| pool.open_rows(&small, LAYOUT).unwrap()).collect();
+        read(100);
+        assert!(cached(&large) < (700 << 10), "{} cached", cached(&large));
+        drop(others);
     }
 }

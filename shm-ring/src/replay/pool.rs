@@ -73,6 +73,8 @@ impl PoolOptions {
     /// read is read there. What is behind a window is dropped from the page cache, too, as far as no other process has it mapped. Records that
     /// are longer than their window, batches of tables that are compressed, dictionaries, and what a re-order window holds back, come on top. Without it, nothing is dropped.
     ///
+    /// Sources that are added while others are read take their windows from those: each of them gives back when it is read on.
+    ///
     /// A ring counts as any source does, with a window's worth of copies; its own bytes, which are in memory for all who use it, do not.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {

@@ -152,7 +152,10 @@ impl Seat {
     pub(crate) fn block_bytes(&mut self) -> u64 {
         match self.shared.memory_bytes {
             // As much is in the page cache while it is copied.
-            Some(_) => (self.window.bytes(&self.shared) / 2).max(BLOCK_BYTES_MIN),
+            Some(_) => {
+                self.window.fit(&self.shared);
+                (self.window.bytes(&self.shared) / 2).max(BLOCK_BYTES_MIN)
+            }
             None => BLOCK_BYTES,
         }
     }
