@@ -167,6 +167,7 @@ const ROLES: &[(&str, fn())] = &[
     ("replay_kinds::replays", replay_kinds::replays),
     ("replay_parked::forked", replay_parked::forked),
     ("replay_parked::hole", replay_parked::hole),
+    ("replay_parked::locked", replay_parked::locked),
     ("replay_pool::capped", replay_pool::capped),
     ("replay_rings::dies", replay_rings::dies),
     ("replay_rings::exhausted", replay_rings::exhausted),

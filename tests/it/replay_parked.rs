@@ -371,3 +371,47 @@ fn a_window_makes_room_for_sources_that_come_later() {
         drop(others);
     }
 }
+
+#[test]
+fn what_may_not_be_locked_in_memory_is_not_mapped() {
+    // Goal: in a process that locks what it maps, and may not lock as much, rows are copied, and a log says what to do. Method: such a process,
+    // and files that are larger than what it may lock.
+    alone("replay_parked::locked", &[]);
+}
+
+pub(crate) fn locked() {
+    use nix::sys::mman::{MlockAllFlags, mlockall};
+    use nix::unistd::{Uid, geteuid, setresuid};
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory();
+    let (path, log) = (directory.path().join("rows"), directory.path().join("log"));
+    fs::write(&path, rows(2_000_000)).unwrap();
+    let mut appender = LogOptions::new().segment_bytes(32 << 20).create(&log).unwrap();
+    append(&mut appender, 0..10);
+    drop(appender);
+    let pool = PoolOptions::new().build().unwrap();
+    let mut sources = vec![];
+    setrlimit(Resource::RLIMIT_MEMLOCK, 8 << 20, 8 << 20).unwrap();
+    if geteuid().is_root() {
+        // Who may lock as much as he likes is no trial.
+        for path in [directory.path(), &log] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for entry in fs::read_dir(&log).unwrap() {
+            fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let nobody = Uid::from_raw(65_534);
+        setresuid(nobody, nobody, nobody).unwrap();
+    }
+    mlockall(MlockAllFlags::MCL_FUTURE).unwrap();
+    sources.push(pool.open_rows(&path, LAYOUT).unwrap());
+    assert_eq!(pool.stats().n_mapped, 0);
+    for n in 0..10_000 {
+        assert_eq!(next(&mut sources[0]).unwrap().unwrap().0, n);
+    }
+    let told = match pool.open(&log) {
+        Ok(mut source) => next(&mut source).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(told.contains("ulimit -l"), "{told}");
+}

@@ -100,9 +100,10 @@ impl LogFeed {
     pub(crate) fn open_segment(path: &Path, shared: &Arc<Shared>) -> Result<Self, Error> {
         let side = side(path)?;
         let kind = FileKind::Segment;
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let disk = Arc::new(disk_of(crate::map::file::directory_of(path), shared));
-        let file = shared.reserve.with(is_short, || disk.open(name, false)).map_err(|error| {
+        let (disk, name) = disk_of(crate::map::file::directory_of(path), shared)
+            .calling(path.file_name().unwrap_or(path.as_os_str()));
+        let disk = Arc::new(disk);
+        let file = shared.reserve.with(is_short, || disk.open(&name, false)).map_err(|error| {
             match (error.kind(), error.raw_os_error()) {
                 (io::ErrorKind::NotFound, _) => Error::NotFound { kind, path: path.to_path_buf() },
                 (_, Some(libc::EPERM)) => {
@@ -116,7 +117,7 @@ impl LogFeed {
         }
         let seat = Seat::new(shared)?;
         let is_short_one = |error: &NotAlone| matches!(error, NotAlone::Unseen(Unseen::System { source, .. }) if is_short(source));
-        let alone = || Walk::alone(Arc::clone(&disk), &file, name, shared.boot_id);
+        let alone = || Walk::alone(Arc::clone(&disk), &file, &name, shared.boot_id);
         let walk = shared.reserve.with(is_short_one, alone).map_err(|why| not_alone(why, path))?;
         Ok(Self::new(walk, seat, Remembered::default(), side))
     }

@@ -246,6 +246,11 @@ impl Source for PoolSource {
         self.stage.prefetch();
     }
 
+    /// Behind a step that was no record, or a seek, one without bytes.
+    ///
+    /// # Panics
+    ///
+    /// In a forked child that has not stepped, where a log's record is in a map that a child does not have.
     #[inline(always)]
     fn record(&self) -> Replayed<'_> {
         let staged = self.stage.current();
