@@ -147,6 +147,9 @@ pub(crate) fn forked() {
     let mut source = PoolOptions::new().order(Order::Error).build().unwrap().open(&path).unwrap();
     source.step().unwrap();
     fork(|| {
+        let asked = std::panic::AssertUnwindSafe(|| _ = source.record());
+        let why = std::panic::catch_unwind(asked).unwrap_err();
+        assert!(why.downcast_ref::<&str>().unwrap().contains("in a forked child, which has not stepped"));
         source.prefetch();
         for _ in 0..3 {
             assert!(next(&mut source).unwrap_err().to_string().contains("fork"));
@@ -414,4 +417,37 @@ pub(crate) fn locked() {
         Err(error) => error.to_string(),
     };
     assert!(told.contains("ulimit -l"), "{told}");
+}
+
+#[test]
+fn behind_a_seek_that_has_failed_nothing_comes() {
+    // Goal: a source whose seek has failed hands nothing out until one succeeds, so that nothing is missing without a word. Method: rows, and a
+    // log's segment, that are not there when a seek looks for them, and are again.
+    let directory = directory();
+    let (path, away) = (directory.path().join("it"), directory.path().join("away"));
+    let log = directory.path().join("log");
+    append(&mut LogOptions::new().segment_bytes(64 << 10).create(&log).unwrap(), 0..2_000);
+    for is_rows in [true, false] {
+        let pool = with_maps(0).order(Order::Error).build().unwrap();
+        let mut source = if is_rows {
+            fs::write(&path, rows(1_000)).unwrap();
+            pool.open_rows(&path, LAYOUT).unwrap()
+        } else {
+            fs::rename(&segments(&log)[0], &path).unwrap();
+            pool.open(&path).unwrap()
+        };
+        for _ in 0..5 {
+            next(&mut source).unwrap().unwrap();
+        }
+        fs::rename(&path, &away).unwrap();
+        assert!(source.seek(3).is_err());
+        for _ in 0..3 {
+            assert!(next(&mut source).is_err_and(|error| error.to_string().contains("seek")));
+        }
+        assert!(source.seek_before(3).is_err() && next(&mut source).is_err());
+        fs::rename(&away, &path).unwrap();
+        source.seek(3).unwrap();
+        assert_eq!(next(&mut source).unwrap().unwrap().0, 3);
+        fs::remove_file(&path).unwrap();
+    }
 }

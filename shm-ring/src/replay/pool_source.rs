@@ -38,6 +38,8 @@ struct Rest {
     n_staged: u64,
     /// Of the feed, to be told behind what is staged.
     failure: Option<Box<SourceError>>,
+    /// A seek has failed: nobody knows what is next.
+    is_astray: bool,
 }
 
 /// Where its records come from.
@@ -145,7 +147,7 @@ impl PoolSource {
     pub(crate) fn new(path: &Path, feed: Kind, shared: &Shared) -> Self {
         let name = path.to_string_lossy().into();
         let side = if let Kind::Log(feed) = &feed { Some(feed.side()) } else { None };
-        let rest = Rest { feed, name, n_refills: 0, n_staged: 0, failure: None };
+        let rest = Rest { feed, name, n_refills: 0, n_staged: 0, failure: None, is_astray: false };
         Self { stage: Stage::new(shared.order), rest: Box::new(rest), side }
     }
 
@@ -196,6 +198,9 @@ impl PoolSource {
     fn refill(&mut self) -> Result<Next, SourceError> {
         loop {
             self.stage.begin()?;
+            if self.rest.is_astray {
+                return Err(SourceError::Other("its last seek has failed: seek again".into()));
+            }
             if let Some(error) = self.rest.failure.take() {
                 return Err(*error);
             }
@@ -261,18 +266,23 @@ impl Source for PoolSource {
         Replayed { tags: staged.tags, body: Body::Bytes(self.bytes(staged)) }
     }
 
+    /// Behind one that has failed, each step is an error, until one succeeds.
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
         self.stage.forget(since_ns);
-        self.rest.failure = None;
-        self.rest.feed.feed_mut().seek(since_ns)
+        (self.rest.failure, self.rest.is_astray) = (None, true);
+        self.rest.feed.feed_mut().seek(since_ns)?;
+        self.rest.is_astray = false;
+        Ok(())
     }
 
     /// Of a log or a segment, the entry of the index from which on the record is; of rows and tables, the record itself, and with a
     /// [re-order window](super::stage::Order::Reorder) twice as many in front of it; of others, and of what has no index, the start.
     fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
         self.stage.forget(0);
-        self.rest.failure = None;
-        self.rest.feed.feed_mut().seek_before(until_ns)
+        (self.rest.failure, self.rest.is_astray) = (None, true);
+        self.rest.feed.feed_mut().seek_before(until_ns)?;
+        self.rest.is_astray = false;
+        Ok(())
     }
 
     fn name(&self) -> &str {
