@@ -12,7 +12,8 @@ use crate::{
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
     log_append, log_golden, log_killing, log_pinning, log_read, lossy, order, permissions, quiet, ranged,
     ranged_files, ranged_golden, ranged_killing, recording, remote, replay_ahead, replay_kinds, replay_live,
-    replay_parked, replay_pool, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
+    replay_parked, replay_pool, replay_rings, resuming, sharing, snapshot, snapshot_cut, snapshot_opening,
+    waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -171,7 +172,10 @@ const ROLES: &[(&str, fn())] = &[
     ("replay_kinds::replays", replay_kinds::replays),
     ("replay_parked::forked", replay_parked::forked),
     ("replay_parked::hole", replay_parked::hole),
+    ("replay_parked::locked", replay_parked::locked),
     ("replay_pool::capped", replay_pool::capped),
+    ("replay_rings::dies", replay_rings::dies),
+    ("replay_rings::exhausted", replay_rings::exhausted),
     ("replay_pool::cramped", replay_pool::cramped),
     ("replay_pool::exhausted", replay_pool::exhausted),
     #[cfg(feature = "arrow")]

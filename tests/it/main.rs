@@ -63,6 +63,7 @@ mod replay_orders;
 mod replay_pace;
 mod replay_parked;
 mod replay_pool;
+mod replay_ring_edges;
 mod replay_rings;
 #[cfg(feature = "arrow")]
 mod replay_table;

@@ -7,10 +7,12 @@ use crate::log_read::small;
 use crate::records::mix;
 use shm_ring::MapBudget;
 use shm_ring::replay::{
-    AsOf, Batches, MapPool, Merge, Next, Order, PoolOptions, PoolSource, RowLayout, Source, TimeUnit,
+    AsOf, Batches, Body, MapPool, Merge, Next, Order, PoolOptions, PoolSource, RowLayout, Source, TimeUnit,
 };
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Rows of a time and something.
@@ -415,5 +417,55 @@ fn a_table_that_has_ended_gives_its_map_back() {
         expected.sort();
         assert_eq!(found, expected);
         assert_eq!((pool.stats().n_mapped, budget.in_use().maps), (0, 0));
+    }
+}
+
+#[test]
+fn a_name_is_bytes() {
+    // Goal: files whose names are no text are found and read like others, mapped, parked and under a cap. Method: one of each kind under such a
+    // name, in a directory with such a name.
+    let directory = directory();
+    let made = kinds(directory.path(), &(1..3_000).collect::<Vec<_>>());
+    let odd = directory.path().join(OsStr::from_bytes(b"odd \xfe"));
+    fs::create_dir(&odd).unwrap();
+    let capped = PoolOptions::new().order(Order::Error).memory_bytes(4 << 20).build().unwrap();
+    let [mapped, parked] = pools(Order::Error);
+    for (at, mut one) in made.into_iter().enumerate() {
+        let extension = one.path.extension().map_or(vec![], |it| [b".", it.as_bytes()].concat());
+        let name = [format!("{at} ").as_bytes(), b"\xff\x80", &extension].concat();
+        let path = odd.join(OsStr::from_bytes(&name));
+        fs::rename(std::mem::replace(&mut one.path, path.clone()), &path).unwrap();
+        assert!(one.is_rows || MapPool::find(directory.path()).unwrap().contains(&path), "{path:?}");
+        for pool in [&mapped, &parked, &capped] {
+            let mut source = one.open(pool);
+            for ns in &one.times {
+                assert!(matches!(source.step().unwrap(), Next::Record(stamp) if stamp.timestamp_ns == *ns));
+            }
+            assert_eq!(source.step().unwrap(), Next::End, "{path:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_record_is_an_empty_one() {
+    // Goal: who asks a source of a pool for a record that was none gets no bytes, and no panic. Method: of each kind, mapped and parked, in front
+    // of the first step, behind the last one, and behind a seek.
+    let directory = directory();
+    let made = kinds(directory.path(), &(1..3_000).collect::<Vec<_>>());
+    for pool in pools(Order::Error) {
+        for one in &made {
+            let mut source = one.open(&pool);
+            let is_empty = |source: &PoolSource| matches!(source.record().body, Body::Bytes([]));
+            assert!(is_empty(&source));
+            while let Next::Record(_) = source.step().unwrap() {
+                assert!(!is_empty(&source));
+            }
+            assert!(is_empty(&source) && source.step().unwrap() == Next::End && is_empty(&source));
+            source.seek(300).unwrap();
+            assert!(is_empty(&source));
+            source.step().unwrap();
+            source.seek_before(300).unwrap();
+            assert!(is_empty(&source));
+        }
     }
 }

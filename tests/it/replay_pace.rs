@@ -291,6 +291,21 @@ fn without_a_pace_and_back_goes_on_where_it_is() {
 }
 
 #[test]
+fn a_late_record_is_the_first_and_not_the_latest() {
+    // Goal: without a pace, too, the beginning is the earliest record that was met, and a speed that follows begins at the latest. Method: a
+    // record that is late by hours, and one behind it that is 30 ms later than all.
+    let hour = 3_600 * SECOND;
+    let mut replayer = replayer(Times::new([50 * hour, 100 * hour, 20 * hour, 100 * hour + 30 * MS]));
+    let control = replayer.control();
+    for first in [50, 50, 20] {
+        next(&mut replayer);
+        assert_eq!(control.progress().first_ns, Some(first * hour));
+    }
+    control.set_pace(Pace::Speed(1.0));
+    assert_eq!(within(&mut replayer, SOON), Some(3));
+}
+
+#[test]
 fn a_seek_goes_both_ways() {
     // Goal: a seek finds the first record of that time or later, forward and back, drops what was waiting, and revives what is over.
     // Method: seeks between and onto records, behind the end, in front of the beginning; what was asked for counts as the beginning.

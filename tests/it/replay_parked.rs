@@ -1,7 +1,8 @@
 //! Replay without maps: what befalls a source between two blocks, or between a block and a map, is neither lost nor taken for something else.
 
-use crate::harness::{alone, directory, fork};
+use crate::harness::{alone, directory, eventually, fork};
 use crate::log_read::append;
+use crate::replay_pool::cached;
 use nix::sys::resource::{Resource, setrlimit};
 use shm_ring::replay::{
     Body, MapPool, Next, Order, PoolOptions, PoolSource, RowLayout, Source, SourceError, TimeUnit,
@@ -146,6 +147,9 @@ pub(crate) fn forked() {
     let mut source = PoolOptions::new().order(Order::Error).build().unwrap().open(&path).unwrap();
     source.step().unwrap();
     fork(|| {
+        let asked = std::panic::AssertUnwindSafe(|| _ = source.record());
+        let why = std::panic::catch_unwind(asked).unwrap_err();
+        assert!(why.downcast_ref::<&str>().unwrap().contains("in a forked child, which has not stepped"));
         source.prefetch();
         for _ in 0..3 {
             assert!(next(&mut source).unwrap_err().to_string().contains("fork"));
@@ -294,6 +298,15 @@ pub(crate) fn hole() {
         (n, source.stats().n_gaps)
     };
     let open = |options: PoolOptions| options.build().unwrap().open(&path).unwrap();
+    // Each place counts once, however often it is read.
+    for options in [PoolOptions::new(), with_maps(0)] {
+        let mut source = open(options);
+        for since_ns in [0, 4_000, 0, 0] {
+            source.seek(since_ns).unwrap();
+            while next(&mut source).unwrap().is_some() {}
+        }
+        assert_eq!(source.stats().n_gaps, 1);
+    }
     let expected = all(open(PoolOptions::new()));
     assert!(expected.0 > 4900 && expected.1 == 1, "{expected:?}");
     let sources = [PoolOptions::new(), with_maps(0)].map(open);
@@ -333,5 +346,110 @@ fn no_zeros_of_a_cut_are_handed_out_as_rows() {
             }
         };
         assert!(error.contains("truncated") && error.contains("40960"), "{error}");
+    }
+}
+
+#[test]
+fn a_window_makes_room_for_sources_that_come_later() {
+    // Goal: what was read ahead for one source is let go of when others need the memory. Method: a file on a disk, of which a window is read; many
+    // small ones; a few rows more of the first, and a look at what is cached of it.
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (large, small) = (directory.path().join("large"), directory.path().join("small"));
+    fs::write(&large, rows(400_000)).unwrap();
+    fs::write(&small, rows(10)).unwrap();
+    let file = fs::File::open(&large).unwrap();
+    file.sync_all().unwrap();
+    nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    if cached(&large) > 0 {
+        println!("SKIPPED a_window_makes_room: this file system keeps what it has cached");
+        return;
+    }
+    for options in [with_maps(1), with_maps(0)] {
+        let pool = options.order(Order::Error).memory_bytes(8 << 20).build().unwrap();
+        let mut source = pool.open_rows(&large, LAYOUT).unwrap();
+        let mut read = |n: usize| (0..n).for_each(|_| assert!(next(&mut source).unwrap().is_some()));
+        read(100);
+        eventually("read ahead", || pool.stats().n_mapped == 0 || cached(&large) > (1 << 20));
+        let others: Vec<_> = (0..140).map(|_| pool.open_rows(&small, LAYOUT).unwrap()).collect();
+        read(100);
+        assert!(cached(&large) < (700 << 10), "{} cached", cached(&large));
+        drop(others);
+    }
+}
+
+#[test]
+fn what_may_not_be_locked_in_memory_is_not_mapped() {
+    // Goal: in a process that locks what it maps, and may not lock as much, rows are copied, and a log says what to do. Method: such a process,
+    // and files that are larger than what it may lock.
+    alone("replay_parked::locked", &[]);
+}
+
+pub(crate) fn locked() {
+    use nix::sys::mman::{MlockAllFlags, mlockall};
+    use nix::unistd::{Uid, geteuid, setresuid};
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory();
+    let (path, log) = (directory.path().join("rows"), directory.path().join("log"));
+    fs::write(&path, rows(2_000_000)).unwrap();
+    let mut appender = LogOptions::new().segment_bytes(32 << 20).create(&log).unwrap();
+    append(&mut appender, 0..10);
+    drop(appender);
+    let pool = PoolOptions::new().build().unwrap();
+    let mut sources = vec![];
+    setrlimit(Resource::RLIMIT_MEMLOCK, 8 << 20, 8 << 20).unwrap();
+    if geteuid().is_root() {
+        // Who may lock as much as he likes is no trial.
+        for path in [directory.path(), &log] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for entry in fs::read_dir(&log).unwrap() {
+            fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let nobody = Uid::from_raw(65_534);
+        setresuid(nobody, nobody, nobody).unwrap();
+    }
+    mlockall(MlockAllFlags::MCL_FUTURE).unwrap();
+    sources.push(pool.open_rows(&path, LAYOUT).unwrap());
+    assert_eq!(pool.stats().n_mapped, 0);
+    for n in 0..10_000 {
+        assert_eq!(next(&mut sources[0]).unwrap().unwrap().0, n);
+    }
+    let told = match pool.open(&log) {
+        Ok(mut source) => next(&mut source).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(told.contains("ulimit -l"), "{told}");
+}
+
+#[test]
+fn behind_a_seek_that_has_failed_nothing_comes() {
+    // Goal: a source whose seek has failed hands nothing out until one succeeds, so that nothing is missing without a word. Method: rows, and a
+    // log's segment, that are not there when a seek looks for them, and are again.
+    let directory = directory();
+    let (path, away) = (directory.path().join("it"), directory.path().join("away"));
+    let log = directory.path().join("log");
+    append(&mut LogOptions::new().segment_bytes(64 << 10).create(&log).unwrap(), 0..2_000);
+    for is_rows in [true, false] {
+        let pool = with_maps(0).order(Order::Error).build().unwrap();
+        let mut source = if is_rows {
+            fs::write(&path, rows(1_000)).unwrap();
+            pool.open_rows(&path, LAYOUT).unwrap()
+        } else {
+            fs::rename(&segments(&log)[0], &path).unwrap();
+            pool.open(&path).unwrap()
+        };
+        for _ in 0..5 {
+            next(&mut source).unwrap().unwrap();
+        }
+        fs::rename(&path, &away).unwrap();
+        assert!(source.seek(3).is_err());
+        for _ in 0..3 {
+            assert!(next(&mut source).is_err_and(|error| error.to_string().contains("seek")));
+        }
+        assert!(source.seek_before(3).is_err() && next(&mut source).is_err());
+        fs::rename(&away, &path).unwrap();
+        source.seek(3).unwrap();
+        assert_eq!(next(&mut source).unwrap().unwrap().0, 3);
+        fs::remove_file(&path).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Replay, the pool: every record of thousands of files, mapped or not, in the memory and with the descriptors that are allowed.
 
-use crate::harness::{alone, directory};
+use crate::harness::{alone, directory, eventually};
 use crate::log_read::{append, number, payload, small};
 use crate::records::mix;
 use nix::sys::resource::{Resource, setrlimit};
@@ -375,6 +375,12 @@ fn what_retention_removes_below_a_parked_source_is_a_counted_gap() {
     drop(appender);
     appender = LogOptions::new().segment_bytes(64 << 10).keep_bytes(200 << 10).open(&path).unwrap();
     append(&mut appender, 2000..2400);
+    // What is removed while they read would be another gap.
+    eventually("retention", || {
+        let n = segments(&path).len();
+        std::thread::sleep(Duration::from_millis(50));
+        n <= 6 && segments(&path).len() == n
+    });
     let [first, second] = sources.each_mut().map(|source| {
         let found = numbers(&rest(source));
         assert!(found.is_sorted() && *found.last().unwrap() == 2399);

@@ -5,6 +5,7 @@
 
 mod logs;
 mod replay;
+mod shown;
 
 use crate::size::{
     CpuList, parse_cpus, parse_duration, parse_level, parse_mode, parse_rate, parse_seconds, parse_size,
@@ -14,6 +15,7 @@ pub(crate) use logs::{Cursor, CursorAction, Gc, Record, SyncWhen, Verify};
 use regex::bytes::Regex;
 pub(crate) use replay::{Compact, Merge, Opening, Replay};
 use serde::{Deserialize, Serialize};
+pub(crate) use shown::Shown;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -352,19 +354,8 @@ pub(crate) struct Tail {
     /// Begin with the first record since then: RFC 3339, or so long ago, as in 5m.
     #[arg(long, value_name = "TIME", conflicts_with_all = ["last", "oldest"])]
     pub(crate) since: Option<String>,
-    /// End after N records.
-    #[arg(long, value_name = "N")]
-    pub(crate) count: Option<u64>,
-    /// End when nothing came for so long. Implies -f; with --count, the code is then 7.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) idle: Option<Duration>,
-    /// short: time, tag, pid, stream and message on a line, control characters escaped. json: an object a line. raw: the message's
-    /// bytes and a newline.
-    #[arg(short, long, value_enum, default_value_t = Format::Short)]
-    pub(crate) output: Format,
-    /// Only records whose message matches.
-    #[arg(short, long, value_name = "REGEX", value_parser = Regex::new)]
-    pub(crate) grep: Option<Regex>,
+    #[command(flatten)]
+    pub(crate) shown: Shown,
     /// Read reliably under this name. A new name begins as the flags say, a known one goes on where it stopped.
     #[arg(long, value_name = "NAME", group = "reader")]
     pub(crate) consumer: Option<String>,

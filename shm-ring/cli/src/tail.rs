@@ -50,7 +50,7 @@ pub(crate) fn show(
     color: Color,
     messages: Messages,
 ) -> Result<(), Failure> {
-    let follow = args.follow || args.idle.is_some();
+    let follow = args.follow || args.shown.idle.is_some();
     let source = match (&args.consumer, &args.group) {
         _ if logs::is_log(&args.ring) => log_source(args, begin)?,
         _ if args.cursor.is_some() => {
@@ -72,13 +72,13 @@ pub(crate) fn show_source(
     color: Color,
     messages: Messages,
 ) -> Result<(), Failure> {
-    let follow = args.follow || args.idle.is_some();
+    let follow = args.follow || args.shown.idle.is_some();
     // Whoever does not empty our pipe keeps what was not released in the ring.
     let stop = Stop::watch(|| std::process::exit(0))?;
     let losses = Losses::new(source.missed_bytes());
     let mut tailer = Tailer {
         follow,
-        show: Show::new(args.output, output::is_colored(color)),
+        show: Show::new(args.shown.output, output::is_colored(color)),
         stdout: output::stdout()?,
         out: Vec::with_capacity(2 * FLUSH_BYTES),
         shown: 0,
@@ -96,7 +96,7 @@ pub(crate) fn show_source(
     if (tailer.losses.any || tailer.source.is_lossy()) && args.fail_on_loss {
         return Err(Failure::new(Code::Loss, format!("{:?}: records were lost", args.ring)));
     }
-    match (end, args.count) {
+    match (end, args.shown.count) {
         (End::Idle, Some(count)) => {
             let what = format!("{:?}: {} of {count} records came", args.ring, tailer.shown);
             Err(Failure::new(Code::Timeout, what))
@@ -151,7 +151,7 @@ impl Tailer<'_> {
 
     fn read(&mut self) -> Result<End, Failure> {
         let mut payload = Vec::new();
-        while !self.stop.is_asked() && self.args.count.is_none_or(|count| self.shown < count) {
+        while !self.stop.is_asked() && self.args.shown.count.is_none_or(|count| self.shown < count) {
             let mut found = self.source.try_next(&mut payload);
             if matches!(found, Ok(None)) {
                 if let Some(end) = self.flush()?.or_else(|| self.end_of_waiting()) {
@@ -187,7 +187,7 @@ impl Tailer<'_> {
         let seen = seen.with_origin(self.source.name_of(found.origin), found.is_row);
         let is_of_times = self.times == ALL_TIMES
             || found.info.timestamp_ns.is_none_or(|timestamp_ns| self.times.contains(&timestamp_ns));
-        if is_of_times && self.args.grep.as_ref().is_none_or(|grep| grep.is_match(seen.message)) {
+        if is_of_times && self.args.shown.grep.as_ref().is_none_or(|grep| grep.is_match(seen.message)) {
             self.show.show(&seen, &mut self.out);
             self.shown += 1;
         }
@@ -195,7 +195,7 @@ impl Tailer<'_> {
     }
 
     fn tells_in_place(&self) -> bool {
-        self.args.losses && self.args.output != Format::Raw
+        self.args.losses && self.args.shown.output != Format::Raw
     }
 
     /// Says what is missing in front of `position`, if it was not said before.
@@ -253,12 +253,12 @@ impl Tailer<'_> {
         if output::is_closed(&self.stdout) {
             return Some(End::Closed);
         }
-        self.args.idle.filter(|idle| nothing_for >= *idle).map(|_| End::Idle)
+        self.args.shown.idle.filter(|idle| nothing_for >= *idle).map(|_| End::Idle)
     }
 
     fn step(&self) -> Duration {
         let nothing_for = self.nothing_since.map_or(Duration::ZERO, |since| since.elapsed());
-        self.args.idle.map_or(STEP, |idle| STEP.min(idle.saturating_sub(nothing_for)))
+        self.args.shown.idle.map_or(STEP, |idle| STEP.min(idle.saturating_sub(nothing_for)))
     }
 }
 
@@ -276,7 +276,7 @@ fn begin_of(args: &Tail) -> Result<Begin, Failure> {
     }
     match &args.since {
         Some(since) => Ok(Begin::Since(time_of("--since", since)?)),
-        None => Ok(Begin::Last(args.last.unwrap_or(LAST), args.grep.clone())),
+        None => Ok(Begin::Last(args.last.unwrap_or(LAST), args.shown.grep.clone())),
     }
 }
 

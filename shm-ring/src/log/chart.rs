@@ -10,6 +10,8 @@ use super::names;
 use crate::layout::manifest::{Entry, State};
 use crate::layout::segment::{Sealed, SegmentHeader};
 use crate::map::medium::Medium;
+use crate::map::reserve::is_short;
+use std::io;
 use std::ops::Range;
 
 /// What the manifest said when it was read.
@@ -48,10 +50,14 @@ impl Chart {
         self.begins_behind(header.number) || self.entry(header.number).is_some_and(is_sealed)
     }
 
-    /// Whether recovery has set that segment aside, and was cut short before it could say so.
-    pub(crate) fn is_set_aside<M: Medium>(&self, medium: &M, number: u64) -> bool {
+    /// Whether recovery has set that segment aside, and was cut short before it could say so; an error: the system lacks what looking takes.
+    pub(crate) fn is_set_aside<M: Medium>(&self, medium: &M, number: u64) -> io::Result<bool> {
         let last = self.state().entries.last().filter(|last| last.number == number && last.sealed.is_none());
-        last.is_some_and(|last| medium.open(&names::aside(number, &last.uuid), false).is_ok())
+        let Some(last) = last else { return Ok(false) };
+        match medium.open(&names::aside(number, &last.uuid), false) {
+            Err(error) if is_short(&error) => Err(error),
+            opened => Ok(opened.is_ok()),
+        }
     }
 
     /// Whether it knows that segment, and leaves it to recovery what is in it.

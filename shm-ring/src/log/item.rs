@@ -120,13 +120,22 @@ pub enum LogReadError {
     #[error("this reader belongs to the process on the other side of a fork: open the log again")]
     Forked,
     /// The operating system refused.
-    #[error("{operation}: {}", std::io::Error::from_raw_os_error(*.errno))]
+    #[error("{operation}: {}{}", std::io::Error::from_raw_os_error(*.errno), advice(*.errno))]
     System {
         /// What was attempted.
         operation: &'static str,
         /// What the system said.
         errno: i32,
     },
+}
+
+/// What the system does not say.
+fn advice(errno: i32) -> &'static str {
+    if errno == libc::EAGAIN {
+        "; this process locks the memory that it maps (`mlockall`), and may not lock so much: raise `ulimit -l`"
+    } else {
+        ""
+    }
 }
 
 impl<'a> Logged<'a> {

@@ -220,6 +220,11 @@ impl LogReader {
         self.walk.step()
     }
 
+    /// Where it is.
+    pub(crate) fn walk(&self) -> &Walk<Disk> {
+        &self.walk
+    }
+
     /// The payload of the frame of the last step.
     pub(crate) fn payload(&self, framed: &Framed) -> &[u8] {
         self.walk.payload(framed)

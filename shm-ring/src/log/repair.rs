@@ -149,7 +149,10 @@ fn plan<M: Medium>(medium: &Arc<M>, boot_id: [u64; 2], names: &[String]) -> Resu
     let old = match Chart::read(&**medium) {
         Ok(chart) => {
             let last = chart.state().entries.last().map(|last| last.number);
-            set_aside = last.filter(|last| !there.contains(last) && chart.is_set_aside(&**medium, *last));
+            if let Some(last) = last.filter(|last| !there.contains(last)) {
+                let is_aside = chart.is_set_aside(&**medium, last);
+                set_aside = is_aside.map_err(trouble("open what was set aside of", ""))?.then_some(last);
+            }
             let torn_bytes = chart.0.file_bytes - chart.0.reading.valid_bytes as u64;
             if torn_bytes > 0 && super::verify::goes_on(&**medium, chart.0.number)? {
                 is_trusted = false;

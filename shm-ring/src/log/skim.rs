@@ -68,8 +68,7 @@ impl<M: Medium> Walk<M> {
                 self.segment = Some(segment);
                 look.map(|look| self.segment.take().map(|segment| (segment, look)))?
             }
-            // What is gone or damaged is for the exact search.
-            _ => self.open(wanted).ok().flatten(),
+            _ => self.open_sound(wanted)?,
         };
         if let Some((segment, look)) = opened {
             if is_simple(&look, timestamp_ns, is_sure) {
@@ -97,9 +96,9 @@ impl<M: Medium> Walk<M> {
             self.settle(segment, &look, position);
             return Ok(());
         }
-        match self.segment_before(until_ns, remembered) {
+        match self.segment_before(until_ns, remembered)? {
             Some((number, latest_ns)) => {
-                if let Some((segment, look)) = self.open(number).ok().flatten() {
+                if let Some((segment, look)) = self.open_sound(number)? {
                     let position = segment.start_by_index(&look, |entry| entry.last_ns < latest_ns);
                     self.settle(segment, &look, position);
                     return Ok(());
@@ -111,7 +110,11 @@ impl<M: Medium> Walk<M> {
     }
 
     /// The segment in which the latest time at or before that one was met first, as far as segments and indices say so, and that time.
-    fn segment_before(&self, until_ns: u64, remembered: &Remembered) -> Option<(u64, u64)> {
+    fn segment_before(
+        &self,
+        until_ns: u64,
+        remembered: &Remembered,
+    ) -> Result<Option<(u64, u64)>, LogReadError> {
         let mut latest: Option<(u64, u64)> = None;
         let mut note = |number: u64, ns: u64| {
             if ns > 0 && latest.is_none_or(|(_, latest_ns)| ns > latest_ns) {
@@ -122,7 +125,7 @@ impl<M: Medium> Walk<M> {
         let n = all_before.inspect(|(number, last_ns)| note(*number, *last_ns)).count();
         // The first one that is not wholly in front: of those that were not known to be sealed, it is looked for.
         let mut number = remembered.sealed.get(n).map_or(remembered.open, |(number, _)| *number);
-        while let Some((segment, look)) = self.open(number).ok().flatten() {
+        while let Some((segment, look)) = self.open_sound(number)? {
             match look.standing {
                 Standing::Sealed(sealed) if sealed.last_ns <= until_ns => note(number, sealed.last_ns),
                 _ => {
@@ -136,7 +139,15 @@ impl<M: Medium> Walk<M> {
             }
             number += 1;
         }
-        latest
+        Ok(latest)
+    }
+
+    /// A segment; what is gone or damaged is for the exact search.
+    fn open_sound(&self, number: u64) -> Result<Option<(SegmentView<M>, Look)>, LogReadError> {
+        match self.open(number) {
+            Err(error @ LogReadError::System { .. }) => Err(error),
+            opened => Ok(opened.ok().flatten()),
+        }
     }
 
     fn seek_exactly(&mut self, timestamp_ns: u64) -> Result<(), LogReadError> {

@@ -284,7 +284,9 @@ fn one<M: Medium>(
             break;
         }
         let now = Chart::read(&*walk.medium)?;
-        if now.entry(number).is_none() || now.is_set_aside(&*walk.medium, number) {
+        let is_aside =
+            || now.is_set_aside(&*walk.medium, number).map_err(trouble("open what was set aside of", ""));
+        if now.entry(number).is_none() || is_aside()? {
             // Retired meanwhile, or used again.
             return Ok(None);
         }

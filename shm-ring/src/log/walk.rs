@@ -333,7 +333,8 @@ impl<M: Medium> Walk<M> {
                 continue;
             }
             if let Some(missing) = chart.as_ref().and_then(|chart| chart.first_listed(number..found)) {
-                if chart.is_some_and(|chart| chart.is_set_aside(&*self.medium, missing)) {
+                let is_aside = chart.map_or(Ok(false), |chart| chart.is_set_aside(&*self.medium, missing));
+                if is_aside.map_err(|error| system("open a segment that was set aside", &error))? {
                     return Ok(Turned::NotYet);
                 }
                 // A list that was begun before a file was made may lack it, and have one that was made later.
@@ -354,9 +355,12 @@ impl<M: Medium> Walk<M> {
             }
         }
         // It is listed behind its making, and not any more in front of its end.
-        let is_listed = || Chart::read(&*self.medium).is_ok_and(|chart| chart.entry(number).is_some());
-        let is_gone = || matches!(SegmentView::open(&*self.medium, number), Err(Unseen::Gone));
-        if is_listed() && is_gone() && is_listed() {
+        let is_listed = || Ok(self.chart()?.is_some_and(|chart| chart.entry(number).is_some()));
+        let is_gone = || match SegmentView::open(&*self.medium, number) {
+            Err(Unseen::System { operation, source }) => Err(system(operation, &source)),
+            opened => Ok(matches!(opened, Err(Unseen::Gone))),
+        };
+        if is_listed()? && is_gone()? && is_listed()? {
             return self
                 .known_hole(number, damaged(number, self.position, "its file has another number in it"));
         }

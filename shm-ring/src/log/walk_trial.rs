@@ -3,11 +3,13 @@
 //! (I1) what is expected is what was appended; the walk's own words are compared with it, never with themselves.
 
 use super::appender::Core;
+use super::chart::Chart;
 use super::item::{LogGap, LogGapReason, LogReadError};
 use super::names;
 use super::seek::LogStart;
 use super::segment::{Ground, Segment, Staged};
 use super::shared::Settings;
+use super::trial::faulty::{Fault, Faulty, Script};
 use super::trial::{BOOT, OTHER_BOOT, SMALL, append, create, open, record, settings};
 use super::verify::verify;
 use super::view::numbers;
@@ -294,6 +296,73 @@ fn what_retention_took_is_no_damage() {
     let behind = gaps[0].position + gaps[0].n_bytes.unwrap();
     positions.retain(|position| *position < gaps[0].position || *position >= behind);
     assert_eq!(records, positions[1..]);
+}
+
+/// Everything, and how it ends: nothing more, or an error. What the system lacks is asked for again.
+fn all<M: Medium>(walk: &mut Walk<M>, script: &Script) -> (Vec<u64>, Vec<LogGap>, Option<LogReadError>) {
+    let (mut records, mut gaps) = (vec![], vec![]);
+    loop {
+        match walk.step() {
+            Ok(Some(Step::Record(framed))) => records.push(framed.position),
+            Ok(Some(Step::Gap(gap))) => gaps.push(gap),
+            Ok(Some(Step::Mark(_))) => {}
+            Ok(None) if !script.is_used_up() => {}
+            Ok(None) => return (records, gaps, None),
+            Err(LogReadError::System { errno: libc::EMFILE, .. }) => {}
+            Err(error) => return (records, gaps, Some(error)),
+        }
+    }
+}
+
+// Goal: a lack of descriptors is told as that, and no absence: asked again, everything is as it would have been. Method: a segment that was set
+// aside, one under whose name there is another one, one that is missing, and none of these; each look at a file fails, and some behind it.
+#[test]
+fn a_lack_of_descriptors_is_no_absence() {
+    for case in ["set aside", "another number", "missing", "whole"] {
+        let (directory, disk) = disk();
+        let mut core = create(&disk, settings(BOOT)).unwrap();
+        // The second segment is prepared, and no third one.
+        append(&mut core, 1, &[1; 5000]).unwrap();
+        core.turn().unwrap();
+        while core.end() < 80 << 10 {
+            append(&mut core, 1, &[1; 5000]).unwrap();
+        }
+        drop(core);
+        let entries = Chart::read(&*disk).unwrap().state().entries.clone();
+        let last = entries.last().unwrap();
+        let path = |number| directory.path().join(names::segment(number));
+        match case {
+            "set aside" => {
+                std::fs::copy(path(last.number), path(last.number + 1)).unwrap();
+                disk.rename(&names::segment(last.number), &names::aside(last.number, &last.uuid)).unwrap();
+            }
+            "another number" => drop(std::fs::copy(path(1), path(2)).unwrap()),
+            "missing" => {
+                std::fs::copy(path(2), path(3)).unwrap();
+                disk.remove(&names::segment(2)).unwrap();
+            }
+            _ => {}
+        }
+        let quiet = Script::new(Fault::Open, libc::EMFILE);
+        let expected = all(&mut walk(&disk, BOOT), &quiet);
+        assert_eq!(
+            expected.2.is_some(),
+            ["another number", "missing"].contains(&case),
+            "{case}: {expected:?}"
+        );
+        let script = Script::new(Fault::Open, libc::EMFILE);
+        script.fail_after(0, 1);
+        let (medium, chart) = (Faulty::new(directory.path(), &script), Chart::read(&*disk).unwrap());
+        assert!(chart.is_set_aside(&*medium, 2).is_err());
+        assert_eq!(chart.is_set_aside(&*medium, 2).unwrap(), case == "set aside");
+        for (fails, left) in [1, 2, 5].into_iter().flat_map(|fails| (0..80).map(move |left| (fails, left))) {
+            let script = Script::new(Fault::Open, libc::EMFILE);
+            script.fail_after(left, fails);
+            let mut walk = Walk::new(Faulty::new(directory.path(), &script), LOG_UUID, BOOT);
+            while walk.seek(LogStart::Oldest).is_err() {}
+            assert_eq!(all(&mut walk, &script), expected, "{case}: {fails} behind {left}");
+        }
+    }
 }
 
 // Goal: a segment of another log under this one's name is no part of it. Method: a file of a second log takes the place of the first one's.

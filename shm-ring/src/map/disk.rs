@@ -21,6 +21,7 @@ use super::medium::{Medium, MediumFile, MediumMap};
 use crate::layout::mapped::PIN_BYTE;
 use crate::sync::AtomicU64;
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
@@ -35,6 +36,8 @@ pub(crate) struct Disk {
     mode: u32,
     /// Of maps, nothing is read but what is touched or asked for.
     is_sparing: bool,
+    /// A file whose name is no text, and what it is called instead.
+    alias: Option<(Box<str>, OsString)>,
 }
 
 /// A file in it.
@@ -99,7 +102,14 @@ unsafe impl Sync for DiskMap {}
 impl Disk {
     /// A directory that exists; files that are made in it get that mode.
     pub(crate) fn new(path: &Path, mode: u32) -> Self {
-        Self { path: file::absolute(path), mode, is_sparing: false }
+        Self { path: file::absolute(path), mode, is_sparing: false, alias: None }
+    }
+
+    /// The same, and what to call the file of that name in it, whatever bytes the name has.
+    pub(crate) fn calling(mut self, name: &OsStr) -> (Self, Box<str>) {
+        let called: Box<str> = name.to_string_lossy().into();
+        self.alias = name.to_str().is_none().then(|| (called.clone(), name.to_owned()));
+        (self, called)
     }
 
     /// The same, of whose maps nothing is read but what is touched or asked for.
@@ -115,7 +125,10 @@ impl Disk {
 
     /// Where the file of that name is.
     pub(crate) fn at(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        match &self.alias {
+            Some((called, bytes)) if **called == *name => self.path.join(bytes),
+            _ => self.path.join(name),
+        }
     }
 }
 

@@ -58,12 +58,12 @@ impl Kept {
     }
 }
 
-/// Whether the system has no descriptor or no map left.
+/// Whether the system has no descriptor or no map left, or would have to lock more memory for a map than it may.
 pub(crate) fn is_short(error: &io::Error) -> bool {
     is_short_errno(error.raw_os_error().unwrap_or(0))
 }
 
 /// The same of a number.
 pub(crate) fn is_short_errno(errno: i32) -> bool {
-    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN)
 }

@@ -99,18 +99,35 @@ struct Shared {
 }
 
 /// What the replay tells: its own line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Told {
     pub(crate) n_records: AtomicU64,
     pub(crate) timestamp_ns: AtomicU64,
     pub(crate) late_ns: AtomicU64,
     pub(crate) late_max_ns: AtomicU64,
-    /// 0: nobody knows.
+    /// [`Told::UNKNOWN_NS`]: nobody knows.
     pub(crate) first_ns: AtomicU64,
-    /// 0: where the sources end.
+    /// The same: where the sources end.
     pub(crate) end_ns: AtomicU64,
     pub(crate) is_over: AtomicU32,
+}
+
+impl Told {
+    /// No time: it is the last there is, which nothing is in front of or behind.
+    const UNKNOWN_NS: u64 = u64::MAX;
+
+    fn new() -> Self {
+        Self {
+            n_records: AtomicU64::new(0),
+            timestamp_ns: AtomicU64::new(0),
+            late_ns: AtomicU64::new(0),
+            late_max_ns: AtomicU64::new(0),
+            first_ns: AtomicU64::new(Self::UNKNOWN_NS),
+            end_ns: AtomicU64::new(Self::UNKNOWN_NS),
+            is_over: AtomicU32::new(0),
+        }
+    }
 }
 
 impl Control {
@@ -121,7 +138,7 @@ impl Control {
             shared: Arc::new(Shared {
                 changes: AtomicU32::new(0),
                 orders: Mutex::new(orders),
-                told: Told::default(),
+                told: Told::new(),
             }),
         }
     }
@@ -187,9 +204,11 @@ impl Control {
         let told = &self.shared.told;
         // ORDER none (Relaxed): numbers for display, each right by itself.
         let read = |word: &AtomicU64| word.load(Ordering::Relaxed);
-        let known = |word: &AtomicU64| Some(read(word)).filter(|ns| *ns != 0);
-        let is_over = told.is_over.load(Ordering::Relaxed) != 0;
-        let orders = *self.orders();
+        let known = |word: &AtomicU64| Some(read(word)).filter(|ns| *ns != Told::UNKNOWN_NS);
+        let (orders, is_over) = {
+            let orders = self.orders();
+            (*orders, told.is_over.load(Ordering::Relaxed) != 0)
+        };
         Progress {
             n_records: read(&told.n_records),
             timestamp_ns: read(&told.timestamp_ns),
@@ -217,7 +236,11 @@ impl Control {
     pub(crate) fn take(&self) -> (Orders, u32) {
         let mut orders = self.orders();
         let taken = *orders;
-        orders.seek_ns = None;
+        if orders.seek_ns.take().is_some() && !taken.is_stopped {
+            // Before anybody can see that the order is gone: what was over is not any more.
+            // ORDER none (Relaxed): for display, and the lock carries it.
+            self.shared.told.is_over.store(0, Ordering::Relaxed);
+        }
         // ORDER none (Relaxed): changed under the lock.
         (taken, self.shared.changes.load(Ordering::Relaxed))
     }
@@ -254,5 +277,36 @@ impl Control {
     fn orders(&self) -> MutexGuard<'_, Orders> {
         // Whoever has it does nothing that can fail in the middle.
         self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: a replay that was over is so no more from when a seek is ordered, until it is over again. Method: the steps in which an order is taken.
+    #[test]
+    fn who_seeks_never_sees_the_old_end() {
+        let control = Control::new();
+        let end = || control.told().is_over.store(1, Ordering::Relaxed);
+        let state = || control.progress().state;
+        end();
+        assert_eq!(state(), ReplayState::Over);
+        control.seek(5);
+        assert_eq!(state(), ReplayState::Running);
+        assert_eq!(control.take().0.seek_ns, Some(5));
+        assert_eq!(state(), ReplayState::Running);
+        end();
+        assert_eq!((control.take().0.seek_ns, state()), (None, ReplayState::Over));
+    }
+
+    // Goal: a time of 0 is a time. Method: nothing known, and 0.
+    #[test]
+    fn the_beginning_of_all_time_is_told() {
+        let control = Control::new();
+        assert_eq!((control.progress().first_ns, control.progress().end_ns), (None, None));
+        control.told().first_ns.store(0, Ordering::Relaxed);
+        control.told().end_ns.store(0, Ordering::Relaxed);
+        assert_eq!((control.progress().first_ns, control.progress().end_ns), (Some(0), Some(0)));
     }
 }

@@ -3,6 +3,7 @@
 //! (I1) what was staged in place stays readable, from the start of [`Feed::base`], until the feed is filled again; before a feed lets go of
 //! these bytes, or has others there, it has the stage copy what is held back ([`Stage::keep_copies`]).
 
+use super::missed::Missed;
 use super::source::{SourceError, Stamp};
 use super::stage::{Place, Stage, Tags};
 use std::fmt::Debug;
@@ -16,14 +17,6 @@ pub(crate) enum Filled {
     NotYet { not_before_ns: u64 },
     /// Nothing more will come.
     End,
-}
-
-/// What a feed has met that was no record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Missed {
-    pub(crate) n_gaps: u64,
-    pub(crate) n_records: u64,
-    pub(crate) n_bytes: u64,
 }
 
 /// From where a stage is filled.
@@ -51,7 +44,7 @@ pub(crate) trait Feed: Debug + Send {
         &[]
     }
 
-    /// What was missing so far.
+    /// What was missing so far, each place once.
     fn missed(&self) -> Missed {
         Missed::default()
     }

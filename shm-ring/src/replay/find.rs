@@ -24,12 +24,13 @@ pub(super) fn find(directory: &Path) -> Result<Vec<PathBuf>, Error> {
             let entry = entry.map_err(io_error("list", &directory))?;
             let kind = entry.file_type().map_err(io_error("examine", &entry.path()))?;
             let name = entry.file_name();
-            let name = name.to_str().unwrap_or_default();
+            // What is no text in it is in no name that is looked for.
+            let name = name.to_string_lossy();
             if kind.is_dir() {
                 files.push((entry.path(), true));
             } else if kind.is_file() {
                 is_log |= name == names::CURRENT;
-                if is_source(name) {
+                if is_source(&name) {
                     files.push((entry.path(), false));
                 }
             }

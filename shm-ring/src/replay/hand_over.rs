@@ -23,8 +23,12 @@
 //! on; it says how many of the log's came only as long as the recorder has missed nothing.
 //! Expects that from the last MARK on the log has records of that ring only; waits for nobody.
 
-use super::feed::{Feed, Filled, Missed};
+use super::feed::{Feed, Filled};
+use super::log_feed::{drop_window, is_short_read, move_window};
+use super::missed::{Missed, Ranges, Told};
 use super::ring_feed::stage_record;
+use super::seat::Seat;
+use super::shared::Shared;
 use super::source::{SourceError, Stamp};
 use super::stage::{Stage, Tags};
 use crate::error::{Error, PollError};
@@ -39,9 +43,12 @@ use crate::log::walk::Step;
 use crate::map::clock;
 use crate::map::disk::Disk;
 use crate::map::file::io_error;
+use crate::map::reserve;
 use crate::ring::consumer::Origin;
 use crate::ring::names::Start;
 use crate::ring::observer::Observer;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long nothing comes in the log before what the ring has overwritten is given up.
@@ -77,13 +84,38 @@ pub(crate) struct HandOver {
     offset: u64,
     sequence: u64,
     payload: Vec<u8>,
+    /// The ring has overwritten so many bytes of what comes next, and goes on there; until the place in the log is found.
+    lapse: Option<(u64, u64)>,
+    seat: Seat,
+    /// The segment that the window is of, and where the log was when it was moved last.
+    windowed: Option<u64>,
+    windowed_at: u64,
     missed: Missed,
+    told: Told,
+    /// What came out of the ring, and where that began last: losses in there were counted in the ring.
+    from_ring: Ranges,
+    joined_at: u64,
+    /// In the batch that is read in the log.
+    in_batch: Missed,
+    /// What is missing in the ring is counted up to there.
+    missed_to: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Log,
     Ring,
+}
+
+/// What came out of the ring, of records that are in the log from some place on.
+#[derive(Clone, Copy, Debug)]
+enum Came {
+    /// The first so many.
+    All(u64),
+    /// None, nor so many in front of them.
+    AllBut(u64),
+    /// Nobody knows.
+    Unknown,
 }
 
 /// What came of an attempt to join the ring.
@@ -98,11 +130,16 @@ impl HandOver {
     ///
     /// A log that was recorded from other rings only, or from a later state of this one, is refused. In one that has this ring as it was before
     /// the machine was restarted, what was not recorded then is a counted loss.
-    pub(crate) fn open(mut reader: LogReader, observer: Observer, lateness: Duration) -> Result<Self, Error> {
+    pub(crate) fn open(
+        mut reader: LogReader,
+        observer: Observer,
+        lateness: Duration,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, Error> {
         let ring = observer.origin();
         let path = reader.path();
-        let marks =
-            marks::last(&Disk::new(path, 0o600), &ring.uuid).map_err(io_error("read the marks of", path))?;
+        let last = || marks::last(&Disk::new(path, 0o600), &ring.uuid);
+        let marks = shared.open(|| last().map_err(io_error("read the marks of", path)))?;
         // Behind the marks: a recorder may be at work.
         let tail = observer.tail();
         let refused = |expected: String, found: String| Error::Invalid { option: "ring", expected, found };
@@ -125,8 +162,13 @@ impl HandOver {
             }
             _ => {}
         }
+        let mut seat = Seat::aside(shared)?;
+        if shared.memory_bytes.is_some() {
+            // Its window is of the log; what comes out of the ring is copied.
+            seat.charge(Shared::window_bytes_min())?;
+        }
         // What can't be read is told by the first step.
-        let _ = reader.seek(LogStart::Oldest);
+        let _ = shared.reserve.with(is_short_read, || reader.seek(LogStart::Oldest));
         Ok(Self {
             reader,
             observer,
@@ -144,7 +186,16 @@ impl HandOver {
             offset: 0,
             sequence: 0,
             payload: vec![],
+            lapse: None,
+            seat,
+            windowed: None,
+            windowed_at: u64::MAX,
             missed: Missed::default(),
+            told: Told::default(),
+            from_ring: Ranges::default(),
+            joined_at: 0,
+            in_batch: Missed::default(),
+            missed_to: 0,
         })
     }
 
@@ -152,8 +203,34 @@ impl HandOver {
         note.source_uuid == self.ring.uuid && note.epoch == self.ring.epoch
     }
 
+    /// The window goes along in the log.
+    fn move_window(&mut self) {
+        let position = self.reader.position();
+        self.seat.note_aside(position.saturating_sub(self.windowed_at));
+        self.windowed_at = position;
+        move_window(&mut self.seat, &mut self.windowed, self.reader.walk(), || None);
+    }
+
+    /// Stages what is next; whether there was something.
+    fn read(&mut self, stage: &mut Stage, now_ns: u64) -> Result<bool, SourceError> {
+        if let Some((lost_bytes, resumed_at)) = self.lapse {
+            self.go_back(lost_bytes, resumed_at)?;
+            self.lapse = None;
+            return Ok(true);
+        }
+        match self.place {
+            Place::Log => Ok(self.read_log(stage)?),
+            Place::Ring => self.read_ring(stage, now_ns),
+        }
+    }
+
     /// Stages the log's next; whether there was something.
     fn read_log(&mut self, stage: &mut Stage) -> Result<bool, LogReadError> {
+        let (walk, position) = (self.reader.walk(), self.reader.position());
+        if self.seat.shared.memory_bytes.is_some() && position >= walk.end() {
+            // The segment may be left.
+            drop_window(&mut self.seat, walk);
+        }
         let Some(step) = self.reader.step()? else { return Ok(false) };
         self.stuck_ns = None;
         match step {
@@ -167,7 +244,14 @@ impl HandOver {
             }
             Step::Mark(framed) => {
                 let note = MarkNote::decode(self.reader.payload(&framed));
-                self.mark = note.filter(|note| self.is_of_this_ring(note)).or(self.mark);
+                let note = note.filter(|note| self.is_of_this_ring(note));
+                // It is of what is in front of its place.
+                let came = note.and_then(|note| note.position.checked_sub(1));
+                let in_batch = std::mem::take(&mut self.in_batch);
+                if !came.is_some_and(|position| self.from_ring.contains(position)) {
+                    self.missed.add(in_batch);
+                }
+                self.mark = note.or(self.mark);
             }
             Step::Gap(_) if self.n_repeats > 0 => {}
             Step::Gap(gap) => self.miss(&gap),
@@ -176,9 +260,31 @@ impl HandOver {
     }
 
     fn miss(&mut self, gap: &LogGap) {
-        self.missed.n_gaps += 1;
-        self.missed.n_records += gap.n_records.unwrap_or(0);
-        self.missed.n_bytes += gap.n_bytes.unwrap_or(0);
+        if !self.told.is_new(gap.position) {
+            return;
+        }
+        match gap.reason {
+            // Of the ring, and perhaps counted there before it was recorded: its batch's MARK tells.
+            LogGapReason::Dropped | LogGapReason::Lost => self.in_batch.note(gap),
+            _ => self.missed.note(gap),
+        }
+    }
+
+    /// Bytes of the ring that nobody has any more; those that were counted are not counted again.
+    fn miss_in_ring(&mut self, place: Range<u64>) {
+        let from = place.start.max(self.missed_to);
+        if from < place.end {
+            self.missed.n_gaps += u64::from(from == place.start);
+            self.missed.n_bytes += place.end - from;
+            self.missed_to = place.end;
+        }
+    }
+
+    /// The ring is not read any more: what came out of it is known.
+    fn leave_ring(&mut self) {
+        if self.place == Place::Ring {
+            self.from_ring.insert(self.joined_at..self.next);
+        }
     }
 
     /// Stages the ring's next; whether there was something.
@@ -194,7 +300,7 @@ impl HandOver {
             }
             Ok(None) => Ok(false),
             Err(PollError::Lapped { lost_bytes, resumed_at }) => {
-                self.go_back(lost_bytes, resumed_at)?;
+                self.lapse = Some((lost_bytes, resumed_at));
                 Ok(true)
             }
             Err(error) => Err(error.into()),
@@ -225,10 +331,9 @@ impl HandOver {
             return Ok(Joined::Later);
         }
         if missed_bytes > 0 {
-            self.missed.n_gaps += 1;
-            self.missed.n_bytes += missed_bytes;
             // It is counted: not to be told as something that happened in the ring.
             self.observer.seek(Start::At(found))?;
+            self.miss_in_ring(found - missed_bytes..found);
         }
         if self.mark.is_none() && std::mem::take(&mut self.is_restarted) {
             self.missed.n_gaps += 1;
@@ -244,6 +349,11 @@ impl HandOver {
         };
         (self.place, self.n_repeats, self.stuck_ns) = (Place::Ring, 0, None);
         self.next = self.observer.position();
+        self.joined_at = self.next;
+        self.missed.add(std::mem::take(&mut self.in_batch));
+        if self.seat.shared.memory_bytes.is_some() {
+            drop_window(&mut self.seat, self.reader.walk());
+        }
         self.offset = self.next.wrapping_sub(self.reader.position());
         Ok(Joined::Yes)
     }
@@ -260,6 +370,7 @@ impl HandOver {
         if ring.epoch != self.ring.epoch {
             // Begun anew after a restart: nothing of it is recorded.
             (self.ring, self.n_came, self.mark, self.last) = (ring, None, None, None);
+            (self.from_ring, self.joined_at, self.missed_to) = (Ranges::default(), self.next, 0);
         }
         let mark = self.last_mark(u64::MAX, self.next)?;
         let batch = match mark {
@@ -267,74 +378,79 @@ impl HandOver {
             None => self.oldest_batch()?,
         };
         let end = self.reader.position();
-        let (from, n_repeats) = match batch {
-            None => (end, Some(0)),
-            Some((from, n_before)) => {
-                (from, self.n_repeats_from(from, n_before, mark.map(|mark| mark.note))?)
+        let (from, came) = match batch {
+            None => (end, Came::All(0)),
+            Some((from, n_before)) => (from, self.came_from(from, n_before, mark.map(|mark| mark.note))?),
+        };
+        let n_repeats = match came {
+            Came::All(n_repeats) => n_repeats,
+            Came::AllBut(_) => 0,
+            Came::Unknown => {
+                self.miss_in_ring(resumed_at.saturating_sub(lost_bytes)..resumed_at);
+                self.leave_ring();
+                (self.next, self.joined_at) = (resumed_at, resumed_at);
+                return Ok(());
             }
         };
-        let Some(n_repeats) = n_repeats else {
-            self.missed.n_gaps += 1;
-            self.missed.n_bytes += lost_bytes;
-            self.next = resumed_at;
-            return Ok(());
-        };
         self.reader.seek(LogStart::At(from))?;
+        // Behind all that may be tried again.
+        if let Came::AllBut(n_records) = came {
+            self.missed.add(Missed { n_gaps: 1, n_records, n_bytes: 0 });
+        }
+        self.leave_ring();
+        self.told.leave();
+        self.windowed_at = u64::MAX;
         self.mark = mark.map(|mark| mark.note).or(self.mark);
         (self.place, self.n_repeats) = (Place::Log, n_repeats);
         Ok(())
     }
 
-    /// How many of the log's records from that place on came out of the ring; `None`: nobody knows. It is behind `mark` and `n_before` records of
-    /// the ring; without a MARK it is where the log begins.
-    fn n_repeats_from(
-        &mut self,
-        from: u64,
-        n_before: u64,
-        mark: Option<MarkNote>,
-    ) -> Result<Option<u64>, SourceError> {
+    /// What came of the log from that place on, which is behind `mark` and `n_before` records of the ring; without a MARK it is where the log
+    /// begins.
+    fn came_from(&mut self, from: u64, n_before: u64, mark: Option<MarkNote>) -> Result<Came, SourceError> {
         if self.n_came.is_none() || self.observer.has_metadata() {
             let n_repeats = self.n_to_last(from, mark.map(|mark| mark.position))?;
             if n_repeats.is_some() || mark.is_some() {
-                return Ok(n_repeats);
+                return Ok(n_repeats.map_or(Came::Unknown, Came::All));
             }
         }
-        let Some(n_came) = self.n_came else { return Ok(None) };
+        let Some(n_came) = self.n_came else { return Ok(Came::Unknown) };
         if n_before > n_came {
-            self.missed.n_gaps += 1;
-            self.missed.n_records += n_before - n_came;
-            return Ok(Some(0));
+            return Ok(Came::AllBut(n_before - n_came));
         }
         if self.observer.has_metadata() {
             // Neither the last record nor what came in front of it is there.
-            return Ok(None);
+            return Ok(Came::Unknown);
         }
         if mark.is_some_and(|mark| mark.position == self.next) {
-            return Ok(Some(0));
+            return Ok(Came::All(0));
         }
-        Ok(Some(n_came - n_before).filter(|_| self.has_recorded_all()))
+        Ok(if self.has_recorded_all()? { Came::All(n_came - n_before) } else { Came::Unknown })
     }
 
     /// Whether the log has all that came since its records are counted, as far as it goes up to the MARK behind the last one.
-    fn has_recorded_all(&mut self) -> bool {
-        if self.reader.seek(LogStart::At(self.counted_from)).is_err() {
-            return false;
+    fn has_recorded_all(&mut self) -> Result<bool, SourceError> {
+        match self.reader.seek(LogStart::At(self.counted_from)) {
+            Err(error @ LogReadError::System { .. }) => return Err(error.into()),
+            Err(_) => return Ok(false),
+            Ok(()) => {}
         }
-        while let Ok(Some(step)) = self.reader.step() {
-            match step {
-                Step::Record(_) => {}
+        loop {
+            match self.reader.step() {
+                Ok(Some(Step::Record(_))) => {}
                 // The ring's reader has not got these either.
-                Step::Gap(gap) if matches!(gap.reason, LogGapReason::Dropped | LogGapReason::Lost) => {}
-                Step::Gap(_) => return false,
-                Step::Mark(framed) => {
+                Ok(Some(Step::Gap(gap)))
+                    if matches!(gap.reason, LogGapReason::Dropped | LogGapReason::Lost) => {}
+                Ok(Some(Step::Mark(framed))) => {
                     let note = MarkNote::decode(self.reader.payload(&framed));
                     if note.is_some_and(|note| self.is_of_this_ring(&note) && note.position >= self.next) {
-                        return true;
+                        return Ok(true);
                     }
                 }
+                Err(error @ LogReadError::System { .. }) => return Err(error.into()),
+                Ok(Some(Step::Gap(_)) | None) | Err(_) => return Ok(false),
             }
         }
-        false
     }
 
     /// How many records there are in the log from that place on, where the ring was at `position`, to the last one that came out of the ring,
@@ -411,21 +527,22 @@ impl Feed for HandOver {
     fn fill(&mut self, stage: &mut Stage) -> Result<Filled, SourceError> {
         // In front of the looks: what they do not find is not older, but for what it is late by.
         let now_ns = clock::realtime_ns();
-        let room = stage.room();
+        let (room, shared) = (stage.room(), Arc::clone(&self.seat.shared));
+        if self.place == Place::Log {
+            self.move_window();
+        }
         while stage.room() > 0 {
-            let is_there = match self.place {
-                Place::Log => self.read_log(stage).map_err(SourceError::from),
-                Place::Ring => self.read_ring(stage, now_ns),
-            };
-            match is_there {
+            match shared.reserve.with(is_short, || self.read(stage, now_ns)) {
                 Ok(true) => {}
                 // It is told again when what is staged is gone.
                 Ok(false) | Err(_) if stage.room() < room => break,
-                Ok(false) if self.place == Place::Log => match self.join()? {
-                    Joined::Yes => {}
-                    // The ring's next record is as old as it likes.
-                    Joined::Later => return Ok(Filled::NotYet { not_before_ns: 0 }),
-                },
+                Ok(false) if self.place == Place::Log => {
+                    match shared.reserve.with(is_short, || self.join())? {
+                        Joined::Yes => {}
+                        // The ring's next record is as old as it likes.
+                        Joined::Later => return Ok(Filled::NotYet { not_before_ns: 0 }),
+                    }
+                }
                 Ok(false) => break,
                 Err(SourceError::Ring(PollError::Closed)) => return Ok(Filled::End),
                 Err(error) => return Err(error),
@@ -437,21 +554,41 @@ impl Feed for HandOver {
         Ok(Filled::NotYet { not_before_ns: now_ns.saturating_sub(self.lateness_ns) })
     }
 
+    fn end(&mut self, _: &mut Stage) {
+        self.seat.end();
+        self.windowed = None;
+    }
+
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
-        self.reader.seek(LogStart::Since(since_ns))?;
+        if self.seat.shared.memory_bytes.is_some() {
+            drop_window(&mut self.seat, self.reader.walk());
+        }
+        let shared = Arc::clone(&self.seat.shared);
+        shared.reserve.with(is_short_read, || self.reader.seek(LogStart::Since(since_ns)))?;
+        self.leave_ring();
+        self.told.leave();
+        self.missed.add(std::mem::take(&mut self.in_batch));
         (self.place, self.mark, self.n_came, self.n_repeats) = (Place::Log, None, None, 0);
-        (self.last, self.next, self.stuck_ns) = (None, 0, None);
-        self.sequence = 0;
+        (self.last, self.next, self.stuck_ns, self.lapse) = (None, 0, None, None);
+        (self.sequence, self.windowed, self.windowed_at) = (0, None, u64::MAX);
         Ok(())
     }
 
     fn missed(&self) -> Missed {
         let lost = self.observer.lost();
         let n_records: u64 = lost.iter().map(|loss| loss.dropped_records).sum();
-        Missed {
-            n_gaps: self.missed.n_gaps + self.observer.lost_records(),
-            n_records: self.missed.n_records + n_records,
-            ..self.missed
-        }
+        let mut missed = self.missed;
+        missed.add(self.in_batch);
+        missed.add(Missed { n_gaps: self.observer.n_gaps(), n_records, n_bytes: 0 });
+        missed
+    }
+}
+
+/// Whether the system lacks what it takes, for a while perhaps.
+fn is_short(error: &SourceError) -> bool {
+    match error {
+        SourceError::Log(error) => is_short_read(error),
+        SourceError::Open(Error::Io { source, .. }) => reserve::is_short(source),
+        _ => false,
     }
 }

@@ -10,7 +10,8 @@
 //! (I1) a record is staged behind the comparison of its checksum; (I2) mapped or parked, the same records, gaps and errors come; (I3) while it
 //! is parked it has neither a map nor a descriptor, but for the moment in which it copies.
 
-use super::feed::{Feed, Filled, Missed, keep_copies, pinned, stage_record};
+use super::feed::{Feed, Filled, keep_copies, pinned, stage_record};
+use super::missed::{Missed, Told};
 use super::seat::Seat;
 use super::shared::Shared;
 use super::source::{SourceError, Stamp};
@@ -20,7 +21,7 @@ use crate::error::{Error, FileKind};
 use crate::layout::frame::decode_tags;
 use crate::layout::segment::{Key, span_of_log_record};
 use crate::log::chart::Chart;
-use crate::log::item::{LogGap, LogReadError};
+use crate::log::item::LogReadError;
 use crate::log::names;
 use crate::log::park::NotAlone;
 use crate::log::reader;
@@ -50,6 +51,7 @@ pub(crate) struct LogFeed {
     seat: Seat,
     remembered: Remembered,
     missed: Missed,
+    told: Told,
     side: Side,
     /// The segment that the window is of.
     windowed: Option<u64>,
@@ -95,8 +97,9 @@ impl LogFeed {
     pub(crate) fn open_segment(path: &Path, shared: &Arc<Shared>) -> Result<Self, Error> {
         let side = side(path)?;
         let kind = FileKind::Segment;
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let disk = Arc::new(disk_of(crate::map::file::directory_of(path), shared));
+        let (disk, name) = disk_of(crate::map::file::directory_of(path), shared)
+            .calling(path.file_name().unwrap_or(path.as_os_str()));
+        let disk = Arc::new(disk);
         let not_opened = |error: io::Error| match (error.kind(), error.raw_os_error()) {
             (io::ErrorKind::NotFound, _) => Error::NotFound { kind, path: path.to_path_buf() },
             (_, Some(libc::EPERM)) => {
@@ -105,11 +108,11 @@ impl LogFeed {
             _ => io_at("open", path, error),
         };
         let walk = shared.open(|| {
-            let file = disk.open(name, false).map_err(not_opened)?;
+            let file = disk.open(&name, false).map_err(not_opened)?;
             if let Some(identity) = file.identity() {
                 shared.is_local(identity.device, || refuse_network(file.file(), path, kind))?;
             }
-            let alone = Walk::alone(Arc::clone(&disk), file, name, shared.boot_id);
+            let alone = Walk::alone(Arc::clone(&disk), file, &name, shared.boot_id);
             alone.map_err(|why| not_alone(why, path))
         })?;
         let seat = Seat::new(shared)?;
@@ -117,8 +120,16 @@ impl LogFeed {
     }
 
     fn new(walk: Walk<Disk>, seat: Seat, remembered: Remembered, side: Side) -> Self {
-        let mut this =
-            Self { walk, block: None, seat, remembered, missed: Missed::default(), side, windowed: None };
+        let mut this = Self {
+            walk,
+            block: None,
+            seat,
+            remembered,
+            missed: Missed::default(),
+            told: Told::default(),
+            side,
+            windowed: None,
+        };
         if !this.sit() {
             this.walk.park();
         }
@@ -265,24 +276,13 @@ impl LogFeed {
 
     /// What was read through the map is read no further for now.
     fn drop_all(&mut self) {
-        if let Some((offset, _)) = self.walk.offsets() {
-            self.seat.window.drop_all(&self.seat.shared, &View(&self.walk), offset);
-        }
+        drop_window(&mut self.seat, &self.walk);
     }
 
     /// The window of the mapped segment goes along.
     #[inline]
     fn move_window(&mut self, stage: &Stage) {
-        let Some(segment) = self.walk.segment() else { return };
-        let (number, data_offset) = (segment.header().number, segment.header().extent.data_offset);
-        let Some((offset, end)) = self.walk.offsets() else { return };
-        let shared = &self.seat.shared;
-        if self.windowed != Some(number) {
-            self.windowed = Some(number);
-            self.seat.window.begin(shared, &View(&self.walk), offset);
-        }
-        let pinned = || pinned(stage).map_or(offset, |place| data_offset + place);
-        self.seat.window.moved(shared, &View(&self.walk), (offset, end), pinned);
+        move_window(&mut self.seat, &mut self.windowed, &self.walk, || pinned(stage));
     }
 
     /// What a run stopped at; true: it may go on.
@@ -308,17 +308,15 @@ impl LogFeed {
             Some(Step::Record(framed)) => {
                 stage.push_copy(stamp_of(&framed), self.walk.payload(&framed), tags_of(&framed));
             }
-            Some(Step::Gap(gap)) => self.note_gap(&gap),
+            Some(Step::Gap(gap)) => {
+                if self.told.is_new(gap.position) {
+                    self.missed.note(&gap);
+                }
+            }
             Some(Step::Mark(_)) => {}
             None => return Ok(Some(self.nothing())),
         }
         Ok(None)
-    }
-
-    fn note_gap(&mut self, gap: &LogGap) {
-        self.missed.n_gaps += 1;
-        self.missed.n_records += gap.n_records.unwrap_or(0);
-        self.missed.n_bytes += gap.n_bytes.unwrap_or(0);
     }
 
     /// Nothing is there any more, or not yet.
@@ -408,6 +406,7 @@ impl LogFeed {
             return Err(LogReadError::Forked.into());
         }
         self.block = None;
+        self.told.leave();
         if self.seat.shared.memory_bytes.is_some() {
             self.drop_all();
         }
@@ -418,6 +417,33 @@ impl LogFeed {
             self.walk.park();
         }
         Ok(())
+    }
+}
+
+/// The window of a walk's mapped segment goes along; of its frames, those from `pinned` on are still wanted, if there are any.
+#[inline]
+pub(super) fn move_window(
+    seat: &mut Seat,
+    windowed: &mut Option<u64>,
+    walk: &Walk<Disk>,
+    pinned: impl FnOnce() -> Option<u64>,
+) {
+    let Some(segment) = walk.segment() else { return };
+    let (number, data_offset) = (segment.header().number, segment.header().extent.data_offset);
+    let Some((offset, end)) = walk.offsets() else { return };
+    let Seat { shared, window, .. } = seat;
+    if *windowed != Some(number) {
+        *windowed = Some(number);
+        window.begin(shared, &View(walk), offset);
+    }
+    let pinned = || pinned().map_or(offset, |place| data_offset + place);
+    window.moved(shared, &View(walk), (offset, end), pinned);
+}
+
+/// What was read of it is read no further for now.
+pub(super) fn drop_window(seat: &mut Seat, walk: &Walk<Disk>) {
+    if let Some((offset, _)) = walk.offsets() {
+        seat.window.drop_all(&seat.shared, &View(walk), offset);
     }
 }
 
@@ -472,7 +498,7 @@ fn disk_of(path: &Path, shared: &Shared) -> Disk {
     if shared.memory_bytes.is_some() { disk.sparing() } else { disk }
 }
 
-fn is_short_read(error: &LogReadError) -> bool {
+pub(super) fn is_short_read(error: &LogReadError) -> bool {
     matches!(error, LogReadError::System { errno, .. } if is_short_errno(*errno))
 }
 

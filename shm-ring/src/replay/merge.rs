@@ -65,8 +65,8 @@ impl error::Error for MergeError {
 pub struct MergeStats {
     /// Records that were handed out.
     pub n_records: u64,
-    /// Comparisons of keys: for k sources at most ceil(log2 k) + 1 a record, from the first one on, and less than 2 k for starting or
-    /// [seeking](Merge::seek).
+    /// Comparisons of keys: for k sources at most ceil(log2 k) + 1 a record, from the first one on, the same for each answer of a source that
+    /// it has [none yet](Next::NotYet), and less than 2 k for starting or [seeking](Merge::seek).
     pub n_comparisons: u64,
     /// Runs of one source that cost one comparison a record.
     pub n_gallops: u64,
@@ -282,6 +282,11 @@ impl<S: Source> Merge<S> {
             n_late: self.n_late,
             n_failed: self.n_failed,
         }
+    }
+
+    /// The latest time of what was handed out since the last seek; 0 of nothing.
+    pub(super) fn latest_ns(&self) -> u64 {
+        self.latest_ns
     }
 
     /// Behind a look that has found nothing: whether no source can have anything of that time or before any more, unless it breaks a promise.

@@ -21,6 +21,7 @@
 //! | stage | the next records of a source, put in order |
 //! | feed | from where a stage is filled |
 //! | log_feed, row_feed | logs and segments; files of rows |
+//! | missed | what is not there |
 //! | pool, pool_source, find | opening thousands, in a budget |
 //! | shared, seat, window, helper | who has a map, and how much memory |
 //! | table | columns of one file, with the feature `arrow` |
@@ -38,6 +39,7 @@ mod helper;
 mod into;
 mod log_feed;
 mod merge;
+mod missed;
 mod pace;
 mod pool;
 mod pool_source;

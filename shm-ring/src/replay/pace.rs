@@ -8,7 +8,7 @@
 //! ```
 //!
 //! (I1) a deadline is absolute: what one record is late by is not added to the next; (I2) it is computed in integers, from one pair of moments
-//! and a speed taken exactly, so that nothing adds up; (I3) another speed, a pause or a shift makes another pair, and time never jumps.
+//! and a speed taken exactly, so that nothing adds up, but a ns of the record at each other speed; (I3) another speed, a pause or a shift makes another pair, and time never jumps.
 //! Computes; waits for nothing and asks no clock.
 
 use crate::error::Error;
@@ -164,7 +164,8 @@ impl Course {
         }
     }
 
-    /// From there on at another speed. `next_ns`: a record that is waiting; if it is late, it stays as late as it is.
+    /// From there on at another speed, from a whole ns of the record: up to one is lost. `next_ns`: a record that is waiting; if it is late, it
+    /// stays as late as it is.
     pub(crate) fn turned(&self, now_ns: u64, next_ns: Option<u64>, times: f64) -> Option<Self> {
         let playing_ns = self.record_ns_at(now_ns);
         match next_ns.filter(|next| *next < playing_ns) {

@@ -15,6 +15,7 @@ use super::pool_source::{Kind, PoolSource};
 use super::ring_feed::RingFeed;
 use super::row_feed::RowFeed;
 use super::rows::RowLayout;
+use super::seat::Seat;
 use super::shared::{Shared, load};
 use super::stage::Order;
 #[cfg(feature = "arrow")]
@@ -61,6 +62,8 @@ impl PoolOptions {
     /// Maps and descriptors at most: a mapped segment of a log takes one of each. What has no map is copied, a block at a time, for which one
     /// map and up to three descriptors more are used for a moment. Without a budget: half of what `vm.max_map_count` and the limit of
     /// descriptors (`ulimit -n`) allow; who replays more logs at once than that without copies sets a higher limit.
+    ///
+    /// What a ring takes, and a log that is read with its ring, is not counted here.
     #[must_use]
     pub fn budget(mut self, budget: MapBudget) -> Self {
         self.budget = Some(budget);
@@ -72,6 +75,10 @@ impl PoolOptions {
     /// They are divided into windows, in front of and behind where each source is read: equal ones at first, then by how much of all that is
     /// read is read there. What is behind a window is dropped from the page cache, too, as far as no other process has it mapped. Records that
     /// are longer than their window, batches of tables that are compressed, dictionaries, and what a re-order window holds back, come on top. Without it, nothing is dropped.
+    ///
+    /// Sources that are added while others are read take their windows from those: each of them gives back when it is read on.
+    ///
+    /// A ring counts as any source does, with a window's worth of copies; its own bytes, which are in memory for all who use it, do not.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = Some(bytes);
@@ -208,7 +215,8 @@ impl MapPool {
     pub fn open_with_ring(&self, log: impl AsRef<Path>, ring: impl AsRef<Path>) -> Result<PoolSource, Error> {
         let (log, ring) = (log.as_ref(), ring.as_ref());
         let lateness = self.shared.lateness.unwrap_or(LATENESS);
-        let feed = HandOver::open(LogReader::open(log)?, Ring::open_observer(ring)?, lateness)?;
+        let reader = LogReader::open(log)?;
+        let feed = HandOver::open(reader, Ring::open_observer(ring)?, lateness, &self.shared)?;
         Ok(PoolSource::new(log, Kind::Other(Box::new(feed)), &self.shared))
     }
 
@@ -300,7 +308,7 @@ impl MapPool {
             return Ok(Kind::Log(LogFeed::open_segment(path, &self.shared)?));
         }
         if looked.magic == crate::layout::header::MAGIC {
-            let feed = RingFeed::new(Ring::open_observer(path)?, self.shared.lateness);
+            let feed = RingFeed::new(Ring::open_observer(path)?, Seat::aside(&self.shared)?);
             let feed = feed.map_err(|why| unreadable(path, &why))?;
             return Ok(Kind::Other(Box::new(feed)));
         }

@@ -38,14 +38,13 @@ struct Rest {
     n_staged: u64,
     /// Of the feed, to be told behind what is staged.
     failure: Option<Box<SourceError>>,
+    /// A seek has failed: nobody knows what is next.
+    is_astray: bool,
 }
 
 /// Where its records come from.
 #[derive(Debug)]
-#[cfg_attr(
-    not(feature = "arrow"),
-    expect(clippy::large_enum_variant, reason = "what a record is read through is where the source is")
-)]
+#[expect(clippy::large_enum_variant, reason = "what a record is read through is where the source is")]
 pub(crate) enum Kind {
     Log(LogFeed),
     Rows(RowFeed),
@@ -85,7 +84,8 @@ pub struct SourceStats {
     pub n_records: u64,
     /// Refills of the source's stage.
     pub n_refills: u64,
-    /// Places where a log said, or it was found, that something is missing.
+    /// Places where a log or a ring said, or it was found, that something is missing. Each counts once, however often it is read behind
+    /// seeks, unless these were hundreds, to places far apart; this also goes for the two that follow.
     pub n_gaps: u64,
     /// Records that are missing there, as far as that is known.
     pub n_missing_records: u64,
@@ -144,7 +144,7 @@ impl PoolSource {
     pub(crate) fn new(path: &Path, feed: Kind, shared: &Shared) -> Self {
         let name = path.to_string_lossy().into();
         let side = if let Kind::Log(feed) = &feed { Some(feed.side()) } else { None };
-        let rest = Rest { feed, name, n_refills: 0, n_staged: 0, failure: None };
+        let rest = Rest { feed, name, n_refills: 0, n_staged: 0, failure: None, is_astray: false };
         Self { stage: Stage::new(shared.order), rest: Box::new(rest), side }
     }
 
@@ -195,6 +195,9 @@ impl PoolSource {
     fn refill(&mut self) -> Result<Next, SourceError> {
         loop {
             self.stage.begin()?;
+            if self.rest.is_astray {
+                return Err(SourceError::Other("its last seek has failed: seek again".into()));
+            }
             if let Some(error) = self.rest.failure.take() {
                 return Err(*error);
             }
@@ -245,6 +248,11 @@ impl Source for PoolSource {
         self.stage.prefetch();
     }
 
+    /// Behind a step that was no record, or a seek, one without bytes.
+    ///
+    /// # Panics
+    ///
+    /// In a forked child that has not stepped, where a log's record is in a map that a child does not have.
     #[inline(always)]
     fn record(&self) -> Replayed<'_> {
         let staged = self.stage.current();
@@ -255,18 +263,23 @@ impl Source for PoolSource {
         Replayed { tags: staged.tags, body: Body::Bytes(self.bytes(staged)) }
     }
 
+    /// Behind one that has failed, each step is an error, until one succeeds.
     fn seek(&mut self, since_ns: u64) -> Result<(), SourceError> {
         self.stage.forget(since_ns);
-        self.rest.failure = None;
-        self.rest.feed.feed_mut().seek(since_ns)
+        (self.rest.failure, self.rest.is_astray) = (None, true);
+        self.rest.feed.feed_mut().seek(since_ns)?;
+        self.rest.is_astray = false;
+        Ok(())
     }
 
     /// Of a log or a segment, the entry of the index from which on the record is; of rows and tables, the record itself, and with a
     /// [re-order window](super::stage::Order::Reorder) twice as many in front of it; of others, and of what has no index, the start.
     fn seek_before(&mut self, until_ns: u64) -> Result<(), SourceError> {
         self.stage.forget(0);
-        self.rest.failure = None;
-        self.rest.feed.feed_mut().seek_before(until_ns)
+        (self.rest.failure, self.rest.is_astray) = (None, true);
+        self.rest.feed.feed_mut().seek_before(until_ns)?;
+        self.rest.is_astray = false;
+        Ok(())
     }
 
     fn name(&self) -> &str {

@@ -201,6 +201,9 @@ impl<S: Source> Replayer<S> {
             let found = self.merge.next()?.map(|event| Kept { source: event.source, stamp: event.stamp });
             match found {
                 Some(found) if found.stamp.timestamp_ns <= self.last_ns => {
+                    if found.stamp.timestamp_ns < self.first_ns {
+                        self.tell_first(found.stamp.timestamp_ns);
+                    }
                     return Ok(Some(self.hand_out(found)));
                 }
                 Some(_) => self.end(),
@@ -439,8 +442,7 @@ impl<S: Source> Replayer<S> {
     /// From now on there is more to do for each record; what was not done for each is done once.
     fn leave_free(&mut self) {
         if std::mem::take(&mut self.is_free) {
-            // ORDER none (Relaxed): written by this thread.
-            self.latest_ns = self.latest_ns.max(self.control.told().timestamp_ns.load(Ordering::Relaxed));
+            self.latest_ns = self.latest_ns.max(self.merge.latest_ns());
         }
     }
 

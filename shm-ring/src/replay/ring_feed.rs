@@ -8,7 +8,9 @@
 //! (I1) the clock is read in front of the looks: what they did not find was claimed later, or is late by the time from its claim to its commit;
 //! (I2) what was overwritten before it was read is counted. Nothing is in place: all is copied into the stage.
 
-use super::feed::{Feed, Filled, Missed};
+use super::feed::{Feed, Filled};
+use super::missed::Missed;
+use super::seat::Seat;
 use super::source::{SourceError, Stamp};
 use super::stage::{Stage, Tags};
 use crate::error::PollError;
@@ -16,7 +18,6 @@ use crate::map::clock;
 use crate::ring::names::Start;
 use crate::ring::observer::Observer;
 use crate::ring::record::RecordInfo;
-use std::time::Duration;
 
 /// How long a claim in front of the end may be open: then its producer is taken to be stuck, and the end to be there.
 const OPEN_MAX_NS: u64 = 1_000_000_000;
@@ -32,6 +33,8 @@ pub(crate) struct RingFeed {
     payload: Vec<u8>,
     lapped_bytes: u64,
     n_laps: u64,
+    /// Its place in the pool; what a window would take is there for copies.
+    _seat: Seat,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,15 +45,24 @@ enum Until {
 }
 
 impl RingFeed {
-    /// From the oldest record on. `lateness`: it is followed, and a record is seen at most so long after its time.
-    pub(crate) fn new(mut observer: Observer, lateness: Option<Duration>) -> Result<Self, PollError> {
-        let until = match lateness {
+    /// From the oldest record on. In a pool that follows, a record is seen at most as long after its time as that says.
+    pub(crate) fn new(mut observer: Observer, seat: Seat) -> Result<Self, PollError> {
+        let until = match seat.shared.lateness {
             None => Until::Tail(observer.tail()),
             Some(lateness) => Until::Follow(u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX)),
         };
         observer.seek(Start::Oldest)?;
         let (lapped_bytes, n_laps) = (0, 0);
-        Ok(Self { observer, until, is_over: false, stuck_ns: None, payload: vec![], lapped_bytes, n_laps })
+        Ok(Self {
+            observer,
+            until,
+            is_over: false,
+            stuck_ns: None,
+            payload: vec![],
+            lapped_bytes,
+            n_laps,
+            _seat: seat,
+        })
     }
 
     fn is_behind(&self, position: u64) -> bool {
@@ -125,7 +137,7 @@ impl Feed for RingFeed {
     fn missed(&self) -> Missed {
         let lost = self.observer.lost();
         let n_records = lost.iter().map(|loss| loss.dropped_records + loss.lapped_records).sum();
-        Missed { n_gaps: self.n_laps + self.observer.lost_records(), n_records, n_bytes: self.lapped_bytes }
+        Missed { n_gaps: self.n_laps + self.observer.n_gaps(), n_records, n_bytes: self.lapped_bytes }
     }
 }
 

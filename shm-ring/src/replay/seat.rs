@@ -4,6 +4,7 @@
 //!   mapped --refill: slower than those who wait, or as slow as none--> parked   (an eviction)
 //!   parked --refill: there is a permit, and it is not too slow-------> mapped
 //!   either --its source has ended or failed--> over: has nothing, and waits for nothing, until it is read again
+//!   aside: a ring, or a log with its ring: as over, all the time
 //! ```
 //!
 //! (I1) a source that is mapped holds a permit of the budget; (I2) nobody takes a permit from another: a source looks at its own rate and at
@@ -47,8 +48,14 @@ impl Seat {
         })
     }
 
+    /// The same, for a source that waits for no map: what it has mapped is not the pool's to give.
+    pub(crate) fn aside(shared: &Arc<Shared>) -> Result<Self, crate::error::Error> {
+        let mut this = Self::new(shared)?;
+        this.wait_for_none();
+        Ok(this)
+    }
+
     /// Takes more memory than others do, if there is any.
-    #[cfg(feature = "arrow")]
     pub(crate) fn charge(&mut self, extra_bytes: u64) -> Result<(), crate::error::Error> {
         self.shared.charge(extra_bytes)?;
         self.extra_bytes += extra_bytes;
@@ -98,6 +105,10 @@ impl Seat {
     pub(crate) fn end(&mut self) {
         self.stand();
         self.window.end(&self.shared);
+        self.wait_for_none();
+    }
+
+    fn wait_for_none(&mut self) {
         if !std::mem::replace(&mut self.is_over, true) {
             add(&self.shared.counts.n_over, 1);
         }
@@ -130,11 +141,21 @@ impl Seat {
         }
     }
 
+    /// So many bytes were read by one that waits for no map.
+    pub(crate) fn note_aside(&mut self, n_bytes: u64) {
+        add(&self.shared.counts.read_bytes, n_bytes);
+        // Its window goes by the rate; nothing else does.
+        self.window.note(&self.shared, n_bytes);
+    }
+
     /// How much is copied at once.
     pub(crate) fn block_bytes(&mut self) -> u64 {
         match self.shared.memory_bytes {
             // As much is in the page cache while it is copied.
-            Some(_) => (self.window.bytes(&self.shared) / 2).max(BLOCK_BYTES_MIN),
+            Some(_) => {
+                self.window.fit(&self.shared);
+                (self.window.bytes(&self.shared) / 2).max(BLOCK_BYTES_MIN)
+            }
             None => BLOCK_BYTES,
         }
     }

@@ -5,7 +5,8 @@
 //!                                                                ^ windows grow out of it, and give back into it
 //! ```
 //!
-//! (I1) the windows of all sources together are never more than the cap leaves; (I2) counts are only added up, nothing is decided by them but
+//! (I1) the windows of all sources together are never more than the cap leaves, but for what was granted before sources came: that is given
+//! back by each that has more than the least, at its next refill; (I2) counts are only added up, nothing is decided by them but
 //! rates.
 //! Opens and maps nothing.
 
@@ -61,7 +62,7 @@ pub(crate) struct Shared {
 pub(crate) struct Counts {
     pub(crate) n_sources: AtomicU64,
     pub(crate) n_mapped: AtomicU64,
-    /// Sources that have ended or failed, and have no map.
+    /// Sources that wait for no map: that have ended or failed, and those of rings.
     pub(crate) n_over: AtomicU64,
     pub(crate) n_hits: AtomicU64,
     pub(crate) n_faults: AtomicU64,
@@ -127,7 +128,7 @@ impl Shared {
     }
 
     /// What all windows may have together, if there is a cap and it leaves something.
-    fn windows_bytes(&self, n_sources: u64) -> Option<u64> {
+    pub(super) fn windows_bytes(&self, n_sources: u64) -> Option<u64> {
         let cap = self.memory_bytes?;
         let overhead = (OVERHEAD_BYTES_MAX.min(cap / 8)).saturating_add(self.sources_bytes(n_sources));
         // An eighth is left for pages that reading reaches into on both sides.
@@ -156,7 +157,6 @@ impl Shared {
     }
 
     /// A source takes more than others do.
-    #[cfg(feature = "arrow")]
     pub(crate) fn charge(&self, extra_bytes: u64) -> Result<(), Error> {
         add(&self.extra_bytes, extra_bytes);
         self.check(load(&self.counts.n_sources)).inspect_err(|_| self.discharge(extra_bytes))
@@ -214,6 +214,14 @@ impl Shared {
             return least + (more - less);
         }
         least + more
+    }
+
+    /// What is left of a window that was granted before there were as many sources.
+    pub(crate) fn fit(&self, had_bytes: u64) -> u64 {
+        let n_sources = load(&self.counts.n_sources).max(1);
+        let Some(windows) = self.windows_bytes(n_sources) else { return had_bytes };
+        let free = windows.saturating_sub(n_sources * Self::window_bytes_min());
+        if load(&self.granted_bytes) <= free { had_bytes } else { self.grant(had_bytes, had_bytes) }
     }
 
     /// The first window of a source: all the same.

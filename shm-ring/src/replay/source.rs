@@ -45,7 +45,7 @@ pub trait Source {
     /// [`SourceError`]; the source has ended then, as far as a merge is concerned.
     fn step(&mut self) -> Result<Next, SourceError>;
 
-    /// The record of the last step, which was one.
+    /// The record of the last step, which was one. Behind one that was none, or a [`seek`](Self::seek), nothing is promised of what it is.
     fn record(&self) -> Self::Record<'_>;
 
     /// Goes to where the next step finds the first record of that time or later, and is followed by none that is older, in whatever order they

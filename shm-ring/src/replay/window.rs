@@ -100,6 +100,9 @@ impl Window {
         (cursor, end): (u64, u64),
         pinned: impl FnOnce() -> u64,
     ) {
+        if self.fit(shared) {
+            self.take_back(shared, file, cursor);
+        }
         let step = self.bytes(shared) / 4;
         if self.asked < end && cursor + 2 * step > self.asked {
             self.ask(shared, file, cursor, end);
@@ -109,6 +112,29 @@ impl Window {
             if to >= self.dropped + step {
                 self.drop_to(shared, file, to);
             }
+        }
+    }
+
+    /// Gives back what it has too much of since more sources came; whether it has.
+    pub(crate) fn fit(&mut self, shared: &Shared) -> bool {
+        if shared.memory_bytes.is_none() || self.bytes == 0 {
+            return false;
+        }
+        let had_bytes = self.bytes;
+        self.bytes = shared.fit(had_bytes);
+        self.bytes < had_bytes
+    }
+
+    /// Lets go of what was asked for too far ahead.
+    #[cold]
+    fn take_back(&mut self, shared: &Shared, file: &impl Windowed, cursor: u64) {
+        let Some(map) = file.map() else { return };
+        let to = (cursor + 3 * (self.bytes / 4)).next_multiple_of(page_bytes());
+        if to < self.asked {
+            map.let_go(to..self.asked);
+            file.forget_cached(to..self.asked);
+            add(&shared.counts.n_advice, 2);
+            self.asked = to;
         }
     }
 
@@ -171,5 +197,58 @@ impl Window {
         if self.bytes > 0 {
             shared.ungrant(std::mem::take(&mut self.bytes));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::budget::MapBudget;
+    use crate::map::disk::DiskMap;
+    use crate::replay::stage::Order;
+
+    /// A file without a map.
+    struct Nothing;
+
+    impl Windowed for Nothing {
+        type Map = DiskMap;
+
+        fn map(&self) -> Option<&DiskMap> {
+            None
+        }
+
+        fn place(&self) -> (PathBuf, u64) {
+            (PathBuf::new(), 0)
+        }
+
+        fn forget_cached(&self, _: Range<u64>) {}
+    }
+
+    // Goal: sources that come while others are read get their windows out of those of the others, and the cap holds once each was refilled.
+    // Method: three that take all there is, then 60 more, some at a time; then most of them go.
+    #[test]
+    fn windows_make_room_for_who_comes_later() {
+        let shared = Shared::new(MapBudget::new(), Order::Error, None, Some(8 << 20));
+        let (least, mut windows) = (Shared::window_bytes_min(), Vec::<Window>::new());
+        for n_more in [3, 1, 10, 49] {
+            for _ in 0..n_more {
+                shared.admit().unwrap();
+                windows.push(Window::default());
+            }
+            for _ in 0..2 {
+                windows.iter_mut().for_each(|window| window.moved(&shared, &Nothing, (0, 1 << 30), || 0));
+            }
+            let sum: u64 = windows.iter().map(|window| window.bytes).sum();
+            let most = shared.windows_bytes(windows.len() as u64).unwrap();
+            assert!(sum <= most, "{} windows of {sum} bytes, {most} are left", windows.len());
+            assert!(windows.iter().all(|window| window.bytes >= least));
+            assert!(sum > most / 2, "{} windows of {sum} bytes, {most} are left", windows.len());
+        }
+        for mut window in windows.drain(1..) {
+            window.end(&shared);
+            shared.dismiss();
+        }
+        let had_bytes = windows[0].bytes;
+        assert!(!windows[0].fit(&shared) && windows[0].bytes == had_bytes);
     }
 }

@@ -55,6 +55,8 @@ pub(crate) enum Cause {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     rows: Vec<Row>,
+    /// GAPs that were counted.
+    n_gaps: u64,
     /// What was not taken yet; `None`: nobody wants it.
     notices: Option<VecDeque<Notice>>,
 }
@@ -75,6 +77,11 @@ impl Ledger {
     pub(crate) fn losses(&self) -> Vec<Loss> {
         let is_loss = |loss: &Loss| *loss != Loss { producer: loss.producer, ..Loss::default() };
         self.rows.iter().map(|row| row.loss).filter(is_loss).collect()
+    }
+
+    /// Places where a producer said that it dropped records.
+    pub(crate) fn n_gaps(&self) -> u64 {
+        self.n_gaps
     }
 
     /// From now on, every loss is noted until it is [taken](Self::take_notice).
@@ -141,6 +148,7 @@ impl Ledger {
             row.jump_to(gap.first_sequence);
         }
         row.next = Some(gap.first_sequence.wrapping_add(gap.records) & SEQUENCE_MASK);
+        self.n_gaps += u64::from(counted > 0);
         counted
     }
 

@@ -31,6 +31,7 @@ use crate::map::mirror::Access;
 use crate::map::region::Region;
 use crate::sync::{self, Ordering};
 use std::fs::File;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,6 +64,8 @@ pub struct Observer {
     /// A tail that was there.
     tail_seen: u64,
     lost_records: u64,
+    /// What was LOST there is counted, and all in between was read.
+    counted: Range<u64>,
     ledger: Ledger,
     stuck: Stuck,
     fruitless: u32,
@@ -100,6 +103,7 @@ impl Observer {
             position,
             tail_seen: 0,
             lost_records: 0,
+            counted: position..position,
             ledger: Ledger::default(),
             stuck: Stuck::default(),
             fruitless: 0,
@@ -196,6 +200,7 @@ impl Observer {
             return Err(PollError::Truncated);
         }
         (self.position, self.since_ns, self.lapped) = (position, since_ns, lapped);
+        self.go_on_counting();
         Ok(())
     }
 
@@ -226,9 +231,14 @@ impl Observer {
         self.table.frames.metadata_bytes() != 0
     }
 
-    /// Claims of producers that died in the middle of one, which this observer skipped.
+    /// Claims of producers that died in the middle of one, which this observer skipped; what it has gone back over counts once.
     pub fn lost_records(&self) -> u64 {
         self.lost_records
+    }
+
+    /// Places where it was told that something is missing, but for laps.
+    pub(crate) fn n_gaps(&self) -> u64 {
+        self.lost_records + self.ledger.n_gaps()
     }
 
     /// Whose records this observer did not get since it was made, and how many.
@@ -304,8 +314,7 @@ impl Observer {
                 Look::Record(RecordInfo::new(position, len_bytes, sealed.head.slot, metadata))
             }
             State::Lost => {
-                self.lost_records += 1;
-                self.ledger.lost(sealed.head.slot);
+                self.note_lost(position, Some(sealed.head.slot));
                 Look::Skipped
             }
             State::Pad | State::Gap | State::Claimed => Look::Skipped,
@@ -367,6 +376,7 @@ impl Observer {
         let resumed_at = join::oldest(&self.table) & !(FRAME_ALIGN - 1);
         let lost_bytes = resumed_at.saturating_sub(self.position);
         self.position = resumed_at;
+        self.counted = resumed_at..resumed_at;
         self.note_lapped();
         Err(PollError::Lapped { lost_bytes, resumed_at })
     }
@@ -392,7 +402,8 @@ impl Observer {
     fn pass_dead(&mut self, open: Option<Sealed>) -> Result<Look, PollError> {
         let Ok(probe) = self.core.locks.probe() else { return Ok(Look::Nothing) };
         let alive = |slot: u16| probe.is_held(producer_byte(slot)).unwrap_or(true);
-        let owners = stall::owners(&self.table, self.position, open);
+        let from = self.position;
+        let owners = stall::owners(&self.table, from, open);
         if owners.iter().any(|slot| alive(*slot)) {
             return Ok(Look::Nothing);
         }
@@ -422,11 +433,27 @@ impl Observer {
             }
             _ => return Ok(Look::Nothing),
         }
-        self.lost_records += 1;
-        if let Some(owner) = owners.first() {
-            self.ledger.lost(*owner);
-        }
+        self.note_lost(from, owners.first().copied());
         Ok(Look::Skipped)
+    }
+
+    /// A claim that nobody finished was there.
+    fn note_lost(&mut self, position: u64, owner: Option<u16>) {
+        if self.counted.contains(&position) {
+            return;
+        }
+        self.counted.end = position + 1;
+        self.lost_records += 1;
+        if let Some(owner) = owner {
+            self.ledger.lost(owner);
+        }
+    }
+
+    /// The position is another one. What is in front of where all was read from on, or behind where it was read to, was not.
+    fn go_on_counting(&mut self) {
+        if self.position < self.counted.start || self.position > self.counted.end {
+            self.counted = self.position..self.position;
+        }
     }
 
     fn closed_or_nothing(&mut self) -> Result<Look, PollError> {

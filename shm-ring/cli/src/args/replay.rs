@@ -2,7 +2,7 @@
 //!
 //! Describes; performs nothing.
 
-use super::Format;
+use super::{Format, Shown};
 use crate::size::{parse_duration, parse_size};
 use clap::ValueHint;
 use regex::bytes::Regex;
@@ -46,18 +46,8 @@ pub(crate) struct Merge {
     /// End in front of the first record of then or later.
     #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<String>,
-    /// End after N records.
-    #[arg(long, value_name = "N")]
-    pub(crate) count: Option<u64>,
-    /// End when nothing came for so long. Implies -f; with --count, the code is then 7.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) idle: Option<Duration>,
-    /// As `tail` has it, with the source's name: in short, a column behind the time; in json, the first key.
-    #[arg(short, long, value_enum, default_value_t = Format::Short)]
-    pub(crate) output: Format,
-    /// Only records whose message matches.
-    #[arg(short, long, value_name = "REGEX", value_parser = Regex::new)]
-    pub(crate) grep: Option<Regex>,
+    #[command(flatten)]
+    pub(crate) shown: Shown,
     /// When records are missing in a source, end with code 6.
     #[arg(long)]
     pub(crate) fail_on_loss: bool,

@@ -1,6 +1,6 @@
 //! Cat: all records of a log that are there when it begins, or those of a time, as `tail` shows them.
 
-use crate::args::{Cat, Color, Format, Tail};
+use crate::args::{Cat, Color, Format, Shown, Tail};
 use crate::failure::{Code, Failure};
 use crate::output::Messages;
 use crate::source::Begin;
@@ -22,10 +22,12 @@ pub(crate) fn run(args: &Cat, color: Color, messages: Messages) -> Result<(), Fa
         last: None,
         oldest: from.is_none(),
         since: args.from.clone(),
-        count: None,
-        idle: None,
-        output: args.output.unwrap_or(Format::Short),
-        grep: args.grep.clone(),
+        shown: Shown {
+            count: None,
+            idle: None,
+            output: args.output.unwrap_or(Format::Short),
+            grep: args.grep.clone(),
+        },
         consumer: None,
         group: None,
         cursor: None,

@@ -13,7 +13,7 @@ use crate::tail::{self, ALL_TIMES, time_of};
 pub(crate) fn run(args: &Merge, color: Color, messages: Messages) -> Result<(), Failure> {
     let from = args.from.as_deref().map(|from| time_of("--from", from)).transpose()?;
     let to = args.to.as_deref().map(|to| time_of("--to", to)).transpose()?;
-    let follow = args.follow || args.idle.is_some();
+    let follow = args.follow || args.shown.idle.is_some();
     let mut account = Account::new(messages);
     let merge = sources::open(&args.sources, &args.opening, follow.then_some(args.lateness), &mut account)?;
     let source = MergedSource::new(merge, account, from, to.unwrap_or(ALL_TIMES.end));
@@ -23,10 +23,7 @@ pub(crate) fn run(args: &Merge, color: Color, messages: Messages) -> Result<(), 
         last: None,
         oldest: true,
         since: None,
-        count: args.count,
-        idle: args.idle,
-        output: args.output,
-        grep: args.grep.clone(),
+        shown: args.shown.clone(),
         consumer: None,
         group: None,
         cursor: None,

@@ -14,6 +14,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Create,
+    /// Of an open file, or a list of names.
+    Open,
     Write,
     Rename,
     SyncNames,
@@ -107,6 +109,7 @@ impl Medium for Faulty {
     }
 
     fn open(&self, name: &str, writable: bool) -> io::Result<FaultyFile> {
+        self.script.pass(Fault::Open)?;
         Ok(FaultyFile { file: self.disk.open(name, writable)?, script: self.script.clone() })
     }
 
@@ -120,6 +123,7 @@ impl Medium for Faulty {
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
+        self.script.pass(Fault::Open)?;
         self.disk.names()
     }
 

@@ -4,7 +4,7 @@
 
 mod damage;
 mod faults;
-mod faulty;
+pub(super) mod faulty;
 mod model;
 
 use super::appender::Core;

@@ -65,6 +65,7 @@ impl Ahead {
                 return;
             }
         }
+        window.fit(shared);
         let (n_bytes, is_capped) = (window.bytes(shared), shared.memory_bytes.is_some());
         if head.codec.is_some() || self.body.end - self.body.start <= n_bytes / 4 {
             let at = if row == head.n_rows { self.body.end } else { self.body.start };
