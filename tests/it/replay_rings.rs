@@ -215,7 +215,9 @@ pub(crate) fn exhausted() {
             assert!(found.iter().copied().eq(first..next), "{has_reserve}: {} from {first}", found.len());
             first = next;
         }
-        assert_eq!((missed(&source), n_refused), ([0; 3], u64::from(!has_reserve)), "{has_reserve}");
+        // Who leaves a segment for another one has its descriptor for that: there need not be a refusal.
+        assert!(n_refused <= u64::from(!has_reserve), "{n_refused} refusals, {has_reserve}");
+        assert_eq!(missed(&source), [0; 3], "{has_reserve}");
     }
 }
 
