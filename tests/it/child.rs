@@ -91,6 +91,7 @@ const ROLES: &[(&str, fn())] = &[
     ("liveness::spawner", liveness::spawner),
     ("liveness::careless", liveness::careless),
     ("liveness::stranger", liveness::stranger),
+    ("log_pinning::forks_among", log_pinning::forks_among),
     ("log_pinning::forks_beside", log_pinning::forks_beside),
     ("log_pinning::holds", log_pinning::holds),
     ("log_read::appender", log_read::appender),
