@@ -11,8 +11,8 @@ use crate::{
     append, append_cut, append_durable, append_following, append_full, append_golden, append_killing,
     creating, descriptors, forking, full_disk, golden, inspecting, joining, killing, limits, liveness,
     log_append, log_golden, log_killing, log_pinning, log_read, lossy, order, permissions, quiet, ranged,
-    ranged_files, ranged_golden, ranged_killing, recording, remote, replay_kinds, replay_live, replay_parked,
-    replay_pool, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
+    ranged_files, ranged_golden, ranged_killing, recording, remote, replay_ahead, replay_kinds, replay_live,
+    replay_parked, replay_pool, resuming, sharing, snapshot, snapshot_cut, snapshot_opening, waiting,
 };
 #[cfg(feature = "guard")]
 use crate::{append_guard, ranged_guard, truncating};
@@ -166,6 +166,9 @@ const ROLES: &[(&str, fn())] = &[
     ("snapshot_opening::stranger", snapshot_opening::stranger),
     ("snapshot_opening::cramped", snapshot_opening::cramped),
     ("snapshot_opening::no_descriptors", snapshot_opening::no_descriptors),
+    ("replay_ahead::capped", replay_ahead::capped),
+    ("replay_ahead::forks_beside", replay_ahead::forks_beside),
+    ("replay_ahead::quiet", replay_ahead::quiet),
     ("replay_kinds::capped", replay_kinds::capped),
     ("replay_kinds::replays", replay_kinds::replays),
     ("replay_parked::forked", replay_parked::forked),

@@ -54,6 +54,7 @@ mod ranged_model;
 mod recording;
 mod records;
 mod remote;
+mod replay_ahead;
 mod replay_kinds;
 mod replay_live;
 mod replay_merge;

@@ -8,15 +8,16 @@
 //! merge. What a source wants of a file goes by the file's name, so that nothing of a source is shared with the thread.
 //!
 //! (I1) a hint: whatever goes wrong, whoever reads the file reads it, or fails, itself; (I2) a FIFO or a device of that name is not waited
-//! for; (I3) it ends with its pool, and takes one descriptor of the pool's budget; (I4) a forked child, which has no such thread, never touches the
+//! for; (I3) it ends with its pool, which does not wait for that,
+//! and has one descriptor at a time, for a moment, and no signal; (I4) a forked child, which has no such thread, never touches the
 //! queue.
 //! Not for a pool with a cap: what is read too late, behind where it was dropped, would stay in the page cache.
 
 use crate::error::FileKind;
 use crate::map::advice;
-use crate::map::budget::{MapBudget, MapUsage, Permit};
 use crate::map::file::open_found;
 use crate::map::fork::Side;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
@@ -35,7 +36,6 @@ pub(crate) struct Helper {
     side: Side,
     /// Gone when the pool is: what is still in the queue is wanted no more.
     _alive: Arc<()>,
-    _permit: Permit,
 }
 
 /// A part of a file that is wanted soon.
@@ -46,16 +46,19 @@ struct Wish {
 }
 
 impl Helper {
-    /// Starts it, where the system and the budget allow that.
-    pub(crate) fn start(budget: &MapBudget) -> Option<Self> {
-        let side = Side::current().ok()?;
-        let permit = budget.try_acquire(MapUsage::descriptor())?;
+    /// Starts it, where the system allows that, on this side of a fork.
+    pub(crate) fn start(side: Side) -> Option<Self> {
         let (wishes, queue) = mpsc::channel();
         let alive = Arc::new(());
         let pool = Arc::downgrade(&alive);
         let thread = std::thread::Builder::new().name("shm-ring-ahead".into());
-        thread.spawn(move || run(&queue, &pool)).ok()?;
-        Some(Self { wishes: Some(wishes), side, _alive: alive, _permit: permit })
+        // It has the mask of who starts it. Signals are for the threads of the program, which may wait for them, or have them blocked.
+        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok()?;
+        let started = thread.spawn(move || run(&queue, &pool));
+        // Can't fail: the mask is one that was.
+        let _ = mask.thread_set_mask();
+        started.ok()?;
+        Some(Self { wishes: Some(wishes), side, _alive: alive })
     }
 
     /// That part of the file is wanted soon; false: it can't be asked for here.
