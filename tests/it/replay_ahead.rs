@@ -1,6 +1,6 @@
 //! Replay, ahead: a pool without a cap reads files ahead, by a thread, which is in nobody's way.
 
-use crate::harness::{alone, directory, fork};
+use crate::harness::{alone, directory, eventually, fork};
 use crate::log_read::small;
 use nix::sys::signal::Signal;
 use shm_ring::replay::{MapPool, Next, PoolOptions, PoolSource, RowLayout, Source, TimeUnit};
@@ -158,6 +158,8 @@ pub(crate) fn quiet() {
     pool.expect([&path]);
     let mut source = pool.open(&path).unwrap();
     assert_eq!(n_left(&mut source), 100);
+    // It gives itself its name.
+    eventually("it runs", || thread().is_some());
     let thread = thread().unwrap();
     let blocked = u64::from_str_radix(&status(&thread, "SigBlk"), 16).unwrap();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD, Signal::SIGUSR1] {
@@ -186,12 +188,18 @@ pub(crate) fn capped() {
     let directory = directory();
     let path = directory.path().join("rows");
     let layout = rows(&path, 100_000, 64);
-    let read = |pool: MapPool| {
+    let read = |pool: &MapPool| {
         pool.expect([&path]);
         assert_eq!(n_left(&mut pool.open_rows(&path, layout).unwrap()), 100_000);
-        thread().is_some()
     };
-    assert!(!read(PoolOptions::new().memory_bytes(64 << 20).build().unwrap()));
-    assert!(read(PoolOptions::new().build().unwrap()));
-    crate::harness::eventually("it ends with its pool", || thread().is_none());
+    let n_threads = || fs::read_dir("/proc/self/task").unwrap().count();
+    let before = n_threads();
+    let capped = PoolOptions::new().memory_bytes(64 << 20).build().unwrap();
+    read(&capped);
+    assert_eq!(n_threads(), before);
+    let uncapped = PoolOptions::new().build().unwrap();
+    read(&uncapped);
+    assert_eq!(n_threads(), before + 1);
+    drop(uncapped);
+    eventually("it ends with its pool", || n_threads() == before);
 }
