@@ -123,6 +123,66 @@ fn a_dead_reader_keeps_nothing_whatever_its_children_inherited() {
     }
 }
 
+#[test]
+fn a_child_closes_what_is_its_parents_and_nothing_else() {
+    // Goal: while threads open and drop readers, and numbers of descriptors are used again at once, a forked child closes all that have a lock,
+    // and no file of somebody else. Method: two such threads, a third that forks with files of its own open, new ones each time, which the child
+    // looks at and lives on; then SIGKILL in the middle of it all.
+    let (_directory, paths) = log();
+    let names: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
+    for _ in 0..3 {
+        let mut parent = Actor::start("log_pinning::forks_among", &[("paths", &names.join(":"))]);
+        assert_eq!(parent.expect_number("foreign"), 0, "files of somebody else were closed");
+        parent.kill();
+        eventually("nobody keeps a segment", || !paths.iter().any(|path| is_kept(path)));
+    }
+}
+
+pub(crate) fn forks_among() {
+    let paths = Script::text("paths");
+    let paths: Vec<_> = paths.split(':').map(PathBuf::from).collect();
+    let pool = pool();
+    std::thread::scope(|scope| {
+        for at in 0..2 {
+            let (paths, pool) = (&paths, &pool);
+            let _ = scope.spawn(move || {
+                let mut sources = std::collections::VecDeque::new();
+                for path in paths.iter().cycle().skip(at) {
+                    sources.push_back(pool.open(path).unwrap());
+                    if sources.len() > 5 {
+                        drop(sources.pop_front());
+                    }
+                }
+            });
+        }
+        let mut n_foreign = 0;
+        for _ in 0..150 {
+            let files: Vec<_> = (0..4).map(|_| File::open("/dev/null").unwrap()).collect();
+            let numbers: Vec<_> = files.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect();
+            let (mut told, teller) = std::io::pipe().unwrap();
+            let teller = std::os::fd::OwnedFd::from(teller);
+            let teller_number = std::os::fd::AsRawFd::as_raw_fd(&teller);
+            outlive(|| {
+                // SAFETY: descriptors are only looked at.
+                let n_closed =
+                    numbers.iter().filter(|&&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0).count();
+                let n_closed = n_closed as u8;
+                // SAFETY: a byte that is this function's, and a descriptor that the child has for itself.
+                unsafe { libc::write(teller_number, (&raw const n_closed).cast(), 1) };
+                // SAFETY: the same; whoever reads is to see the end.
+                unsafe { libc::close(teller_number) };
+            });
+            drop(teller);
+            let mut found = vec![];
+            let _ = std::io::Read::read_to_end(&mut told, &mut found).unwrap();
+            n_foreign += usize::from(found != [0]);
+        }
+        say(&format!("foreign {n_foreign}"));
+        // Killed while the threads go on.
+        listen();
+    });
+}
+
 pub(crate) fn forks_beside() {
     let paths = Script::text("paths");
     let paths: Vec<_> = paths.split(':').map(PathBuf::from).collect();
@@ -132,7 +192,7 @@ pub(crate) fn forks_beside() {
         let children = scope.spawn(|| {
             let mut n = 0;
             while !is_over.load(Ordering::Relaxed) && n < 100 {
-                outlive();
+                outlive(|| {});
                 if n % 10 == 0 {
                     // Lives until the test lets go of our stdin.
                     drop(Command::new("cat").stdout(Stdio::null()).spawn().unwrap());
@@ -152,11 +212,12 @@ pub(crate) fn forks_beside() {
     drop(sources);
 }
 
-/// A forked child that lives until its stdin ends, which is the test's.
-fn outlive() {
+/// A forked child that does that first, and lives until its stdin ends, which is the test's.
+fn outlive(first: impl FnOnce()) {
     // SAFETY: other threads run, so the child does nothing but system calls, and leaves by `_exit` only.
     if let ForkResult::Child = unsafe { nix::unistd::fork() }.unwrap() {
         alarm::set(LIFE_SECONDS);
+        first();
         let mut byte = 0u8;
         // SAFETY: a byte that is this function's.
         unsafe { libc::read(0, (&raw mut byte).cast(), 1) };

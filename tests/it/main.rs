@@ -55,6 +55,7 @@ mod recording;
 mod records;
 mod remote;
 mod replay_ahead;
+mod replay_expect;
 mod replay_feeds;
 mod replay_kinds;
 mod replay_live;

@@ -259,11 +259,13 @@ impl Registered {
     pub(crate) fn new(file: File, side: Side, _held: &ProcessLock) -> Self {
         let raw = file.as_raw_fd();
         let file = ManuallyDrop::new(file);
-        while let Some(node) = Node::take() {
-            // Refused only in the child of a fork that a signal handler has put in here: it found the node free, too.
+        if let Some(node) = Node::take() {
             if node.fd.compare_exchange(FREE, raw, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return Self { node, file, side };
             }
+            // Only in the child of a fork that a signal handler has put in where a node is taken or put back: it found that node free, too, which
+            // may be in the list twice now, and the list a circle. Whatever else is in it is used no more.
+            FREE_NODES.store(ptr::null_mut(), Ordering::Relaxed);
         }
         let next = REGISTRY.load(Ordering::Relaxed);
         let next_free = AtomicPtr::new(ptr::null_mut());

@@ -8,14 +8,15 @@
 //! merge. What a source wants of a file goes by the file's name, so that nothing of a source is shared with the thread.
 //!
 //! (I1) a hint: whatever goes wrong, whoever reads the file reads it, or fails, itself; (I2) a FIFO or a device of that name is not waited
-//! for; (I3) it ends with its pool, and has a descriptor for a moment only, as whoever opens a file: the budget counts those that stay; (I4) a forked child, which has no such thread, never touches the
-//! queue.
+//! for; (I3) it ends with its pool, which does not wait for that, and has one descriptor at a time, for a moment, and no signal; (I4) a forked
+//! child, which has no such thread, never touches the queue.
 //! Not for a pool with a cap: what is read too late, behind where it was dropped, would stay in the page cache.
 
 use crate::error::FileKind;
 use crate::map::advice;
 use crate::map::file::open_found;
 use crate::map::fork::Side;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
@@ -44,14 +45,18 @@ struct Wish {
 }
 
 impl Helper {
-    /// Starts it, where the system allows that.
-    pub(crate) fn start() -> Option<Self> {
-        let side = Side::current().ok()?;
+    /// Starts it, where the system allows that, on this side of a fork.
+    pub(crate) fn start(side: Side) -> Option<Self> {
         let (wishes, queue) = mpsc::channel();
         let alive = Arc::new(());
         let pool = Arc::downgrade(&alive);
         let thread = std::thread::Builder::new().name("shm-ring-ahead".into());
-        thread.spawn(move || run(&queue, &pool)).ok()?;
+        // It has the mask of who starts it. Signals are for the threads of the program, which may wait for them, or have them blocked.
+        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok()?;
+        let started = thread.spawn(move || run(&queue, &pool));
+        // Can't fail: the mask is one that was.
+        let _ = mask.thread_set_mask();
+        started.ok()?;
         Some(Self { wishes: Some(wishes), side, _alive: alive })
     }
 

@@ -60,7 +60,8 @@ impl PoolOptions {
     }
 
     /// Maps and descriptors at most: a mapped segment of a log takes one of each. What has no map is copied, a block at a time, for which one
-    /// map and up to three descriptors more are used for a moment. Without a budget: half of what `vm.max_map_count` and the limit of
+    /// map and up to three descriptors more are used for a moment, as one is by the thread that reads ahead where the memory has no
+    /// [cap](Self::memory_bytes). Without a budget: half of what `vm.max_map_count` and the limit of
     /// descriptors (`ulimit -n`) allow; who replays more logs at once than that without copies sets a higher limit.
     ///
     /// What a ring takes, and a log that is read with its ring, is not counted here.

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::map::budget::{MapBudget, MapUsage, Permit};
 use crate::map::clock;
 use crate::map::file::page_bytes;
+use crate::map::fork::{ProcessLock, Side};
 use crate::map::reserve::{Reserve, is_short};
 use crate::sync::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -26,7 +27,7 @@ const WINDOW_PAGES_MIN: u64 = 8;
 /// No window is larger.
 pub(crate) const WINDOW_BYTES_MAX: u64 = 2 << 20;
 /// How large a window is at first, where there is no cap.
-const WINDOW_BYTES_FIRST: u64 = 64 << 10;
+pub(crate) const WINDOW_BYTES_FIRST: u64 = 64 << 10;
 /// What a source takes besides its window.
 const SOURCE_BYTES: u64 = 12 << 10;
 /// What is kept of each record that is held back, besides its bytes.
@@ -137,10 +138,17 @@ impl Shared {
 
     /// Who begins to read files, for a pool without a cap.
     pub(crate) fn helper(&self) -> Option<&Helper> {
-        match self.memory_bytes {
-            None => self.helper.get_or_init(Helper::start).as_ref(),
-            Some(_) => None,
+        if self.memory_bytes.is_some() {
+            return None;
         }
+        if let Some(started) = self.helper.get() {
+            return started.as_ref();
+        }
+        // Forks are kept out by who knows of them.
+        let side = Side::current().ok()?;
+        // No fork meanwhile: a child would wait for ever for who is starting it, and is not there.
+        let _held = ProcessLock::take();
+        self.helper.get_or_init(|| Helper::start(side)).as_ref()
     }
 
     /// Opens something, if need be out of the reserve.

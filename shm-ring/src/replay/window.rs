@@ -13,7 +13,7 @@
 //! lies in which is still to be handed out; (I3) without a cap nothing is let go of.
 //! Touches no byte.
 
-use super::shared::{Shared, WINDOW_BYTES_MAX, add, load};
+use super::shared::{Shared, WINDOW_BYTES_FIRST, WINDOW_BYTES_MAX, add, load};
 use crate::map::advice::Advised;
 use crate::map::file::page_bytes;
 use std::ops::Range;
@@ -31,6 +31,8 @@ pub(crate) struct Window {
     dropped: u64,
     /// What is in front of where it began, headers, has not been let go of.
     is_fresh: bool,
+    /// Something has been asked for since it began.
+    goes_on: bool,
     /// How large it is; 0: not known yet.
     bytes: u64,
     /// What was read since the rate was computed, and what all had read then.
@@ -56,7 +58,7 @@ impl Window {
     /// Another file, or another place: from there on nothing is asked for yet.
     pub(crate) fn begin(&mut self, shared: &Shared, file: &impl Windowed, from: u64) {
         (self.asked, self.dropped, self.is_fresh) = (from, from / page_bytes() * page_bytes(), true);
-        self.apart_bytes = 0;
+        (self.apart_bytes, self.goes_on) = (0, false);
         if let (Some(_), Some(map)) = (shared.memory_bytes, file.map()) {
             map.read_nothing_ahead();
             // Headers, an index, and what the system has mapped around them.
@@ -143,19 +145,30 @@ impl Window {
         let Some(map) = file.map() else { return };
         let page = page_bytes();
         let from = self.asked.max(cursor / page * page);
-        if shared.memory_bytes.is_none() && self.asked > cursor {
-            // It goes on: each time twice as far, so that what is read first is soon there, and what is read long comes in large pieces.
-            self.bytes = (2 * self.bytes).min(WINDOW_BYTES_MAX);
+        let goes_on = std::mem::replace(&mut self.goes_on, true);
+        if goes_on {
+            self.grow(shared);
         }
         let to = (cursor + self.bytes / 4 * 3).next_multiple_of(page).min(end);
         if from < to {
-            let is_wished = shared.helper().is_some_and(|helper| {
-                let (path, start) = file.place();
-                helper.wish(path, start + from..start + to)
-            });
+            // What a log has just got that is followed is in memory: to wake somebody for each record would cost more than it can give.
+            let is_news = goes_on && shared.lateness.is_some() && to - from < WINDOW_BYTES_FIRST / 4;
+            let is_wished = !is_news
+                && shared.helper().is_some_and(|helper| {
+                    let (path, start) = file.place();
+                    helper.wish(path, start + from..start + to)
+                });
             add(&shared.counts.n_advice, if is_wished { 1 } else { map.read_ahead(from..to) });
             add(&shared.counts.ahead_bytes, to - from);
             self.asked = to;
+        }
+    }
+
+    /// Without a cap, what goes on is asked for twice as far each time: what is read first is soon there, and what is read long comes in large
+    /// pieces, even where records are so long, or come so many at once, that the cursor is beyond what was asked for.
+    pub(crate) fn grow(&mut self, shared: &Shared) {
+        if shared.memory_bytes.is_none() {
+            self.bytes = (2 * self.bytes).min(WINDOW_BYTES_MAX);
         }
     }
 

@@ -6,8 +6,9 @@
 //!                     \-- dropped, pinned, cursor, asked: at the same rows of each
 //! ```
 //!
-//! (I1) a batch is small if it is no more than a quarter of the window, or packed, and then read as a whole; (I2) no page is let go of in
-//! which a row lies that is still to be handed out, where rows have a fixed size; what is let go of too early is read again.
+//! (I1) a batch is small if it is no more than a quarter of the window (without a cap, of the largest), or packed, and then read as a whole;
+//! (I2) no page is let go of in which a row lies that is still to be handed out, where rows have a fixed size; what is let go of too early is
+//! read again.
 //! Touches no byte.
 
 use super::message::BatchHead;
@@ -15,7 +16,7 @@ use super::reader::View;
 use crate::map::advice::Advised;
 use crate::map::file::page_bytes;
 use crate::replay::seat::Seat;
-use crate::replay::shared::add;
+use crate::replay::shared::{WINDOW_BYTES_MAX, add};
 use crate::replay::stage::Stage;
 use crate::replay::window::FOLIO_BYTES_MAX;
 use std::ops::Range;
@@ -28,6 +29,8 @@ pub(super) struct Ahead {
     body: Range<u64>,
     /// Rows of it up to there were asked for, and let go of.
     asked: usize,
+    /// Rows of a large batch have been asked for.
+    goes_on: bool,
     dropped: usize,
     /// In the file, all up to there was let go of.
     behind: u64,
@@ -67,8 +70,17 @@ impl Ahead {
         }
         window.fit(shared);
         let (n_bytes, is_capped) = (window.bytes(shared), shared.memory_bytes.is_some());
-        if head.codec.is_some() || self.body.end - self.body.start <= n_bytes / 4 {
+        // Which batches are large does not change while one is read.
+        let large_bytes = if is_capped { n_bytes } else { WINDOW_BYTES_MAX } / 4;
+        if head.codec.is_some() || self.body.end - self.body.start <= large_bytes {
             let at = if row == head.n_rows { self.body.end } else { self.body.start };
+            // Its first row lies all over the batch.
+            while !is_capped
+                && head.codec.is_none()
+                && window.bytes(shared) / 4 * 3 < self.body.end - self.body.start
+            {
+                window.grow(shared);
+            }
             window.moved(shared, view, (at, view.home.len_bytes()), || front.min(at));
             return;
         }
@@ -78,6 +90,10 @@ impl Ahead {
         }
         let step = step_rows(head, n_bytes);
         if self.asked < head.n_rows && row.saturating_add(2 * step) > self.asked {
+            if std::mem::replace(&mut self.goes_on, true) {
+                window.grow(shared);
+            }
+            let step = step_rows(head, window.bytes(shared));
             let rows = self.asked.max(row)..row.saturating_add(3 * step).min(head.n_rows);
             self.asked = rows.end;
             ask(seat, view, head.places(&rows));
