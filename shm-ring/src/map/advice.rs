@@ -11,7 +11,7 @@
 //! descriptor that is opened again by its name is used only if it is of the same file.
 //! All of it is a hint: what the system refuses is left as it is.
 
-use super::disk::{Disk, DiskMap, Identity};
+use super::disk::{DiskMap, Identity};
 use super::file::open_found;
 use super::readonly::ReadOnly;
 use crate::error::FileKind;
@@ -81,14 +81,7 @@ impl Advised for ReadOnly {
     }
 }
 
-impl Disk {
-    /// Takes these bytes of a file out of the page cache, as far as nobody else has them mapped; whether that was asked for.
-    pub(crate) fn forget_cached(&self, name: &str, identity: Identity, unwanted: Range<u64>) -> bool {
-        forget_cached(&self.at(name), identity, unwanted)
-    }
-}
-
-/// The same by a path.
+/// Takes these bytes of a file out of the page cache, as far as nobody else has them mapped; whether that was asked for.
 pub(crate) fn forget_cached(path: &Path, identity: Identity, unwanted: Range<u64>) -> bool {
     forget_cached_parts(path, identity, std::iter::once(unwanted))
 }
@@ -111,23 +104,21 @@ pub(crate) fn read_nothing_ahead_of(file: &File) {
 
 /// The part begins to be read into the page cache; does not wait until it is there.
 pub(crate) fn read_ahead_of(file: &File, wanted: Range<u64>) {
-    let (Ok(start), Ok(length)) =
-        (i64::try_from(wanted.start), i64::try_from(wanted.end.saturating_sub(wanted.start)))
-    else {
-        return;
-    };
-    if length > 0 {
-        // A hint.
-        let _ = posix_fadvise(file, start, length, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
-    }
+    // A hint.
+    let _ = advise_part(file, wanted, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
 }
 
 /// [`forget_cached`] by a descriptor.
 pub(crate) fn forget_cached_of(file: &File, unwanted: Range<u64>) -> bool {
+    advise_part(file, unwanted, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
+}
+
+/// Whether the system took it; of no bytes there is nothing to tell, for to the system that is the whole file.
+fn advise_part(file: &File, part: Range<u64>, advice: PosixFadviseAdvice) -> bool {
     let (Ok(start), Ok(length)) =
-        (i64::try_from(unwanted.start), i64::try_from(unwanted.end.saturating_sub(unwanted.start)))
+        (i64::try_from(part.start), i64::try_from(part.end.saturating_sub(part.start)))
     else {
         return false;
     };
-    length > 0 && posix_fadvise(file, start, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED).is_ok()
+    length > 0 && posix_fadvise(file, start, length, advice).is_ok()
 }

@@ -29,7 +29,7 @@ use crate::log::run::{Found, Run, Stop};
 use crate::log::skim::Remembered;
 use crate::log::view::{Framed, Unseen};
 use crate::log::walk::{Step, Walk};
-use crate::map::advice::Advised;
+use crate::map::advice::{self, Advised};
 use crate::map::budget::MapUsage;
 use crate::map::clock;
 use crate::map::disk::{Disk, DiskMap};
@@ -468,11 +468,7 @@ impl Windowed for View<'_> {
 
     fn forget_cached(&self, range: Range<u64>) {
         let Some(identity) = self.map().and_then(DiskMap::identity) else { return };
-        let Some(number) = self.0.number() else { return };
-        match self.0.name_alone() {
-            Some(name) => self.0.medium().forget_cached(name, identity, range),
-            None => self.0.medium().forget_cached(&names::segment(number), identity, range),
-        };
+        advice::forget_cached(&self.place().0, identity, range);
     }
 }
 
